@@ -1,0 +1,97 @@
+// Plan: the one table of every tensor of a run. It is what gets allocated, what `bittern plan` prints, what a checkpoint
+// iterates, and what a test compares with the bytes really allocated. No second list of tensors exists.
+//
+// A tensor lives from one point of the step to another (a number that the model counts up through forward and backward).
+// Tensors whose lives do not overlap share memory; offsets are chosen first-fit, largest first, so the layout is a pure
+// function of the table.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bittern/ops.h"
+#include "bittern/tensor.h"
+
+namespace bittern {
+
+enum class Category : std::uint8_t { weights, masters, optimizer_states, gradients, activations, scratch, data, snapshot };
+inline constexpr std::array<std::string_view, 8> category_names = {
+    "weights", "master weights", "optimizer states", "gradients", "activations", "scratch", "data", "checkpoint snapshot"};
+
+/// First and last point of the step at which the tensor's content matters (both included).
+struct Lifetime {
+  int first = 0;
+  int last = std::numeric_limits<int>::max();
+};
+inline constexpr Lifetime whole_run{};
+
+/// Where a tensor stands in the plan's table.
+struct TensorId {
+  std::int32_t index = -1;
+  explicit operator bool() const { return index >= 0; }
+};
+
+struct PlannedTensor {
+  std::string name;
+  Shape shape;
+  DType dtype;
+  Category category;
+  Lifetime lifetime;
+  std::int64_t offset = -1;  ///< in the arena, once laid out
+  std::int64_t bytes() const { return shape.elements() * size_of(dtype); }
+};
+
+/// The table. add() everything, then lay_out() once.
+class Plan {
+ public:
+  TensorId add(std::string name, Shape shape, DType dtype, Category category, Lifetime lifetime = whole_run);
+
+  /// Tensors that lie next to each other, rows below rows, without a gap, so that one GEMM serves them (q, k, v; gate, up).
+  /// Returns their ids in order; view_of(first, last) is the stacked matrix.
+  struct Part {
+    std::string name;
+    std::int64_t rows;
+  };
+  std::vector<TensorId> add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype, Category category);
+
+  void lay_out();
+
+  std::span<const PlannedTensor> tensors() const { return tensors_; }
+  const PlannedTensor& operator[](TensorId id) const { return tensors_[static_cast<std::size_t>(id.index)]; }
+  std::int64_t arena_bytes() const { return arena_bytes_; }
+  /// Bytes of one category: sums of tensors that live through the whole run; what the shared rest needs at its peak is `shared_bytes`.
+  std::int64_t whole_run_bytes(Category category) const;
+  std::int64_t shared_bytes() const { return arena_bytes_ - whole_run_total_; }
+
+ private:
+  std::vector<PlannedTensor> tensors_;
+  std::vector<std::int32_t> stacked_with_previous_;  ///< 1: this tensor directly follows the one before it
+  std::int64_t arena_bytes_ = 0, whole_run_total_ = 0;
+};
+
+/// The memory of a laid-out plan: allocated once, released at the end. Views come from here and from nowhere else.
+class Arena {
+ public:
+  Arena(Backend& backend, const Plan& plan);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  Tensor view(TensorId id) const;  ///< an empty tensor for an empty id
+  /// Stacked tensors first..last (of add_stacked) as one matrix.
+  Tensor view_stacked(TensorId first, TensorId last) const;
+  std::int64_t bytes() const { return plan_.arena_bytes(); }
+  const Plan& plan() const { return plan_; }
+
+ private:
+  Backend& backend_;
+  const Plan& plan_;
+  char* memory_;
+};
+
+}  // namespace bittern
