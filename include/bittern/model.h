@@ -1,0 +1,130 @@
+// Transformer: hand-written forward and backward of a decoder-only language model, in terms of the op list.
+//
+// A block:  x += d;  n1 = rmsnorm(x);  qkv = n1 Wqkv^T + b;  q, k = [norm,] rope;  a = attention(q, k, v);
+//           x += a Wo^T;  n2 = rmsnorm(x);  h = silu(n2 Wgate^T) * (n2 Wup^T);  d = h Wdown^T        (d joins x in the next norm)
+// The head and the loss run over chunks of rows, forward and backward together, so the logits never exist whole.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bittern/ops.h"
+#include "bittern/parameter.h"
+#include "bittern/plan.h"
+
+namespace bittern {
+
+struct ModelOptions {
+  std::int64_t batch = 1;            ///< sequences in a micro-batch
+  std::int64_t sequence_length = 1;  ///< T
+  DType compute = DType::f32;
+  DType residual = DType::f32;
+  bool training = true;              ///< false: no gradients, and one block's activations serve all blocks
+  bool recompute_blocks = false;     ///< keep only each block's input; run its forward again in backward
+  std::int64_t head_rows = 0;        ///< rows of logits at a time; 0: as many as fill 64 MiB
+  std::int64_t cache_length = 0;     ///< positions of the key/value cache; 0: no generation
+  float z_loss = 0;                  ///< coefficient of lse^2 (PaLM, section 5)
+  std::array<DType, 5> weight_dtype{};  ///< by Role
+};
+
+/// Sums over the rows with a target.
+struct LossSums {
+  double loss = 0;         ///< cross entropy
+  double lse_squared = 0;  ///< for the z-loss
+  std::int64_t targets = 0;
+};
+
+class Transformer {
+ public:
+  /// Adds every tensor of the model to the plan.
+  Transformer(Backend& backend, const ModelSpec& spec, const ModelOptions& options, Plan& plan);
+  /// Takes the views, once the plan is laid out and allocated.
+  void bind(const Arena& arena);
+
+  /// Weights ~ N(0, initializer_range), norms 1, biases 0; a pure function of the seed and the parameter's id.
+  void initialize(std::uint32_t seed);
+
+  /// tokens, targets: B*T ids on the host, -1 in targets: no loss there. Adds to the gradients of
+  ///   (1 / total_targets) * sum(loss + z_loss * lse^2); `first` micro-batch of a step: overwrites them.
+  LossSums forward_backward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets,
+                            std::int64_t total_targets, bool first);
+  LossSums forward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);
+  /// All logits (B*T, V) on the host: for tests and tools, one chunk of rows at a time.
+  std::vector<float> logits(std::span<const std::int32_t> tokens);
+
+  /// Generation: appends tokens at positions first.. to the key/value cache and returns the logits (V) after the last one.
+  std::vector<float> next_logits(std::span<const std::int32_t> tokens, std::int64_t first_position);
+
+  std::span<Parameter> parameters() { return parameters_; }
+  std::span<const Parameter> parameters() const { return parameters_; }
+  std::vector<Tensor> gradients() const;
+  const ModelSpec& spec() const { return spec_; }
+  const ModelOptions& options() const { return options_; }
+  WorkspaceNeeds workspace_needs() const;
+  /// Floating-point operations of one token's forward and backward: 6 per matrix weight, and causal attention.
+  double flops_per_token() const;
+
+ private:
+  /// The activations of one block. Rows: N = B*T (or the rows of a generation step).
+  struct BlockActivations {
+    TensorId x0;                       // (N,C)  block input: the residual stream after the previous block
+    TensorId n1, rstd1;                // (N,C), (N)
+    TensorId qkv_raw, qkv, q_norm_rstd;  // (N,packed), (N,packed), (N,H+KV); raw and rstd only with qk_norm
+    TensorId attention, lse;           // (N,H*D), (B,H,T)
+    TensorId x1, n2, rstd2;            // (N,C)  the stream after attention
+    TensorId gate_up;                  // (N,2F)
+    TensorId out;                      // (N,C)  output of o_proj, then of down_proj
+    TensorId h;                        // (N,F)
+  };
+  struct BlockWeights {  // first and last of each stack; weights and gradients have the same structure
+    std::int32_t input_norm, q, k, v, q_bias, v_bias, q_norm, k_norm, o, post_norm, gate, up, down;  // -1: absent
+  };
+
+  void plan_parameters(Plan& plan);
+  void plan_activations(Plan& plan);
+  BlockActivations plan_block(Plan& plan, const std::string& prefix, std::int64_t rows, Lifetime kept, Lifetime forward_only);
+
+  Tensor weight(std::int32_t parameter) const;
+  Tensor gradient(std::int32_t parameter) const;
+  Tensor weight_stack(std::int32_t first, std::int32_t last) const;
+  Tensor gradient_stack(std::int32_t first, std::int32_t last) const;
+  std::int32_t find(const std::string& name) const;  // -1: absent
+  Tensor rows(TensorId id, std::int64_t count) const { return arena_->view(id).slice_rows(0, count); }
+  const BlockActivations& block(int layer) const;
+
+  /// Which rows a forward runs on, and against which keys.
+  struct Pass {
+    std::int64_t batch, sequence_length;
+    std::int64_t first_position = 0;
+    bool cached = false;
+    std::int64_t rows() const { return batch * sequence_length; }
+  };
+  void upload(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);
+  void forward_blocks(const Pass& pass);
+  void block_input(int layer, const BlockActivations& a, const Pass& pass);
+  void block_forward(int layer, const BlockActivations& a, const Pass& pass);
+  void final_norm(const Pass& pass);
+  void block_backward(int layer, const Pass& pass, bool accumulate);
+  LossSums head(const Pass& pass, std::int64_t total_targets, bool backward, bool accumulate);
+  QkNormRope rope_args(int layer, const BlockActivations& a, const Pass& pass) const;
+
+  Backend& backend_;
+  ModelSpec spec_;
+  ModelOptions options_;
+  const Arena* arena_ = nullptr;
+  std::vector<Parameter> parameters_;
+  std::vector<BlockWeights> weights_;
+  std::int32_t embedding_ = -1, final_norm_ = -1, head_ = -1;
+
+  std::vector<BlockActivations> blocks_;  // one per layer, or one for all
+  std::vector<TensorId> block_inputs_;    // with one for all: x0 of every layer (recomputation starts there)
+  BlockActivations cached_block_;
+  std::vector<TensorId> k_cache_, v_cache_;
+  TensorId tokens_, targets_, losses_, lse_squared_, rope_;
+  TensorId x_final_, n_final_, rstd_final_, logits_, dn_, dx_, datt_, dqkv_, dh_;
+};
+
+}  // namespace bittern

@@ -1,0 +1,100 @@
+#include "bittern/plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace bittern {
+namespace {
+
+constexpr std::int64_t alignment = 64;  // one cache line, and the widest vector load
+
+std::int64_t align_up(std::int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+bool overlap(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
+
+bool is_whole_run(const Lifetime& life) { return life.first == whole_run.first && life.last == whole_run.last; }
+
+}  // namespace
+
+TensorId Plan::add(std::string name, Shape shape, DType dtype, Category category, Lifetime lifetime) {
+  check(arena_bytes_ == 0, "plan: {} was added after the layout was made", name);
+  tensors_.push_back({std::move(name), shape, dtype, category, lifetime});
+  stacked_with_previous_.push_back(0);
+  return {static_cast<std::int32_t>(tensors_.size() - 1)};
+}
+
+std::vector<TensorId> Plan::add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype, Category category) {
+  std::vector<TensorId> ids;
+  for (const Part& part : parts) {
+    const Shape shape = cols == 0 ? Shape{part.rows} : Shape{part.rows, cols};
+    ids.push_back(add(part.name, shape, dtype, category));
+    if (ids.size() > 1) stacked_with_previous_.back() = 1;
+  }
+  return ids;
+}
+
+void Plan::lay_out() {
+  // Tensors of the whole run first, one after the other; a stack starts aligned and has no gaps inside.
+  std::int64_t end = 0;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    PlannedTensor& tensor = tensors_[i];
+    if (!is_whole_run(tensor.lifetime)) continue;
+    if (!stacked_with_previous_[i]) end = align_up(end);
+    tensor.offset = end;
+    end += tensor.bytes();
+  }
+  whole_run_total_ = align_up(end);
+  arena_bytes_ = whole_run_total_;
+
+  // The others share what follows: largest first, each at the lowest offset that is free during its life.
+  std::vector<PlannedTensor*> shared;
+  for (PlannedTensor& tensor : tensors_)
+    if (!is_whole_run(tensor.lifetime)) shared.push_back(&tensor);
+  std::stable_sort(shared.begin(), shared.end(), [](auto* a, auto* b) { return a->bytes() > b->bytes(); });
+  std::vector<PlannedTensor*> placed;  // sorted by offset
+  for (PlannedTensor* tensor : shared) {
+    std::int64_t offset = whole_run_total_;
+    for (const PlannedTensor* other : placed) {
+      if (!overlap(tensor->lifetime, other->lifetime)) continue;
+      if (offset + tensor->bytes() <= other->offset) break;
+      offset = std::max(offset, align_up(other->offset + other->bytes()));
+    }
+    tensor->offset = offset;
+    arena_bytes_ = std::max(arena_bytes_, align_up(offset + tensor->bytes()));
+    const auto by_offset = [](const PlannedTensor* a, const PlannedTensor* b) { return a->offset < b->offset; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), tensor, by_offset), tensor);
+  }
+}
+
+std::int64_t Plan::whole_run_bytes(Category category) const {
+  return std::accumulate(tensors_.begin(), tensors_.end(), std::int64_t{0}, [&](std::int64_t sum, const auto& tensor) {
+    return sum + (tensor.category == category && is_whole_run(tensor.lifetime) ? tensor.bytes() : 0);
+  });
+}
+
+Arena::Arena(Backend& backend, const Plan& plan)
+    : backend_(backend), plan_(plan), memory_(static_cast<char*>(backend.allocate(plan.arena_bytes()))) {}
+
+Arena::~Arena() { backend_.release(memory_, plan_.arena_bytes()); }
+
+Tensor Arena::view(TensorId id) const {
+  if (!id) return {};
+  const PlannedTensor& tensor = plan_[id];
+  return Tensor(memory_ + tensor.offset, tensor.dtype, tensor.shape);
+}
+
+Tensor Arena::view_stacked(TensorId first, TensorId last) const {
+  Tensor stack = view(first);
+  std::int64_t rows = 0;
+  for (std::int32_t i = first.index; i <= last.index; ++i) {
+    const PlannedTensor& part = plan_[TensorId{i}];
+    check(part.offset == plan_[first].offset + rows * part.bytes() / std::max<std::int64_t>(part.shape[0], 1),
+          "plan: {} does not directly follow {}", part.name, plan_[first].name);
+    rows += part.shape[0];
+  }
+  stack.shape = stack.shape.rank == 1 ? Shape{rows} : Shape{rows, stack.cols()};
+  stack.row_stride = stack.cols();
+  return stack;
+}
+
+}  // namespace bittern
