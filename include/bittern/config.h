@@ -1,6 +1,6 @@
-// RunConfig: everything that a run is a function of, as plain values. src/config turns JSON into it, and nothing else parses
-// options. The table in src/config/table.cpp gives each field its JSON path, default, range, meaning, and what a change of it
-// means for a resume.
+// RunConfig: everything that a run is a function of, as plain values. src/config turns JSON into it, and nothing else
+// parses options. The table in src/config/table.cpp gives each field its JSON path, default, range, meaning, and what a
+// change of it means for a resume.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +39,8 @@ struct TrainSection {
   std::int64_t sample_tokens = 64;
   std::string sample_prompt;
   std::int64_t checkpoint_every = 200;
-  std::int64_t keep_checkpoints = 2;  ///< 0: all
-  std::int64_t log_every = 10;        ///< plain lines where the output is no terminal
+  std::int64_t keep_checkpoints = 2;    ///< 0: all
+  std::int64_t log_every = 10;          ///< plain lines where the output is no terminal
   std::int64_t max_skipped_steps = 10;  ///< skipped in a row (non-finite loss or gradient) before the run stops
   std::string recompute = "none";       ///< none, block
   double z_loss = 0.0;
@@ -52,9 +52,9 @@ struct ScheduleSection {
   double lr = 1e-3;
   std::int64_t warmup_steps = 0;  ///< used where warmup_fraction is 0
   double warmup_fraction = 0.0;
-  double start_factor = 0.0;   ///< the rate of the step before the first, as a part of lr
-  double final_factor = 0.1;   ///< the rate of the last step, as a part of lr
-  double decay_fraction = 0.2; ///< wsd: the part of the steps in which the rate falls
+  double start_factor = 0.0;    ///< the rate of the step before the first, as a part of lr
+  double final_factor = 0.1;    ///< the rate of the last step, as a part of lr
+  double decay_fraction = 0.2;  ///< wsd: the part of the steps in which the rate falls
 };
 
 struct OptimizerSection {
@@ -68,15 +68,15 @@ struct OptimizerSection {
 };
 
 struct PrecisionSection {
-  DType compute = DType::bf16;  ///< of the GEMMs' operands and of activations
-  DType residual = DType::bf16; ///< of the residual stream; default: compute's
+  DType compute = DType::bf16;   ///< of the GEMMs' operands and of activations
+  DType residual = DType::bf16;  ///< of the residual stream; default: compute's
 };
 
 /// How the weights of one role are stored and rounded.
 struct WeightCodecConfig {
-  DType codec = DType::f32;                ///< f32, bf16
-  bool master = false;                     ///< bf16 only: an f32 copy is what is updated
-  Rounding rounding = Rounding::nearest;   ///< bf16 without master
+  DType codec = DType::f32;               ///< f32, bf16
+  bool master = false;                    ///< bf16 only: an f32 copy is what is updated
+  Rounding rounding = Rounding::nearest;  ///< bf16 without master
 };
 
 struct WeightsSection {
@@ -112,8 +112,8 @@ std::string config_json(const RunConfig& config);
 std::string config_schema();
 std::string config_reference();
 
-/// What a change between two configs means for a resume: `refuse` lists "path: before -> after" of keys that make another
-/// run, `notice` of keys that may change.
+/// What a change between two configs means for a resume: `refuse` lists "path: before -> after" of keys that make
+/// another run, `notice` of keys that may change.
 struct ConfigChange {
   std::vector<std::string> refuse, notice;
 };

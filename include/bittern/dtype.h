@@ -25,9 +25,15 @@ inline constexpr std::array<DTypeInfo, 5> dtype_table = {{
     {DType::u8, "u8", "U8", 1},
 }};
 
-constexpr const DTypeInfo& info(DType dtype) { return dtype_table[static_cast<std::size_t>(dtype)]; }
-constexpr std::string_view name(DType dtype) { return info(dtype).name; }
-constexpr std::int64_t size_of(DType dtype) { return info(dtype).size; }
+constexpr const DTypeInfo& info(DType dtype) {
+  return dtype_table[static_cast<std::size_t>(dtype)];
+}
+constexpr std::string_view name(DType dtype) {
+  return info(dtype).name;
+}
+constexpr std::int64_t size_of(DType dtype) {
+  return info(dtype).size;
+}
 
 constexpr std::optional<DType> dtype_from_safetensors(std::string_view text) {
   for (const DTypeInfo& row : dtype_table)

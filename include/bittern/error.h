@@ -42,7 +42,8 @@ Error failure(fmt::format_string<Args...> format, Args&&... args) {
   return Error(ExitCode::failure, fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// An invariant between two pieces of bittern, as a sentence: check(x.dtype == f32, "rmsnorm: x must be f32, got {}", ...).
+/// An invariant between two pieces of bittern, as a sentence: check(x.dtype == f32, "rmsnorm: x must be f32, got {}",
+/// ...).
 template <typename... Args>
 void check(bool condition, fmt::format_string<Args...> format, Args&&... args) {
   if (!condition) [[unlikely]]

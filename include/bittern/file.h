@@ -46,6 +46,8 @@ class File {
   void write(std::span<const std::byte> bytes);
   /// Overwrites at `offset` without moving the current position: for a header whose numbers are known last.
   void write_at(std::int64_t offset, std::span<const std::byte> bytes);
+  /// Asks the disk to begin with these bytes now, so that a later sync() is short. A hint: it never fails.
+  void start_writeback(std::int64_t offset, std::int64_t bytes);
   void sync();
   /// Closes and reports what close(2) reports (a destructor cannot).
   void close();

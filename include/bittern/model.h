@@ -1,7 +1,8 @@
 // Transformer: hand-written forward and backward of a decoder-only language model, in terms of the op list.
 //
 // A block:  x += d;  n1 = rmsnorm(x);  qkv = n1 Wqkv^T + b;  q, k = [norm,] rope;  a = attention(q, k, v);
-//           x += a Wo^T;  n2 = rmsnorm(x);  h = silu(n2 Wgate^T) * (n2 Wup^T);  d = h Wdown^T        (d joins x in the next norm)
+//           x += a Wo^T;  n2 = rmsnorm(x);  h = silu(n2 Wgate^T) * (n2 Wup^T);  d = h Wdown^T        (d joins x in the
+//           next norm)
 // The head and the loss run over chunks of rows, forward and backward together, so the logits never exist whole.
 #pragma once
 
@@ -22,11 +23,11 @@ struct ModelOptions {
   std::int64_t sequence_length = 1;  ///< T
   DType compute = DType::f32;
   DType residual = DType::f32;
-  bool training = true;              ///< false: no gradients, and one block's activations serve all blocks
-  bool recompute_blocks = false;     ///< keep only each block's input; run its forward again in backward
-  std::int64_t head_rows = 0;        ///< rows of logits at a time; 0: as many as fill 64 MiB
-  std::int64_t cache_length = 0;     ///< positions of the key/value cache; 0: no generation
-  float z_loss = 0;                  ///< coefficient of lse^2 (PaLM, section 5)
+  bool training = true;                 ///< false: no gradients, and one block's activations serve all blocks
+  bool recompute_blocks = false;        ///< keep only each block's input; run its forward again in backward
+  std::int64_t head_rows = 0;           ///< rows of logits at a time; 0: as many as fill 64 MiB
+  std::int64_t cache_length = 0;        ///< positions of the key/value cache; 0: no generation
+  float z_loss = 0;                     ///< coefficient of lse^2 (PaLM, section 5)
   std::array<DType, 5> weight_dtype{};  ///< by Role
 };
 
@@ -46,6 +47,8 @@ class Transformer {
 
   /// Weights ~ N(0, initializer_range), norms 1, biases 0; a pure function of the seed and the parameter's id.
   void initialize(std::uint32_t seed);
+  /// Stores fp32 values as the parameter's weight (rounded to nearest) and, where it has one, its master.
+  void load_parameter(const Parameter& parameter, std::span<const float> values);
 
   /// tokens, targets: B*T ids on the host, -1 in targets: no loss there. Adds to the gradients of
   ///   (1 / total_targets) * sum(loss + z_loss * lse^2); `first` micro-batch of a step: overwrites them.
@@ -55,7 +58,8 @@ class Transformer {
   /// All logits (B*T, V) on the host: for tests and tools, one chunk of rows at a time.
   std::vector<float> logits(std::span<const std::int32_t> tokens);
 
-  /// Generation: appends tokens at positions first.. to the key/value cache and returns the logits (V) after the last one.
+  /// Generation: appends tokens at positions first.. to the key/value cache and returns the logits (V) after the last
+  /// one.
   std::vector<float> next_logits(std::span<const std::int32_t> tokens, std::int64_t first_position);
 
   std::span<Parameter> parameters() { return parameters_; }
@@ -70,45 +74,52 @@ class Transformer {
  private:
   /// The activations of one block. Rows: N = B*T (or the rows of a generation step).
   struct BlockActivations {
-    TensorId x0;                       // (N,C)  block input: the residual stream after the previous block
-    TensorId n1, rstd1;                // (N,C), (N)
+    TensorId x0;                         // (N,C)  block input: the residual stream after the previous block
+    TensorId n1, rstd1;                  // (N,C), (N)
     TensorId qkv_raw, qkv, q_norm_rstd;  // (N,packed), (N,packed), (N,H+KV); raw and rstd only with qk_norm
-    TensorId attention, lse;           // (N,H*D), (B,H,T)
-    TensorId x1, n2, rstd2;            // (N,C)  the stream after attention
-    TensorId gate_up;                  // (N,2F)
-    TensorId out;                      // (N,C)  output of o_proj, then of down_proj
-    TensorId h;                        // (N,F)
+    TensorId attention, lse;             // (N,H*D), (B,H,T)
+    TensorId x1, n2, rstd2;              // (N,C)  the stream after attention
+    TensorId gate_up;                    // (N,2F)
+    TensorId out;                        // (N,C)  output of o_proj, then of down_proj; one for all blocks
+    TensorId h;                          // (N,F)  one for all blocks
   };
-  struct BlockWeights {  // first and last of each stack; weights and gradients have the same structure
-    std::int32_t input_norm, q, k, v, q_bias, v_bias, q_norm, k_norm, o, post_norm, gate, up, down;  // -1: absent
+  struct FinalActivations {
+    TensorId x, n, rstd;  // (N,C), (N,C), (N)
+    TensorId logits;      // (head_rows,V), or (1,V) for generation
+  };
+  /// Positions in the parameter table (first and last of a stack); -1: this model has none.
+  struct BlockWeights {
+    std::int32_t input_norm, q, v, q_bias, v_bias, q_norm, k_norm, o, post_norm, gate, up, down;
   };
 
   void plan_parameters(Plan& plan);
   void plan_activations(Plan& plan);
-  BlockActivations plan_block(Plan& plan, const std::string& prefix, std::int64_t rows, Lifetime kept, Lifetime forward_only);
+  BlockActivations plan_block(Plan& plan, const std::string& prefix, std::int64_t batch, std::int64_t sequence_length,
+                              Lifetime kept, bool own_input);
+  FinalActivations plan_final(Plan& plan, const std::string& prefix, std::int64_t rows, std::int64_t logits_rows,
+                              Lifetime kept, Lifetime head);
 
   Tensor weight(std::int32_t parameter) const;
   Tensor gradient(std::int32_t parameter) const;
-  Tensor weight_stack(std::int32_t first, std::int32_t last) const;
+  Tensor weight_stack(std::int32_t first, std::int32_t last) const;  // an empty tensor for -1
   Tensor gradient_stack(std::int32_t first, std::int32_t last) const;
-  std::int32_t find(const std::string& name) const;  // -1: absent
-  Tensor rows(TensorId id, std::int64_t count) const { return arena_->view(id).slice_rows(0, count); }
-  const BlockActivations& block(int layer) const;
+  Tensor rows(TensorId id, std::int64_t count) const { return id ? arena_->view(id).slice_rows(0, count) : Tensor(); }
+  BlockActivations block(int layer) const;
 
-  /// Which rows a forward runs on, and against which keys.
+  /// Which rows a forward runs on.
   struct Pass {
     std::int64_t batch, sequence_length;
     std::int64_t first_position = 0;
-    bool cached = false;
+    bool cached = false;  ///< generation: keys and values are appended to the cache
     std::int64_t rows() const { return batch * sequence_length; }
   };
+  Pass full_pass() const { return {options_.batch, options_.sequence_length}; }
   void upload(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);
-  void forward_blocks(const Pass& pass);
-  void block_input(int layer, const BlockActivations& a, const Pass& pass);
-  void block_forward(int layer, const BlockActivations& a, const Pass& pass);
-  void final_norm(const Pass& pass);
-  void block_backward(int layer, const Pass& pass, bool accumulate);
-  LossSums head(const Pass& pass, std::int64_t total_targets, bool backward, bool accumulate);
+  void forward_to_final_norm(const Pass& pass);
+  void block_forward(int layer, const BlockActivations& a, const Pass& pass, bool for_backward);
+  void block_backward(int layer, bool accumulate);
+  LossSums head(std::int64_t total_targets, bool backward, bool accumulate);
+  AttentionShape attention_shape(const Pass& pass) const;
   QkNormRope rope_args(int layer, const BlockActivations& a, const Pass& pass) const;
 
   Backend& backend_;
@@ -120,11 +131,14 @@ class Transformer {
   std::int32_t embedding_ = -1, final_norm_ = -1, head_ = -1;
 
   std::vector<BlockActivations> blocks_;  // one per layer, or one for all
-  std::vector<TensorId> block_inputs_;    // with one for all: x0 of every layer (recomputation starts there)
-  BlockActivations cached_block_;
-  std::vector<TensorId> k_cache_, v_cache_;
+  std::vector<TensorId> block_inputs_;    // where one serves all: x0 of every layer (recomputation starts there)
+  FinalActivations final_;
   TensorId tokens_, targets_, losses_, lse_squared_, rope_;
-  TensorId x_final_, n_final_, rstd_final_, logits_, dn_, dx_, datt_, dqkv_, dh_;
+  TensorId dn_, dx_, datt_, dqkv_, dh_;
+  BlockActivations cached_block_;  // generation
+  FinalActivations cached_final_;
+  TensorId cached_tokens_;
+  std::vector<TensorId> k_cache_, v_cache_;
 };
 
 }  // namespace bittern

@@ -1,4 +1,5 @@
-// ModelSpec: what a Transformer is made of, in Hugging Face's words. Another family is another row of values, not another flow.
+// ModelSpec: what a Transformer is made of, in Hugging Face's words. Another family is another row of values, not
+// another flow.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
 // The op list: what a back end can do, at the grain of the fused kernel. The model is written once against this list.
 //
 // Sizes: B sequences, T tokens in one, N = B*T rows, C hidden size, H query heads, KV key/value heads, D head size,
-// F width of the MLP, V vocabulary. Activations ("act") are f32 or bf16; weights ("w") are f32 or bf16; gradients of weights
-// are f32. Arithmetic inside an op is fp32 (sums over rows are split into parts fixed by the shape and added in a fixed
-// order, so the bits depend neither on threads nor on the machine's size). "=": overwritten. "+=": accumulated.
+// F width of the MLP, V vocabulary. Activations ("act") are f32 or bf16; weights ("w") are f32 or bf16; gradients of
+// weights are f32. Arithmetic inside an op is fp32 (sums over rows are split into parts fixed by the shape and added in
+// a fixed order, so the bits depend neither on threads nor on the machine's size). "=": overwritten. "+=": accumulated.
 // No op allocates: scratch comes from the workspace that the plan gave to the back end.
 #pragma once
 
@@ -19,13 +19,13 @@ namespace bittern {
 
 /// What the workspace of a back end must serve.
 struct WorkspaceNeeds {
-  std::int64_t max_rows = 0;        ///< N of a micro-batch
-  std::int64_t max_cols = 0;        ///< widest row of any norm, embedding or bias
-  std::int64_t sequence_length = 0; ///< T
+  std::int64_t max_rows = 0;         ///< N of a micro-batch
+  std::int64_t max_cols = 0;         ///< widest row of any norm, embedding or bias
+  std::int64_t sequence_length = 0;  ///< T
   std::int64_t head_dim = 0;
-  std::int64_t heads = 0;           ///< query heads
+  std::int64_t heads = 0;  ///< query heads
   std::int64_t kv_heads = 0;
-  std::int64_t batch = 0;           ///< B of a micro-batch
+  std::int64_t batch = 0;  ///< B of a micro-batch
 };
 
 /// The packed projection of a block: row n is [q (H*D) | k (KV*D) | v (KV*D)].
@@ -36,11 +36,12 @@ struct AttentionShape {
 
 struct QkNormRope {
   AttentionShape shape;
-  Tensor qkv;             ///< (N, packed) act, rotated in place
-  Tensor qkv_raw;         ///< (N, packed) act with qk_norm: the values before norm and rotation (kept for backward); else empty
-  Tensor q_norm, k_norm;  ///< (D) f32, or empty: no qk_norm
-  Tensor q_norm_rstd;     ///< (N, H+KV) f32, kept for backward; empty without qk_norm
-  Tensor rope;            ///< (T_max, D) f32: cos in the first D/2 columns, sin in the last
+  Tensor qkv;  ///< (N, packed) act, rotated in place
+  Tensor
+      qkv_raw;  ///< (N, packed) act with qk_norm: the values before norm and rotation (kept for backward); else empty
+  Tensor q_norm, k_norm;            ///< (D) f32, or empty: no qk_norm
+  Tensor q_norm_rstd;               ///< (N, H+KV) f32, kept for backward; empty without qk_norm
+  Tensor rope;                      ///< (T_max, D) f32: cos in the first D/2 columns, sin in the last
   std::int64_t first_position = 0;  ///< position of each sequence's first token
   float eps = 0;
 };
@@ -81,46 +82,54 @@ class Backend {
 
   // ---- residual_rmsnorm: sum = x + y (sum = x where y is empty; sum may be x);  n = sum / sqrt(mean(sum^2) + eps) * w
   //   x, y, sum (N,C) act (dtypes may differ)   n (N,C) act   rstd (N) f32, kept for backward   w (C) f32
-  //   With sum stored in bf16 the norm is taken of the stored (rounded) values, so that recomputation gives the same bits.
+  //   With sum stored in bf16 the norm is taken of the stored (rounded) values, so that recomputation gives the same
+  //   bits.
   virtual void residual_rmsnorm_forward(const Tensor& sum, const Tensor& n, const Tensor& rstd, const Tensor& x,
                                         const Tensor& y, const Tensor& w, float eps) = 0;
   //   dx += gradient through the norm (dx holds the gradient that arrives by the residual path)   dw += sum over rows
   virtual void residual_rmsnorm_backward(const Tensor& dx, const Tensor& dw, const Tensor& dn, const Tensor& sum,
                                          const Tensor& rstd, const Tensor& w) = 0;
 
-  // ---- qk_norm_rope: q, k = rmsnorm per head (if asked), then rotated: (a, b) -> (a cos - b sin, b cos + a sin) over halves of D
+  // ---- qk_norm_rope: q, k = rmsnorm per head (if asked), then rotated: (a, b) -> (a cos - b sin, b cos + a sin) over
+  // halves of D
   virtual void qk_norm_rope_forward(const QkNormRope& args) = 0;
-  //   dqkv (N,packed) act, in place: gradient of the rotated values -> gradient of the projection;  dq_norm, dk_norm (D) f32 +=
+  //   dqkv (N,packed) act, in place: gradient of the rotated values -> gradient of the projection;  dq_norm, dk_norm
+  //   (D) f32 +=
   virtual void qk_norm_rope_backward(const QkNormRope& args, const Tensor& dqkv, const Tensor& dq_norm,
                                      const Tensor& dk_norm) = 0;
 
   // ---- attention: out = softmax(q k^T / sqrt(D), causal) v, streaming over keys: T x T never exists.
   virtual void attention_forward(const Attention& args) = 0;
   virtual void attention_backward(const Attention& args, const Tensor& dqkv, const Tensor& dout) = 0;  ///< dqkv =
-  /// Generation: appends the k, v of the rows of qkv (one sequence, positions first..first+rows-1) to the caches (T_max, KV*D) act
-  /// and attends each row to all positions up to its own. out (rows, H*D).
+  /// Generation: appends the k, v of the rows of qkv (one sequence, positions first..first+rows-1) to the caches
+  /// (T_max, KV*D) act and attends each row to all positions up to its own. out (rows, H*D).
   virtual void attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
                                 const AttentionShape& shape, std::int64_t first_position) = 0;
 
-  // ---- swiglu: out = silu(gate) * up, gate_up (N,2F) = [gate | up].  backward: gate_up is overwritten by its gradient, and
+  // ---- swiglu: out = silu(gate) * up, gate_up (N,2F) = [gate | up].  backward: gate_up is overwritten by its
+  // gradient, and
   //   out (N,F) by the recomputed forward value (the weight gradient of down_proj needs it).
   virtual void swiglu_forward(const Tensor& out, const Tensor& gate_up) = 0;
   virtual void swiglu_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) = 0;
 
-  // ---- linear: y (N,O) = x (N,I) w (O,I)^T + bias (O).  compute: f32, or bf16 (operands rounded to bf16, fp32 accumulation).
+  // ---- linear: y (N,O) = x (N,I) w (O,I)^T + bias (O).  compute: f32, or bf16 (operands rounded to bf16, fp32
+  // accumulation).
   //   dx (N,I) = dy w        dw (O,I) f32 (=, or += when accumulate) dy^T x        dbias (O) f32 += sum of rows of dy
   virtual void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, DType compute) = 0;
   virtual void linear_backward_input(const Tensor& dx, const Tensor& dy, const Tensor& w, DType compute) = 0;
-  virtual void linear_backward_weight(const Tensor& dw, const Tensor& dy, const Tensor& x, bool accumulate, DType compute) = 0;
+  virtual void linear_backward_weight(const Tensor& dw, const Tensor& dy, const Tensor& x, bool accumulate,
+                                      DType compute) = 0;
   virtual void bias_backward(const Tensor& dbias, const Tensor& dy) = 0;
 
-  // ---- cross_entropy over a chunk of rows: loss[r] = lse(logits[r]) - logits[r][target] ; z[r] = lse^2.  target -1: row ignored,
-  //   loss and z 0.  With backward, logits are overwritten by scale * (softmax * (1 + 2 z_loss lse) - onehot), 0 in ignored rows.
-  //   logits (R,V) act   targets (R) i32   loss, lse_squared (R) f32
+  // ---- cross_entropy over a chunk of rows: loss[r] = lse(logits[r]) - logits[r][target] ; z[r] = lse^2.  target -1:
+  // row ignored,
+  //   loss and z 0.  With backward, logits are overwritten by scale * (softmax * (1 + 2 z_loss lse) - onehot), 0 in
+  //   ignored rows. logits (R,V) act   targets (R) i32   loss, lse_squared (R) f32
   virtual void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& loss, const Tensor& lse_squared,
                              float scale, float z_loss, bool backward) = 0;
 
-  // ---- global_norm: norm[0] = sqrt(sum of squares over all gradients), norm[1] = the clip scale min(1, max_norm / norm)
+  // ---- global_norm: norm[0] = sqrt(sum of squares over all gradients), norm[1] = the clip scale min(1, max_norm /
+  // norm)
   //   (1 where max_norm is 0: no clipping). norm (2) f32. A non-finite gradient makes norm[0] non-finite.
   virtual void global_norm(const Tensor& norm, std::span<const Tensor> gradients, float max_norm) = 0;
 

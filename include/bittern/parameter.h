@@ -14,13 +14,14 @@
 namespace bittern {
 
 enum class Role : std::uint8_t { embedding, head, norm, attention_linear, mlp_linear };
-inline constexpr std::array<std::string_view, 5> role_names = {"embedding", "head", "norm", "attention_linear", "mlp_linear"};
+inline constexpr std::array<std::string_view, 5> role_names = {"embedding", "head", "norm", "attention_linear",
+                                                               "mlp_linear"};
 
 struct ParameterSpec {
   std::string name;  ///< Hugging Face's
   Shape shape;
-  Role role;         ///< a bias has the role norm: small, f32, not decayed
-  int layer = -1;    ///< -1: outside the blocks
+  Role role;                           ///< a bias has the role norm: small, f32, not decayed
+  int layer = -1;                      ///< -1: outside the blocks
   bool stacked_with_previous = false;  ///< k and v below q, up below gate: one GEMM serves them
 };
 

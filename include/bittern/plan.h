@@ -1,9 +1,9 @@
-// Plan: the one table of every tensor of a run. It is what gets allocated, what `bittern plan` prints, what a checkpoint
-// iterates, and what a test compares with the bytes really allocated. No second list of tensors exists.
+// Plan: the one table of every tensor of a run. It is what gets allocated, what `bittern plan` prints, what a
+// checkpoint iterates, and what a test compares with the bytes really allocated. No second list of tensors exists.
 //
-// A tensor lives from one point of the step to another (a number that the model counts up through forward and backward).
-// Tensors whose lives do not overlap share memory; offsets are chosen first-fit, largest first, so the layout is a pure
-// function of the table.
+// A tensor lives from one point of the step to another (a number that the model counts up through forward and
+// backward). Tensors whose lives do not overlap share memory; offsets are chosen first-fit, largest first, so the
+// layout is a pure function of the table.
 #pragma once
 
 #include <array>
@@ -19,9 +19,19 @@
 
 namespace bittern {
 
-enum class Category : std::uint8_t { weights, masters, optimizer_states, gradients, activations, scratch, data, snapshot };
+enum class Category : std::uint8_t {
+  weights,
+  masters,
+  optimizer_states,
+  gradients,
+  activations,
+  scratch,
+  data,
+  snapshot
+};
 inline constexpr std::array<std::string_view, 8> category_names = {
-    "weights", "master weights", "optimizer states", "gradients", "activations", "scratch", "data", "checkpoint snapshot"};
+    "weights", "master weights", "optimizer states",   "gradients", "activations",
+    "scratch", "data",           "checkpoint snapshot"};
 
 /// First and last point of the step at which the tensor's content matters (both included).
 struct Lifetime {
@@ -51,8 +61,8 @@ class Plan {
  public:
   TensorId add(std::string name, Shape shape, DType dtype, Category category, Lifetime lifetime = whole_run);
 
-  /// Tensors that lie next to each other, rows below rows, without a gap, so that one GEMM serves them (q, k, v; gate, up).
-  /// Returns their ids in order; view_of(first, last) is the stacked matrix.
+  /// Tensors that lie next to each other, rows below rows, without a gap, so that one GEMM serves them (q, k, v; gate,
+  /// up). Returns their ids in order; view_of(first, last) is the stacked matrix.
   struct Part {
     std::string name;
     std::int64_t rows;
@@ -64,7 +74,8 @@ class Plan {
   std::span<const PlannedTensor> tensors() const { return tensors_; }
   const PlannedTensor& operator[](TensorId id) const { return tensors_[static_cast<std::size_t>(id.index)]; }
   std::int64_t arena_bytes() const { return arena_bytes_; }
-  /// Bytes of one category: sums of tensors that live through the whole run; what the shared rest needs at its peak is `shared_bytes`.
+  /// Bytes of one category: sums of tensors that live through the whole run; what the shared rest needs at its peak is
+  /// `shared_bytes`.
   std::int64_t whole_run_bytes(Category category) const;
   std::int64_t shared_bytes() const { return arena_bytes_ - whole_run_total_; }
 

@@ -1,5 +1,6 @@
-// Profile: what each op cost. Every op's checked entry opens an OpScope with the bytes it must move (each input read once,
-// each output written once) and the floating-point operations it does; `--profile N` prints the sums against the machine's limits.
+// Profile: what each op cost. Every op's checked entry opens an OpScope with the bytes it must move (each input read
+// once, each output written once) and the floating-point operations it does; `--profile N` prints the sums against the
+// machine's limits.
 #pragma once
 
 #include <chrono>
@@ -49,7 +50,8 @@ class OpScope {
   OpScope& operator=(const OpScope&) = delete;
   ~OpScope() {
     if (Profile* profile = Profile::current())
-      profile->add(op_, std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(), bytes_, flops_);
+      profile->add(op_, std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(), bytes_,
+                   flops_);
   }
 
  private:

@@ -78,10 +78,16 @@ struct Tensor {
   }
   template <typename T>
   static constexpr DType dtype_of() {
-    if constexpr (std::is_same_v<T, float>) return DType::f32;
-    else if constexpr (std::is_same_v<T, bf16>) return DType::bf16;
-    else if constexpr (std::is_same_v<T, std::int32_t>) return DType::i32;
-    else { static_assert(std::is_same_v<T, std::uint8_t>, "no DType for this type"); return DType::u8; }
+    if constexpr (std::is_same_v<T, float>)
+      return DType::f32;
+    else if constexpr (std::is_same_v<T, bf16>)
+      return DType::bf16;
+    else if constexpr (std::is_same_v<T, std::int32_t>)
+      return DType::i32;
+    else {
+      static_assert(std::is_same_v<T, std::uint8_t>, "no DType for this type");
+      return DType::u8;
+    }
   }
 };
 

@@ -8,11 +8,17 @@ namespace {
 
 constexpr std::int64_t alignment = 64;  // one cache line, and the widest vector load
 
-std::int64_t align_up(std::int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+std::int64_t align_up(std::int64_t bytes) {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
 
-bool overlap(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
+bool overlap(const Lifetime& a, const Lifetime& b) {
+  return a.first <= b.last && b.first <= a.last;
+}
 
-bool is_whole_run(const Lifetime& life) { return life.first == whole_run.first && life.last == whole_run.last; }
+bool is_whole_run(const Lifetime& life) {
+  return life.first == whole_run.first && life.last == whole_run.last;
+}
 
 }  // namespace
 
@@ -23,7 +29,8 @@ TensorId Plan::add(std::string name, Shape shape, DType dtype, Category category
   return {static_cast<std::int32_t>(tensors_.size() - 1)};
 }
 
-std::vector<TensorId> Plan::add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype, Category category) {
+std::vector<TensorId> Plan::add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype,
+                                        Category category) {
   std::vector<TensorId> ids;
   for (const Part& part : parts) {
     const Shape shape = cols == 0 ? Shape{part.rows} : Shape{part.rows, cols};
@@ -75,7 +82,9 @@ std::int64_t Plan::whole_run_bytes(Category category) const {
 Arena::Arena(Backend& backend, const Plan& plan)
     : backend_(backend), plan_(plan), memory_(static_cast<char*>(backend.allocate(plan.arena_bytes()))) {}
 
-Arena::~Arena() { backend_.release(memory_, plan_.arena_bytes()); }
+Arena::~Arena() {
+  backend_.release(memory_, plan_.arena_bytes());
+}
 
 Tensor Arena::view(TensorId id) const {
   if (!id) return {};

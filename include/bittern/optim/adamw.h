@@ -18,7 +18,8 @@ struct AdamwConstants {
 };
 
 /// The constants of update t, formed in double precision once per step.
-inline AdamwConstants adamw_constants(double lr, double beta1, double beta2, double eps, double weight_decay, long long t) {
+inline AdamwConstants adamw_constants(double lr, double beta1, double beta2, double eps, double weight_decay,
+                                      long long t) {
   const double correction1 = 1.0 - std::pow(beta1, static_cast<double>(t));
   const double correction2 = 1.0 - std::pow(beta2, static_cast<double>(t));
   return {.beta1 = static_cast<float>(beta1),

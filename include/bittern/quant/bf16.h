@@ -23,10 +23,15 @@ BITTERN_HD float bits_float(std::uint32_t u) {
   return x;
 }
 
-BITTERN_HD float to_float(float x) { return x; }
-BITTERN_HD float to_float(bf16 x) { return bits_float(static_cast<std::uint32_t>(x.bits) << 16); }
+BITTERN_HD float to_float(float x) {
+  return x;
+}
+BITTERN_HD float to_float(bf16 x) {
+  return bits_float(static_cast<std::uint32_t>(x.bits) << 16);
+}
 
-/// Nearest bf16, ties to even. A NaN stays a (quiet) NaN; a value above the largest bf16 becomes infinity, as IEEE says.
+/// Nearest bf16, ties to even. A NaN stays a (quiet) NaN; a value above the largest bf16 becomes infinity, as IEEE
+/// says.
 BITTERN_HD bf16 to_bf16(float x) {
   const std::uint32_t u = float_bits(x);
   const std::uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
@@ -34,8 +39,8 @@ BITTERN_HD bf16 to_bf16(float x) {
   return bf16{static_cast<std::uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded)};
 }
 
-/// One of the two neighbouring bf16 values, the upper one with probability (x - lower) / (upper - lower): E = x exactly.
-/// `random` is a uniform 32-bit word, of which the low 16 bits are used. Infinities and NaN pass through.
+/// One of the two neighbouring bf16 values, the upper one with probability (x - lower) / (upper - lower): E = x
+/// exactly. `random` is a uniform 32-bit word, of which the low 16 bits are used. Infinities and NaN pass through.
 BITTERN_HD bf16 to_bf16_stochastic(float x, std::uint32_t random) {
   const std::uint32_t u = float_bits(x);
   const bool special = (u & 0x7f800000u) == 0x7f800000u;

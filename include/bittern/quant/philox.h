@@ -1,7 +1,7 @@
 // Philox4x32-10 (Salmon et al., SC'11): random numbers that are addressed, not drawn.
 //
-// Key (seed, purpose), counter (index / 4 as two words, step, stream); the word is index % 4. So the number of an element
-// depends on nothing but its address: not on threads, shards, launch shape or back end.
+// Key (seed, purpose), counter (index / 4 as two words, step, stream); the word is index % 4. So the number of an
+// element depends on nothing but its address: not on threads, shards, launch shape or back end.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,14 @@
 namespace bittern {
 
 /// What a random number is for. Two purposes never share numbers.
-enum class Purpose : std::uint32_t { init = 1, data_order = 2, weight_rounding = 3, state_rounding = 4, sampling = 5, test = 6 };
+enum class Purpose : std::uint32_t {
+  init = 1,
+  data_order = 2,
+  weight_rounding = 3,
+  state_rounding = 4,
+  sampling = 5,
+  test = 6
+};
 
 struct PhiloxKey {
   std::uint32_t seed;
@@ -21,7 +28,8 @@ struct PhiloxBlock {
   std::uint32_t word[4];
 };
 
-BITTERN_HD PhiloxBlock philox4x32(PhiloxKey key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3) {
+BITTERN_HD PhiloxBlock philox4x32(PhiloxKey key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2,
+                                  std::uint32_t c3) {
   std::uint32_t k0 = key.seed, k1 = key.purpose;
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = 0xD2511F53ull * c0;
@@ -52,6 +60,8 @@ BITTERN_HD std::uint32_t philox(PhiloxKey key, std::uint64_t index, std::uint32_
 }
 
 /// A 32-bit word as a uniform number in [0, 1) with 24 bits.
-BITTERN_HD float uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+BITTERN_HD float uniform(std::uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
 }  // namespace bittern

@@ -1,0 +1,65 @@
+// The backward pass, block by block in reverse. dx is the gradient of the residual stream: it flows through every block
+// in place, and each norm adds its part. A linear's weight gradient is overwritten by the first micro-batch of a step
+// and added to by the others; what is accumulated element by element (norms, biases, an untied embedding) is zeroed
+// before the first.
+#include "bittern/model.h"
+
+namespace bittern {
+
+LossSums Transformer::forward_backward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets,
+                                       std::int64_t total_targets, bool first) {
+  check(options_.training, "model: planned without gradients");
+  if (first)
+    for (const Parameter& parameter : parameters_)
+      if (parameter.spec.role == Role::norm || (parameter.spec.role == Role::embedding && !spec_.tie_word_embeddings))
+        backend_.zero(arena_->view(parameter.gradient));
+
+  upload(tokens, targets);
+  forward_to_final_norm(full_pass());
+  const LossSums sums = head(total_targets, true, !first);
+
+  const Tensor dx = arena_->view(dx_), dn = arena_->view(dn_);
+  backend_.zero(dx);
+  backend_.residual_rmsnorm_backward(dx, gradient(final_norm_), dn, arena_->view(final_.x), arena_->view(final_.rstd),
+                                     weight(final_norm_));
+  for (int layer = static_cast<int>(spec_.num_hidden_layers) - 1; layer >= 0; --layer) block_backward(layer, !first);
+  Tensor ids = arena_->view(tokens_);
+  ids.shape = Shape{full_pass().rows()};
+  backend_.embedding_backward(gradient(embedding_), dx, ids);
+  return sums;
+}
+
+void Transformer::block_backward(int layer, bool accumulate) {
+  const Pass pass = full_pass();
+  const BlockWeights& w = weights_[static_cast<std::size_t>(layer)];
+  const BlockActivations a = block(layer);
+  if (options_.recompute_blocks) block_forward(layer, a, pass, true);
+
+  const DType compute = options_.compute;
+  const Tensor dx = arena_->view(dx_), dn = arena_->view(dn_), dh = arena_->view(dh_), h = arena_->view(a.h);
+  const Tensor dattention = arena_->view(datt_), dqkv = arena_->view(dqkv_);
+  const Tensor x0 = arena_->view(a.x0), n1 = arena_->view(a.n1), x1 = arena_->view(a.x1), n2 = arena_->view(a.n2);
+  const Tensor attention = arena_->view(a.attention), gate_up = arena_->view(a.gate_up);
+
+  // MLP: x1 + down(swiglu(gate_up(norm(x1))))
+  backend_.linear_backward_input(dh, dx, weight(w.down), compute);
+  backend_.swiglu_backward(gate_up, h, dh);  // gate_up becomes its gradient
+  backend_.linear_backward_weight(gradient(w.down), dx, h, accumulate, compute);
+  backend_.linear_backward_input(dn, gate_up, weight_stack(w.gate, w.up), compute);
+  backend_.linear_backward_weight(gradient_stack(w.gate, w.up), gate_up, n2, accumulate, compute);
+  backend_.residual_rmsnorm_backward(dx, gradient(w.post_norm), dn, x1, arena_->view(a.rstd2), weight(w.post_norm));
+
+  // Attention: x0 + o(attention(rope(qkv(norm(x0)))))
+  backend_.linear_backward_input(dattention, dx, weight(w.o), compute);
+  backend_.linear_backward_weight(gradient(w.o), dx, attention, accumulate, compute);
+  backend_.attention_backward(
+      {.shape = attention_shape(pass), .qkv = arena_->view(a.qkv), .out = attention, .lse = arena_->view(a.lse)}, dqkv,
+      dattention);
+  backend_.qk_norm_rope_backward(rope_args(layer, a, pass), dqkv, gradient(w.q_norm), gradient(w.k_norm));
+  if (w.q_bias >= 0) backend_.bias_backward(gradient_stack(w.q_bias, w.v_bias), dqkv);
+  backend_.linear_backward_input(dn, dqkv, weight_stack(w.q, w.v), compute);
+  backend_.linear_backward_weight(gradient_stack(w.q, w.v), dqkv, n1, accumulate, compute);
+  backend_.residual_rmsnorm_backward(dx, gradient(w.input_norm), dn, x0, arena_->view(a.rstd1), weight(w.input_norm));
+}
+
+}  // namespace bittern

@@ -1,0 +1,180 @@
+// The forward pass, the head with its loss, and generation.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "bittern/model.h"
+
+namespace bittern {
+
+AttentionShape Transformer::attention_shape(const Pass& pass) const {
+  return {.batch = pass.batch,
+          .sequence_length = pass.sequence_length,
+          .heads = spec_.num_attention_heads,
+          .kv_heads = spec_.num_key_value_heads,
+          .head_dim = spec_.head_dim};
+}
+
+QkNormRope Transformer::rope_args(int layer, const BlockActivations& a, const Pass& pass) const {
+  const BlockWeights& w = weights_[static_cast<std::size_t>(layer)];
+  return {.shape = attention_shape(pass),
+          .qkv = rows(a.qkv, pass.rows()),
+          .qkv_raw = rows(a.qkv_raw, pass.rows()),
+          .q_norm = weight(w.q_norm),
+          .k_norm = weight(w.k_norm),
+          .q_norm_rstd = rows(a.q_norm_rstd, pass.rows()),
+          .rope = arena_->view(rope_),
+          .first_position = pass.first_position,
+          .eps = static_cast<float>(spec_.rms_norm_eps)};
+}
+
+void Transformer::upload(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets) {
+  const Tensor to = arena_->view(tokens_), goal = arena_->view(targets_);
+  check(static_cast<std::int64_t>(tokens.size()) == to.elements(), "model: {} tokens for a micro-batch of {}",
+        tokens.size(), to.elements());
+  backend_.from_host(to.data, tokens.data(), to.bytes());
+  if (!targets.empty()) backend_.from_host(goal.data, targets.data(), goal.bytes());
+}
+
+void Transformer::block_forward(int layer, const BlockActivations& a, const Pass& pass, bool for_backward) {
+  const BlockWeights& w = weights_[static_cast<std::size_t>(layer)];
+  const std::int64_t N = pass.rows();
+  const float eps = static_cast<float>(spec_.rms_norm_eps);
+  const DType compute = options_.compute;
+  const Tensor x0 = rows(a.x0, N), n1 = rows(a.n1, N), qkv = rows(a.qkv, N), attention = rows(a.attention, N);
+  const Tensor out = rows(a.out, N), x1 = rows(a.x1, N), n2 = rows(a.n2, N), gate_up = rows(a.gate_up, N),
+               h = rows(a.h, N);
+
+  // Recomputation starts from the kept x0; otherwise x0 = stream after the previous block's attention + its MLP's
+  // output.
+  if (for_backward || layer == 0) {
+    backend_.residual_rmsnorm_forward(x0, n1, rows(a.rstd1, N), x0, {}, weight(w.input_norm), eps);
+  } else {
+    const Tensor previous_x1 = rows(pass.cached ? a.x1 : block(layer - 1).x1, N);
+    backend_.residual_rmsnorm_forward(x0, n1, rows(a.rstd1, N), previous_x1, out, weight(w.input_norm), eps);
+  }
+
+  const QkNormRope rope = rope_args(layer, a, pass);
+  backend_.linear_forward(spec_.qk_norm ? rope.qkv_raw : qkv, n1, weight_stack(w.q, w.v),
+                          weight_stack(w.q_bias, w.v_bias), compute);
+  backend_.qk_norm_rope_forward(rope);
+  if (pass.cached) {
+    const Tensor k_cache = arena_->view(k_cache_[static_cast<std::size_t>(layer)]);
+    const Tensor v_cache = arena_->view(v_cache_[static_cast<std::size_t>(layer)]);
+    backend_.attention_cached(attention, qkv, k_cache, v_cache, attention_shape(pass), pass.first_position);
+  } else {
+    backend_.attention_forward(
+        {.shape = attention_shape(pass), .qkv = qkv, .out = attention, .lse = arena_->view(a.lse)});
+  }
+  backend_.linear_forward(out, attention, weight(w.o), {}, compute);
+
+  backend_.residual_rmsnorm_forward(x1, n2, rows(a.rstd2, N), x0, out, weight(w.post_norm), eps);
+  backend_.linear_forward(gate_up, n2, weight_stack(w.gate, w.up), {}, compute);
+  if (for_backward) return;  // backward makes h again and does not need the block's output
+  backend_.swiglu_forward(h, gate_up);
+  backend_.linear_forward(out, h, weight(w.down), {}, compute);
+}
+
+void Transformer::forward_to_final_norm(const Pass& pass) {
+  const int L = static_cast<int>(spec_.num_hidden_layers);
+  const std::int64_t N = pass.rows();
+  const FinalActivations& f = pass.cached ? cached_final_ : final_;
+  const BlockActivations first = pass.cached ? cached_block_ : block(0);
+  const Tensor tokens = pass.cached ? arena_->view(cached_tokens_) : arena_->view(tokens_);
+  Tensor ids = tokens;
+  ids.shape = Shape{N};
+  backend_.embedding_forward(rows(first.x0, N), weight(embedding_), ids);
+  for (int layer = 0; layer < L; ++layer) block_forward(layer, pass.cached ? cached_block_ : block(layer), pass, false);
+  const BlockActivations last = pass.cached ? cached_block_ : block(L - 1);
+  backend_.residual_rmsnorm_forward(rows(f.x, N), rows(f.n, N), rows(f.rstd, N), rows(last.x1, N), rows(last.out, N),
+                                    weight(final_norm_), static_cast<float>(spec_.rms_norm_eps));
+}
+
+LossSums Transformer::head(std::int64_t total_targets, bool backward, bool accumulate) {
+  const std::int64_t N = full_pass().rows();
+  const Tensor n = arena_->view(final_.n), targets = arena_->view(targets_);
+  const Tensor losses = arena_->view(losses_), lse_squared = arena_->view(lse_squared_);
+  const auto vector_rows = [](Tensor vector, std::int64_t first, std::int64_t count) {
+    vector.data = static_cast<char*>(vector.data) + first * size_of(vector.dtype);
+    vector.shape = Shape{count};
+    vector.row_stride = count;
+    return vector;
+  };
+  const float scale = total_targets > 0 ? 1.0f / static_cast<float>(total_targets) : 0.0f;
+  for (std::int64_t first = 0; first < N; first += options_.head_rows) {
+    const std::int64_t count = std::min(options_.head_rows, N - first);
+    const Tensor logits = rows(final_.logits, count), n_rows = n.slice_rows(first, count);
+    backend_.linear_forward(logits, n_rows, weight(head_), {}, options_.compute);
+    backend_.cross_entropy(logits, vector_rows(targets, first, count), vector_rows(losses, first, count),
+                           vector_rows(lse_squared, first, count), scale, options_.z_loss, backward);
+    if (!backward) continue;
+    backend_.linear_backward_input(arena_->view(dn_).slice_rows(first, count), logits, weight(head_), options_.compute);
+    backend_.linear_backward_weight(gradient(head_), logits, n_rows, accumulate || first > 0, options_.compute);
+  }
+
+  std::vector<float> loss(static_cast<std::size_t>(N)), squared(static_cast<std::size_t>(N));
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(N));
+  backend_.to_host(loss.data(), losses.data, losses.bytes());
+  backend_.to_host(squared.data(), lse_squared.data, lse_squared.bytes());
+  backend_.to_host(ids.data(), targets.data, targets.bytes());
+  return {.loss = std::accumulate(loss.begin(), loss.end(), 0.0),
+          .lse_squared = std::accumulate(squared.begin(), squared.end(), 0.0),
+          .targets = std::count_if(ids.begin(), ids.end(), [](std::int32_t id) { return id >= 0; })};
+}
+
+LossSums Transformer::forward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets) {
+  upload(tokens, targets);
+  forward_to_final_norm(full_pass());
+  return head(1, false, false);
+}
+
+std::vector<float> Transformer::logits(std::span<const std::int32_t> tokens) {
+  upload(tokens, {});
+  forward_to_final_norm(full_pass());
+  const std::int64_t N = full_pass().rows(), V = spec_.vocab_size;
+  std::vector<float> all(static_cast<std::size_t>(N * V));
+  for (std::int64_t first = 0; first < N; first += options_.head_rows) {
+    const std::int64_t count = std::min(options_.head_rows, N - first);
+    const Tensor logits = rows(final_.logits, count);
+    backend_.linear_forward(logits, arena_->view(final_.n).slice_rows(first, count), weight(head_), {},
+                            options_.compute);
+    float* to = all.data() + first * V;
+    if (logits.dtype == DType::f32) {
+      backend_.to_host(to, logits.data, logits.bytes());
+    } else {
+      std::vector<bf16> rounded(static_cast<std::size_t>(count * V));
+      backend_.to_host(rounded.data(), logits.data, logits.bytes());
+      std::transform(rounded.begin(), rounded.end(), to, [](bf16 x) { return to_float(x); });
+    }
+  }
+  return all;
+}
+
+std::vector<float> Transformer::next_logits(std::span<const std::int32_t> tokens, std::int64_t first_position) {
+  const std::int64_t count = static_cast<std::int64_t>(tokens.size()), V = spec_.vocab_size;
+  check(count > 0 && first_position + count <= options_.cache_length,
+        "generation: positions {}..{} do not fit a cache of {}", first_position, first_position + count,
+        options_.cache_length);
+  const std::int64_t capacity = arena_->view(cached_tokens_).elements();
+  std::int64_t rows_done = 0, last_rows = 0;
+  for (; rows_done < count; rows_done += last_rows) {
+    last_rows = std::min(capacity, count - rows_done);
+    backend_.from_host(arena_->view(cached_tokens_).data, tokens.data() + rows_done, last_rows * size_of(DType::i32));
+    forward_to_final_norm(
+        {.batch = 1, .sequence_length = last_rows, .first_position = first_position + rows_done, .cached = true});
+  }
+  const Tensor logits = arena_->view(cached_final_.logits);
+  backend_.linear_forward(logits, arena_->view(cached_final_.n).slice_rows(last_rows - 1, 1), weight(head_), {},
+                          options_.compute);
+  std::vector<float> values(static_cast<std::size_t>(V));
+  if (logits.dtype == DType::f32) {
+    backend_.to_host(values.data(), logits.data, logits.bytes());
+  } else {
+    std::vector<bf16> rounded(static_cast<std::size_t>(V));
+    backend_.to_host(rounded.data(), logits.data, logits.bytes());
+    std::transform(rounded.begin(), rounded.end(), values.begin(), [](bf16 x) { return to_float(x); });
+  }
+  return values;
+}
+
+}  // namespace bittern
