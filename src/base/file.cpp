@@ -144,6 +144,14 @@ void File::write_at(std::int64_t offset, std::span<const std::byte> bytes) {
   }
 }
 
+void File::start_writeback(std::int64_t offset, std::int64_t bytes) {
+#ifdef SYNC_FILE_RANGE_WRITE
+  ::sync_file_range(descriptor_, offset, bytes, SYNC_FILE_RANGE_WRITE);
+#else
+  static_cast<void>(offset), static_cast<void>(bytes);
+#endif
+}
+
 void File::sync() {
   if (::fsync(descriptor_) != 0) throw write_failure(path_, "make durable (fsync)", errno);
 }
