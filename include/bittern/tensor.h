@@ -33,8 +33,12 @@ struct Shape {
   bool operator==(const Shape&) const = default;
   std::string text() const {
     std::string out = "(";
-    for (int i = 0; i < rank; ++i) out += (i ? "," : "") + std::to_string((*this)[i]);
-    return out + ")";
+    for (int i = 0; i < rank; ++i) {
+      if (i > 0) out += ',';
+      out += std::to_string((*this)[i]);
+    }
+    out += ')';
+    return out;
   }
 };
 
