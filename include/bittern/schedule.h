@@ -1,10 +1,11 @@
-// schedule: the learning rate of each step. Steps count from 1; the first update's rate is above zero, the last one's is
-// exactly lr * final_factor.
+// schedule: the learning rate of each step. Steps count from 1; the first update's rate is above zero, the last one's
+// is exactly lr * final_factor.
 //   warm-up, step <= W:     lr * (start_factor + (1 - start_factor) * step / W)
 //   constant                lr
 //   linear                  lr * (1 - (1 - final_factor) * p)                     p = (step - W) / (steps - W)
 //   cosine                  lr * (final_factor + (1 - final_factor) * (1 + cos(pi p)) / 2)
-//   wsd                     lr, then linear over the last decay_fraction of the steps (warmup-stable-decay, MiniCPM 2404.06395)
+//   wsd                     lr, then linear over the last decay_fraction of the steps (warmup-stable-decay, MiniCPM
+//   2404.06395)
 #pragma once
 
 #include <cstdint>

@@ -10,9 +10,10 @@
 namespace bittern {
 
 struct TrainOptions {
-  std::string out;              ///< RUN: the folder of the run; made if it is not there
-  std::string resume = "auto";  ///< auto: go on if RUN holds a checkpoint; never: RUN must be new; else a checkpoint's folder
-  std::string init;             ///< a new run from the weights of a checkpoint or of a Hugging Face folder
+  std::string out;  ///< RUN: the folder of the run; made if it is not there
+  std::string resume =
+      "auto";        ///< auto: go on if RUN holds a checkpoint; never: RUN must be new; else a checkpoint's folder
+  std::string init;  ///< a new run from the weights of a checkpoint or of a Hugging Face folder
   std::int64_t profile_steps = 0;  ///< print what each op cost over that many steps, then stop
 };
 
@@ -24,7 +25,8 @@ void print_plan(const RunConfig& config, bool json);
 
 struct EvaluateOptions {
   std::string checkpoint;  ///< a checkpoint, a RUN (its newest), or a Hugging Face folder with --data a prepared folder
-  std::string data;        ///< folder made by prepare, .bin, Megatron prefix, or a text file (tokenized by the checkpoint's tokenizer)
+  std::string data;  ///< folder made by prepare, .bin, Megatron prefix, or a text file (tokenized by the checkpoint's
+                     ///< tokenizer)
   std::int64_t sequence_length = 0;  ///< 0: the model's training length
   std::int64_t max_sequences = 0;    ///< 0: all
   std::int64_t batch = 8;
@@ -51,8 +53,8 @@ void generate(const GenerateOptions& options);
 
 struct ExportOptions {
   std::string checkpoint;
-  std::string out;              ///< a new folder
-  std::string dtype = "auto";   ///< f32, bf16, auto: as stored
+  std::string out;             ///< a new folder
+  std::string dtype = "auto";  ///< f32, bf16, auto: as stored
 };
 /// Writes a folder that Hugging Face `transformers` opens.
 void export_checkpoint(const ExportOptions& options);

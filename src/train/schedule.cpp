@@ -13,13 +13,15 @@ std::int64_t warmup_steps(const ScheduleSection& schedule, std::int64_t steps) {
 
 double learning_rate(const ScheduleSection& schedule, std::int64_t steps, std::int64_t step) {
   const std::int64_t warmup = warmup_steps(schedule, steps);
-  const auto part = [](std::int64_t done, std::int64_t of) { return static_cast<double>(done) / static_cast<double>(of); };
-  if (step < warmup)
-    return schedule.lr * (schedule.start_factor + (1.0 - schedule.start_factor) * part(step, warmup));
+  const auto part = [](std::int64_t done, std::int64_t of) {
+    return static_cast<double>(done) / static_cast<double>(of);
+  };
+  if (step < warmup) return schedule.lr * (schedule.start_factor + (1.0 - schedule.start_factor) * part(step, warmup));
 
   std::int64_t decay_starts = warmup;
   if (schedule.shape == "wsd")
-    decay_starts = std::max(warmup, steps - std::llround(schedule.decay_fraction * static_cast<double>(steps)));
+    decay_starts = std::max(
+        warmup, steps - static_cast<std::int64_t>(std::llround(schedule.decay_fraction * static_cast<double>(steps))));
   if (schedule.shape == "constant" || step <= decay_starts) return schedule.lr;
   const double p = part(step - decay_starts, steps - decay_starts);
   const double left = schedule.shape == "cosine" ? 0.5 * (1.0 + std::cos(std::numbers::pi * p)) : 1.0 - p;

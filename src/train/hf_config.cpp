@@ -1,0 +1,54 @@
+#include "train/hf_config.h"
+
+namespace bittern {
+
+std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype, std::int64_t bos, std::int64_t eos) {
+  const std::string class_name = spec.architecture == "qwen2"   ? "Qwen2ForCausalLM"
+                                 : spec.architecture == "qwen3" ? "Qwen3ForCausalLM"
+                                                                : "LlamaForCausalLM";
+  nlohmann::ordered_json json = {{"architectures", {class_name}},
+                                 {"model_type", spec.architecture},
+                                 {"vocab_size", spec.vocab_size},
+                                 {"hidden_size", spec.hidden_size},
+                                 {"intermediate_size", spec.intermediate_size},
+                                 {"num_hidden_layers", spec.num_hidden_layers},
+                                 {"num_attention_heads", spec.num_attention_heads},
+                                 {"num_key_value_heads", spec.num_key_value_heads},
+                                 {"head_dim", spec.head_dim},
+                                 {"hidden_act", "silu"},
+                                 {"max_position_embeddings", spec.max_position_embeddings},
+                                 {"initializer_range", spec.initializer_range},
+                                 {"rms_norm_eps", spec.rms_norm_eps},
+                                 {"rope_theta", spec.rope_theta},
+                                 {"tie_word_embeddings", spec.tie_word_embeddings},
+                                 {"attention_bias", spec.attention_bias && spec.architecture != "qwen2"},
+                                 {"attention_dropout", 0.0},
+                                 {"torch_dtype", torch_dtype}};
+  if (spec.architecture == "llama") json["mlp_bias"] = false;
+  if (spec.architecture == "qwen2") json.erase("attention_bias");  // implied by the family
+  if (bos >= 0) json["bos_token_id"] = bos;
+  if (eos >= 0) json["eos_token_id"] = eos;
+  return json.dump(2) + "\n";
+}
+
+ModelSpec spec_from_hf(const nlohmann::json& config) {
+  ModelSpec spec;
+  spec.architecture = config.at("model_type");
+  spec.vocab_size = config.at("vocab_size");
+  spec.hidden_size = config.at("hidden_size");
+  spec.intermediate_size = config.at("intermediate_size");
+  spec.num_hidden_layers = config.at("num_hidden_layers");
+  spec.num_attention_heads = config.at("num_attention_heads");
+  spec.num_key_value_heads = config.at("num_key_value_heads");
+  spec.head_dim = config.at("head_dim");
+  spec.max_position_embeddings = config.at("max_position_embeddings");
+  spec.rope_theta = config.at("rope_theta");
+  spec.rms_norm_eps = config.at("rms_norm_eps");
+  spec.initializer_range = config.at("initializer_range");
+  spec.tie_word_embeddings = config.at("tie_word_embeddings");
+  spec.attention_bias = config.at("attention_bias");
+  spec.qk_norm = config.at("qk_norm");
+  return spec;
+}
+
+}  // namespace bittern

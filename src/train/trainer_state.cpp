@@ -1,0 +1,98 @@
+#include "train/trainer_state.h"
+
+#include <nlohmann/json.hpp>
+
+#include "bittern/hf_import.h"
+
+namespace bittern {
+namespace {
+
+constexpr int trainer_version = 1;
+
+std::int64_t count_field(const nlohmann::json& json, const char* key, const std::string& path) {
+  const auto at = json.find(key);
+  if (at == json.end() || !at->is_number_unsigned() || at->get<std::uint64_t>() > (std::uint64_t{1} << 62))
+    throw input_error("{}: \"{}\" must be a whole number of at least 0; the checkpoint is damaged, use another one",
+                      path, key);
+  return at->get<std::int64_t>();
+}
+
+std::string text_field(const nlohmann::json& json, const char* key, const std::string& path) {
+  const auto at = json.find(key);
+  if (at == json.end() || !at->is_string())
+    throw input_error("{}: \"{}\" must be a string; the checkpoint is damaged, use another one", path, key);
+  return at->get<std::string>();
+}
+
+}  // namespace
+
+std::string trainer_json(const TrainerState& state, const RunIdentity& identity, const RunConfig& config) {
+  const nlohmann::ordered_json json = {{"version", trainer_version},
+                                       {"step", state.step},
+                                       {"update", state.update},
+                                       {"tokens", state.tokens},
+                                       {"skipped_steps", state.skipped_steps},
+                                       {"skipped_in_a_row", state.skipped_in_a_row},
+                                       {"backend", identity.backend},
+                                       {"data_fingerprint", identity.data_fingerprint},
+                                       {"config", nlohmann::ordered_json::parse(config_json(config))}};
+  return json.dump(2) + "\n";
+}
+
+TrainerRecord parse_trainer_json(const std::string& text, const std::string& path) {
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object()) throw input_error("{}: not a JSON object; the checkpoint is damaged, use another one", path);
+  if (count_field(json, "version", path) != trainer_version)
+    throw input_error("{}: version {} was written by another version of bittern; this one reads version {}", path,
+                      json["version"].dump(), trainer_version);
+  if (!json.contains("config") || !json["config"].is_object())
+    throw input_error("{}: \"config\" must be an object; the checkpoint is damaged, use another one", path);
+  return {.state = {.step = count_field(json, "step", path),
+                    .update = count_field(json, "update", path),
+                    .tokens = count_field(json, "tokens", path),
+                    .skipped_steps = count_field(json, "skipped_steps", path),
+                    .skipped_in_a_row = count_field(json, "skipped_in_a_row", path)},
+          .identity = {.backend = text_field(json, "backend", path),
+                       .data_fingerprint = text_field(json, "data_fingerprint", path)},
+          .config_json = json["config"].dump()};
+}
+
+void restore(const Run& run, const Checkpoint& checkpoint) {
+  for (const bool optimizer_states : {false, true}) {
+    const SafetensorsFile& file = optimizer_states ? checkpoint.optimizer : checkpoint.model;
+    const std::vector<NamedTensor> wanted = run.checkpoint_tensors(optimizer_states, false);
+    if (file.tensors().size() != wanted.size())
+      throw input_error("{}: {} tensors, and the config's model has {}; it is a checkpoint of another model",
+                        file.path(), file.tensors().size(), wanted.size());
+    std::vector<std::byte> buffer;
+    for (const NamedTensor& tensor : wanted) {
+      const SafetensorsEntry* found = file.find(tensor.name);
+      if (!found || found->dtype != tensor.dtype || found->shape != tensor.shape)
+        throw input_error("{}: {} should be {} ({}); it is a checkpoint of another model or of other codecs",
+                          file.path(), tensor.name, tensor.dtype, fmt::join(tensor.shape, ","));
+      buffer.resize(tensor.data.size());
+      file.read(tensor.name, buffer);
+      run.backend->from_host(const_cast<std::byte*>(tensor.data.data()), buffer.data(),
+                             static_cast<std::int64_t>(buffer.size()));
+    }
+  }
+}
+
+void initialize_from(const Run& run, const std::string& folder) {
+  const HfModel source = HfModel::open(folder);
+  std::vector<ExpectedTensor> expected;
+  const auto shape_of = [](const ParameterSpec& spec) {
+    return std::vector<std::int64_t>(spec.shape.dims.begin(), spec.shape.dims.begin() + spec.shape.rank);
+  };
+  for (const Parameter& parameter : run.model->parameters())
+    expected.push_back({parameter.spec.name, shape_of(parameter.spec)});
+  source.check_tensors(expected);
+  std::vector<float> values;
+  for (const Parameter& parameter : run.model->parameters()) {
+    values.resize(static_cast<std::size_t>(parameter.spec.shape.elements()));
+    source.read_tensor(parameter.spec.name, DType::f32, shape_of(parameter.spec), values.data());
+    run.model->load_parameter(parameter, values);
+  }
+}
+
+}  // namespace bittern

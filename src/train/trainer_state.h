@@ -1,0 +1,43 @@
+// TrainerState: what a checkpoint holds beside tensors (trainer.json), and how a run is put back into that state.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "bittern/checkpoint.h"
+#include "train/run.h"
+
+namespace bittern {
+
+struct TrainerState {
+  std::int64_t step = 0;    ///< finished steps; position in the data and every random number follow from it
+  std::int64_t update = 0;  ///< updates really made: Adam's t
+  std::int64_t tokens = 0;  ///< trained on
+  std::int64_t skipped_steps = 0;
+  std::int64_t skipped_in_a_row = 0;
+};
+
+/// What the bits of a run depend on beside its config.
+struct RunIdentity {
+  std::string backend;           ///< Backend::description()
+  std::string data_fingerprint;  ///< TokenStream::fingerprint()
+  bool operator==(const RunIdentity&) const = default;
+};
+
+std::string trainer_json(const TrainerState& state, const RunIdentity& identity, const RunConfig& config);
+
+struct TrainerRecord {
+  TrainerState state;
+  RunIdentity identity;
+  std::string config_json;  ///< the effective config of the run that wrote it
+};
+/// `path` is for messages. The file comes from outside: whatever is missing or wrong is an Error.
+TrainerRecord parse_trainer_json(const std::string& text, const std::string& path);
+
+/// Fills weights, masters and moments from a checkpoint of the same model and codecs, bit for bit.
+void restore(const Run& run, const Checkpoint& checkpoint);
+
+/// Fills the weights (and masters) from a checkpoint or a Hugging Face folder, converted to the run's codecs.
+void initialize_from(const Run& run, const std::string& folder);
+
+}  // namespace bittern
