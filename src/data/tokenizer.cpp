@@ -1,0 +1,175 @@
+// Tokenizer: loading, and ids -> text. Text -> ids is src/data/line_encoder.cpp.
+#include "bittern/tokenizer.h"
+
+#include <sentencepiece_trainer.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "bittern/error.h"
+#include "bittern/file.h"
+#include "tokenizer_model.h"
+#include "utf8.h"
+
+namespace bittern {
+namespace {
+
+constexpr std::int64_t largest_model_file = std::int64_t{64} << 20;
+
+// A message merged into the model's own: field 3 (normalizer_spec), 2 bytes, field 3 (add_dummy_prefix) = false.
+// Protobuf defines that a repeated occurrence of a message field is merged into the first.
+constexpr std::string_view no_dummy_prefix("\x1A\x02\x18\x00", 4);
+
+// The byte that a piece "<0x0A>" stands for, or -1.
+int byte_of(const std::string& piece) {
+  if (piece.size() != 6 || piece.compare(0, 3, "<0x") != 0 || piece[5] != '>') return -1;
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+  };
+  const int high = digit(piece[3]), low = digit(piece[4]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+std::string with_spaces(std::string_view piece) {
+  std::string text;
+  for (std::size_t i = 0; i < piece.size();) {
+    const bool space = piece.substr(i, 3) == "\xE2\x96\x81";
+    text += space ? ' ' : piece[i];
+    i += space ? 3 : 1;
+  }
+  return text;
+}
+
+// Whether `bytes` (1 to 3 of them) can still grow into a character.
+bool may_be_completed(std::string_view bytes) {
+  if (utf8_length(static_cast<unsigned char>(bytes[0])) <= bytes.size()) return false;
+  std::string completed(bytes);
+  for (const char next : {'\x80', '\x90', '\xA0'}) {  // one of these is right after any lead byte
+    completed.resize(bytes.size());
+    if (bytes.size() == 1) completed += next;
+    while (completed.size() < utf8_length(static_cast<unsigned char>(bytes[0]))) completed += '\x80';
+    if (utf8_character(completed) != 0) return true;
+  }
+  return false;
+}
+
+// Moves all that is decided from `held` to the result: characters as they are, stray bytes as U+FFFD.
+std::string settle(std::string& held, bool all) {
+  std::string out;
+  std::size_t at = 0;
+  while (at < held.size()) {
+    const std::string_view rest = std::string_view(held).substr(at);
+    const std::size_t good = utf8_valid_prefix(rest);
+    out.append(rest.substr(0, good));
+    at += good;
+    if (at == held.size()) break;
+    if (!all && held.size() - at < 4 && may_be_completed(rest.substr(good))) break;
+    out.append(replacement_character);
+    ++at;
+  }
+  held.erase(0, at);
+  return out;
+}
+
+}  // namespace
+
+Tokenizer::Tokenizer(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+Tokenizer::~Tokenizer() = default;
+
+Tokenizer Tokenizer::load(const std::string& path) {
+  return from_bytes(read_whole_file(path, largest_model_file, "a tokenizer model"), path);
+}
+
+Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& name) {
+  auto model = std::make_shared<Model>();
+  model->name = name;
+  model->bytes = std::move(bytes);
+  parse_tokenizer_model(*model);
+  std::string serialized = model->bytes;
+  if (model->verbatim) serialized += no_dummy_prefix;
+  std::string reason;
+  try {
+    const auto status = model->processor.LoadFromSerializedProto(serialized);
+    if (!status.ok()) reason = status.ToString();
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  if (!reason.empty())
+    throw input_error("{}: SentencePiece cannot load it: {}; get the .model file again", name, reason);
+  if (model->processor.GetPieceSize() != static_cast<int>(model->pieces.size()))
+    throw input_error("{}: has {} pieces but SentencePiece sees {}; get the .model file again", name,
+                      model->pieces.size(), model->processor.GetPieceSize());
+  for (const Piece& piece : model->pieces)
+    if (piece.type == PieceType::byte && byte_of(piece.text) < 0)
+      throw input_error("{}: the byte piece '{}' names no byte; get the .model file again", name, piece.text);
+  model->unknown = model->processor.unk_id();
+  model->bos = model->processor.bos_id();
+  model->eos = model->processor.eos_id();
+  return Tokenizer(std::move(model));
+}
+
+std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
+  TokenDecoder decoder(*this);
+  std::string text;
+  for (const std::int32_t id : ids) text += decoder.push(id);
+  return text + decoder.finish();
+}
+
+const std::string& Tokenizer::piece(std::int32_t id) const {
+  if (id < 0 || id >= vocab_size())
+    throw input_error("token id {}: outside the vocabulary of {} ({} ids)", id, model_->name, vocab_size());
+  return model_->pieces[static_cast<std::size_t>(id)].text;
+}
+
+std::int64_t Tokenizer::vocab_size() const {
+  return static_cast<std::int64_t>(model_->pieces.size());
+}
+std::int32_t Tokenizer::unknown() const {
+  return model_->unknown;
+}
+std::int32_t Tokenizer::bos() const {
+  return model_->bos;
+}
+std::int32_t Tokenizer::eos() const {
+  return model_->eos;
+}
+const std::string& Tokenizer::file_bytes() const {
+  return model_->bytes;
+}
+
+TokenDecoder::TokenDecoder(const Tokenizer& tokenizer) : model_(tokenizer.model_) {}
+
+std::string TokenDecoder::push(std::int32_t id) {
+  if (id < 0 || static_cast<std::size_t>(id) >= model_->pieces.size())
+    throw input_error("token id {}: outside the vocabulary of {} ({} ids)", id, model_->name, model_->pieces.size());
+  const Piece& piece = model_->pieces[static_cast<std::size_t>(id)];
+  switch (piece.type) {
+    case PieceType::control:
+      return "";
+    case PieceType::byte:
+      held_ += static_cast<char>(byte_of(piece.text));
+      break;
+    case PieceType::unknown:
+      held_ += " \xE2\x81\x87 ";
+      break;  // " ⁇ ", SentencePiece's own stand-in
+    default: {
+      std::string text = with_spaces(piece.text);
+      if (at_start_ && model_->dummy_prefix && text.starts_with(' ')) text.erase(0, 1);
+      held_ += text;
+    }
+  }
+  at_start_ = false;
+  return settle(held_, false);
+}
+
+std::string TokenDecoder::finish() {
+  at_start_ = true;
+  return settle(held_, true);
+}
+
+}  // namespace bittern
