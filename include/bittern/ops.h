@@ -25,7 +25,8 @@ struct WorkspaceNeeds {
   std::int64_t head_dim = 0;
   std::int64_t heads = 0;  ///< query heads
   std::int64_t kv_heads = 0;
-  std::int64_t batch = 0;  ///< B of a micro-batch
+  std::int64_t batch = 0;       ///< B of a micro-batch
+  std::int64_t vocab_size = 0;  ///< V
 };
 
 /// The packed projection of a block: row n is [q (H*D) | k (KV*D) | v (KV*D)].
@@ -36,9 +37,8 @@ struct AttentionShape {
 
 struct QkNormRope {
   AttentionShape shape;
-  Tensor qkv;  ///< (N, packed) act, rotated in place
-  Tensor
-      qkv_raw;  ///< (N, packed) act with qk_norm: the values before norm and rotation (kept for backward); else empty
+  Tensor qkv;                       ///< (N, packed) act: rotated in place, or with qk_norm made from qkv_raw (v copied)
+  Tensor qkv_raw;                   ///< (N, packed) act with qk_norm: the projection, kept for backward; else empty
   Tensor q_norm, k_norm;            ///< (D) f32, or empty: no qk_norm
   Tensor q_norm_rstd;               ///< (N, H+KV) f32, kept for backward; empty without qk_norm
   Tensor rope;                      ///< (T_max, D) f32: cos in the first D/2 columns, sin in the last
@@ -76,11 +76,15 @@ class Backend {
   /// to = from, f32 <-> bf16 (nearest even) or plain.
   virtual void copy(const Tensor& to, const Tensor& from) = 0;
 
-  // ---- embedding: out[n] = w[tokens[n]];   backward: dw[tokens[n]] += dout[n], in the order of n
+  // ---- embedding: out[n] = w[tokens[n]];   backward: dw[tokens[n]] += dout[n], in the order of n. A token outside
+  // 0..V-1 is a
+  //   failure that names it; nothing is written.
   virtual void embedding_forward(const Tensor& out, const Tensor& w, const Tensor& tokens) = 0;
   virtual void embedding_backward(const Tensor& dw, const Tensor& dout, const Tensor& tokens) = 0;
 
-  // ---- residual_rmsnorm: sum = x + y (sum = x where y is empty; sum may be x);  n = sum / sqrt(mean(sum^2) + eps) * w
+  // ---- residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * w.   sum may be x's memory. Without y, sum
+  // = x
+  //   is stored only where sum is a tensor other than x.
   //   x, y, sum (N,C) act (dtypes may differ)   n (N,C) act   rstd (N) f32, kept for backward   w (C) f32
   //   With sum stored in bf16 the norm is taken of the stored (rounded) values, so that recomputation gives the same
   //   bits.

@@ -189,7 +189,8 @@ WorkspaceNeeds Transformer::workspace_needs() const {
           .head_dim = spec_.head_dim,
           .heads = spec_.num_attention_heads,
           .kv_heads = spec_.num_key_value_heads,
-          .batch = options_.batch};
+          .batch = options_.batch,
+          .vocab_size = spec_.vocab_size};
 }
 
 void Transformer::bind(const Arena& arena) {
