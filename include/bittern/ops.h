@@ -76,15 +76,13 @@ class Backend {
   /// to = from, f32 <-> bf16 (nearest even) or plain.
   virtual void copy(const Tensor& to, const Tensor& from) = 0;
 
-  // ---- embedding: out[n] = w[tokens[n]];   backward: dw[tokens[n]] += dout[n], in the order of n. A token outside
-  // 0..V-1 is a
-  //   failure that names it; nothing is written.
+  // ---- embedding: out[n] = w[tokens[n]];   backward: dw[tokens[n]] += dout[n], in the order of n.
+  //   A token outside 0..V-1 is a failure that names it; nothing is written.
   virtual void embedding_forward(const Tensor& out, const Tensor& w, const Tensor& tokens) = 0;
   virtual void embedding_backward(const Tensor& dw, const Tensor& dout, const Tensor& tokens) = 0;
 
-  // ---- residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * w.   sum may be x's memory. Without y, sum
-  // = x
-  //   is stored only where sum is a tensor other than x.
+  // ---- residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * w.   sum may be x's memory.
+  //   Without y, sum = x is stored only where sum is a tensor other than x.
   //   x, y, sum (N,C) act (dtypes may differ)   n (N,C) act   rstd (N) f32, kept for backward   w (C) f32
   //   With sum stored in bf16 the norm is taken of the stored (rounded) values, so that recomputation gives the same
   //   bits.

@@ -75,7 +75,7 @@ class CpuBackend final : public Backend {
   std::span<std::byte> gemm_workspace_, scratch_;
 };
 
-/// Scratch that attention needs (attention.cpp).
-std::int64_t attention_workspace_bytes(const WorkspaceNeeds& needs);
+/// Scratch that cross_entropy needs for each thread, in floats (cross_entropy.cpp).
+std::int64_t cross_entropy_scratch_floats(std::int64_t V);
 
 }  // namespace bittern::cpu

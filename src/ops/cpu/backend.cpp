@@ -1,0 +1,115 @@
+// Memory, workspace and description of the CPU back end. The ops are in their own files.
+#include "ops/cpu/backend.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "ops/cpu/attention.h"
+#include "ops/cpu/cpu_features.h"
+#include "ops/cpu/gemm.h"
+#include "ops/cpu/parallel.h"
+#include "ops/cpu/row_parts.h"
+
+namespace bittern {
+
+std::unique_ptr<Backend> make_cpu_backend(int threads) {
+  return std::make_unique<cpu::CpuBackend>(threads);
+}
+
+namespace cpu {
+namespace {
+
+constexpr std::int64_t page = 4096, huge_page = std::int64_t{2} << 20;
+
+std::int64_t round_up(std::int64_t x, std::int64_t multiple) {
+  return (x + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(int threads) {
+  set_thread_count(threads);
+}
+
+std::string CpuBackend::description() const {
+  return "cpu " + std::string(name(isa()));
+}
+
+// Fresh pages are zero and cost nothing until they are touched. Large memory starts at a huge page's border, so that
+// huge pages can serve all of it; whatever mmap gave before and behind is returned at once.
+void* CpuBackend::allocate(std::int64_t bytes) {
+  check(bytes >= 0, "memory: {} bytes asked for", bytes);
+  if (bytes == 0) return nullptr;
+  const std::int64_t size = round_up(bytes, page);
+  const std::int64_t slack = size >= huge_page ? huge_page - page : 0;
+  void* memory = mmap(nullptr, static_cast<std::size_t>(size + slack), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED)
+    throw failure("memory: cannot get {} bytes: {}; use a smaller micro-batch or a smaller model", bytes,
+                  std::strerror(errno));
+  if (slack == 0) return memory;
+  auto* begin = static_cast<char*>(memory);
+  const std::int64_t before = -reinterpret_cast<std::intptr_t>(begin) & (huge_page - 1);
+  if (before > 0) munmap(begin, static_cast<std::size_t>(before));
+  if (before < slack) munmap(begin + before + size, static_cast<std::size_t>(slack - before));
+  madvise(begin + before, static_cast<std::size_t>(size), MADV_HUGEPAGE);
+  return begin + before;
+}
+
+void CpuBackend::release(void* memory, std::int64_t bytes) {
+  if (memory != nullptr) munmap(memory, static_cast<std::size_t>(round_up(bytes, page)));
+}
+
+void CpuBackend::to_host(void* host, const void* device, std::int64_t bytes) {
+  if (bytes > 0) std::memcpy(host, device, static_cast<std::size_t>(bytes));
+}
+
+void CpuBackend::from_host(void* device, const void* host, std::int64_t bytes) {
+  if (bytes > 0) std::memcpy(device, host, static_cast<std::size_t>(bytes));
+}
+
+std::int64_t CpuBackend::workspace_bytes(const WorkspaceNeeds& needs) const {
+  const std::int64_t columns = std::max(needs.max_cols, 2 * needs.head_dim);
+  const std::int64_t sums = row_parts(needs.max_rows) * columns * size_of(DType::f32);
+  const std::int64_t exponentials =
+      thread_count() * cross_entropy_scratch_floats(needs.vocab_size) * size_of(DType::f32);
+  return round_up(gemm_workspace_bytes(thread_count()), page) +
+         round_up(std::max({sums, exponentials, attention_workspace_bytes(needs)}), page);
+}
+
+void CpuBackend::bind_workspace(const Tensor& workspace) {
+  const std::int64_t gemm = round_up(gemm_workspace_bytes(thread_count()), page);
+  check(workspace.bytes() >= gemm, "workspace: {} bytes are too few for the matrix products' {}", workspace.bytes(),
+        gemm);
+  const std::span<std::byte> all(static_cast<std::byte*>(workspace.data), static_cast<std::size_t>(workspace.bytes()));
+  gemm_workspace_ = all.first(static_cast<std::size_t>(gemm));
+  scratch_ = all.subspan(static_cast<std::size_t>(gemm));
+}
+
+void* CpuBackend::scratch(std::string_view op, std::int64_t bytes) const {
+  check(bytes <= static_cast<std::int64_t>(scratch_.size()),
+        "{}: needs {} bytes of scratch, the workspace has {}; it was made for a smaller batch, fewer threads or "
+        "another instruction set",
+        op, bytes, scratch_.size());
+  return scratch_.data();
+}
+
+void CpuBackend::attention_forward(const Attention& args) {
+  cpu::attention_forward(args, scratch("attention_forward", attention_workspace_bytes(args.shape)));
+}
+
+void CpuBackend::attention_backward(const Attention& args, const Tensor& dqkv, const Tensor& dout) {
+  cpu::attention_backward(args, dqkv, dout, scratch("attention_backward", attention_workspace_bytes(args.shape)));
+}
+
+void CpuBackend::attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
+                                  const AttentionShape& shape, std::int64_t first_position) {
+  cpu::attention_cached(out, qkv, k_cache, v_cache, shape, first_position,
+                        scratch("attention_cached", attention_workspace_bytes(shape)));
+}
+
+}  // namespace cpu
+}  // namespace bittern

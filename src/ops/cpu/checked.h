@@ -1,0 +1,64 @@
+// What the checked entry of every op needs: sentences about shapes and types, and the step from a DType to a C++ type.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "bittern/error.h"
+#include "bittern/tensor.h"
+
+namespace bittern::cpu {
+
+/// f(T{}) with T = float or bf16: the element types of activations and weights.
+template <class F>
+void with_act(DType dtype, F&& f) {
+  if (dtype == DType::bf16)
+    f(bf16{});
+  else
+    f(float{});
+}
+
+/// A tensor of an op under the op's and its own name, for messages.
+struct Checked {
+  std::string_view op, name;
+  const Tensor& tensor;
+
+  const Checked& act() const {
+    if (tensor.dtype != DType::f32 && tensor.dtype != DType::bf16) [[unlikely]]
+      throw failure("{}: {} must be f32 or bf16, got {}", op, name, bittern::name(tensor.dtype));
+    return *this;
+  }
+  const Checked& of(DType dtype) const {
+    if (tensor.dtype != dtype) [[unlikely]]
+      throw failure("{}: {} must be {}, got {}", op, name, bittern::name(dtype), bittern::name(tensor.dtype));
+    return *this;
+  }
+  /// A matrix of rows x cols elements; its rows may lie apart (a range of columns of a wider matrix).
+  const Checked& matrix(std::int64_t rows, std::int64_t cols) const {
+    const bool fits = tensor.cols() == cols && tensor.rows() == rows && tensor.row_stride >= cols;
+    if (!fits || (tensor.data == nullptr && rows * cols > 0)) [[unlikely]]
+      throw failure("{}: {} must have {} rows of {} elements, got {}{}", op, name, rows, cols, tensor.shape.text(),
+                    tensor.data == nullptr ? " without data" : "");
+    return *this;
+  }
+  /// `count` elements without gaps.
+  const Checked& vector(std::int64_t count) const {
+    const bool fits = tensor.elements() == count && tensor.contiguous();
+    if (!fits || (tensor.data == nullptr && count > 0)) [[unlikely]]
+      throw failure("{}: {} must have {} elements without gaps, got {}{}", op, name, count, tensor.shape.text(),
+                    tensor.data == nullptr ? " without data" : "");
+    return *this;
+  }
+};
+
+/// Row r of a matrix of T.
+template <typename T>
+T* row_of(const Tensor& matrix, std::int64_t r) {
+  return static_cast<T*>(matrix.data) + r * matrix.row_stride;
+}
+
+inline double bytes_of(const Tensor& tensor) {
+  return tensor ? static_cast<double>(tensor.bytes()) : 0.0;
+}
+
+}  // namespace bittern::cpu

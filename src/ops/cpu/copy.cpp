@@ -1,0 +1,80 @@
+// copy, zero: to = from, f32 <-> bf16 (nearest even) or bytes of one type;  x = 0.
+//   to, from: matrices of one size; rows may lie apart. Reads from, writes to: memory-bound.
+#include <algorithm>
+#include <cstring>
+
+#include "bittern/profile.h"
+#include "ops/cpu/backend.h"
+#include "ops/cpu/checked.h"
+#include "ops/cpu/row_parts.h"
+
+namespace bittern::cpu {
+namespace {
+
+/// Calls body(element offset in x, element offset in y, count) over pieces of two equal matrices, shared between
+/// threads.
+template <class F>
+void for_pieces(const Tensor& x, const Tensor& y, F body) {
+  const bool one_row = x.contiguous() && y.contiguous();
+  const std::int64_t rows = one_row ? 1 : x.rows(), cols = one_row ? x.elements() : x.cols();
+  constexpr std::int64_t piece = 65536;
+  const std::int64_t pieces = (cols + piece - 1) / piece;
+  // Short rows are handed out several at a time.
+  const std::int64_t rows_each = std::max<std::int64_t>(1, piece / std::max<std::int64_t>(cols, 1));
+  const std::int64_t row_groups = (rows + rows_each - 1) / rows_each;
+  parallel_for(row_groups * pieces, [&](std::int64_t part) {
+    const std::int64_t first = part % pieces * piece, count = std::min(piece, cols - first);
+    const std::int64_t group = part / pieces * rows_each;
+    for (std::int64_t r = group; r < std::min(group + rows_each, rows); ++r)
+      body(r * x.row_stride + first, r * y.row_stride + first, count);
+  });
+}
+
+template <typename To, typename From>
+inline void convert(To* to, const From* from, std::int64_t n) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) to[i] = from_float<To>(to_float(from[i]));
+}
+
+template <typename To, typename From>
+void launch_convert(const Tensor& to, const Tensor& from) {
+  for_pieces(to, from, [&](std::int64_t t, std::int64_t f, std::int64_t n) {
+    simd([&] { convert(static_cast<To*>(to.data) + t, static_cast<const From*>(from.data) + f, n); });
+  });
+}
+
+void launch_bytes(const Tensor& to, const Tensor& from) {
+  const std::int64_t size = size_of(to.dtype);
+  for_pieces(to, from, [&](std::int64_t t, std::int64_t f, std::int64_t n) {
+    std::memcpy(static_cast<char*>(to.data) + t * size, static_cast<const char*>(from.data) + f * size,
+                static_cast<std::size_t>(n * size));
+  });
+}
+
+}  // namespace
+
+void CpuBackend::copy(const Tensor& to, const Tensor& from) {
+  constexpr std::string_view op = "copy";
+  Checked{op, "from", from}.matrix(to.rows(), to.cols());
+  Checked{op, "to", to}.matrix(to.rows(), to.cols());
+  if (to.dtype != from.dtype) {
+    Checked{op, "from", from}.act();
+    Checked{op, "to", to}.act();
+  }
+  const OpScope scope(op, bytes_of(to) + bytes_of(from));
+  if (to.dtype == from.dtype) return launch_bytes(to, from);
+  if (to.dtype == DType::bf16) return launch_convert<bf16, float>(to, from);
+  launch_convert<float, bf16>(to, from);
+}
+
+void CpuBackend::zero(const Tensor& x) {
+  constexpr std::string_view op = "zero";
+  Checked{op, "x", x}.matrix(x.rows(), x.cols());
+  const OpScope scope(op, bytes_of(x));
+  const std::int64_t size = size_of(x.dtype);
+  for_pieces(x, x, [&](std::int64_t first, std::int64_t, std::int64_t n) {
+    std::memset(static_cast<char*>(x.data) + first * size, 0, static_cast<std::size_t>(n * size));
+  });
+}
+
+}  // namespace bittern::cpu

@@ -1,0 +1,96 @@
+// embedding: out[n] = w[tokens[n]]
+//   tokens (N) i32   w (V,C), out (N,C) f32|bf16   dw (V,C) f32   dout (N,C) f32|bf16
+//   forward  overwrites out. Reads N rows of w, writes out.
+//   backward dw[tokens[n]] += dout[n], ACCUMULATES dw. Reads dout and N rows of dw, writes these.
+//            Threads take ranges of columns, each goes through all tokens: every element is added to in the order of n,
+//            so the bits depend on no split, equal tokens never meet, and a batch of one single token is as fast as any
+//            other.
+// Both check every token before anything is written.
+#include <algorithm>
+
+#include "bittern/profile.h"
+#include "ops/cpu/backend.h"
+#include "ops/cpu/checked.h"
+#include "ops/cpu/row_parts.h"
+
+namespace bittern::cpu {
+namespace {
+
+template <typename O, typename W>
+inline void convert_row(O* out, const W* w, std::int64_t C) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < C; ++i) out[i] = from_float<O>(to_float(w[i]));
+}
+
+template <typename D>
+inline void add_row(float* dw, const D* dout, std::int64_t C) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < C; ++i) dw[i] += to_float(dout[i]);
+}
+
+// Rows of a table lie anywhere in memory: asking for them some tokens ahead hides the way there.
+constexpr std::int64_t tokens_ahead = 4, elements_per_line = 16;
+
+inline void prefetch_row(const float* row, std::int64_t C) {
+  for (std::int64_t i = 0; i < C; i += elements_per_line) __builtin_prefetch(row + i, 1);
+}
+
+template <typename O, typename W>
+void launch_forward(const Tensor& out, const Tensor& w, const std::int32_t* tokens) {
+  const std::int64_t N = out.rows(), C = out.cols();
+  for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last) {
+    simd([&] {
+      for (std::int64_t n = first; n < last; ++n) convert_row(row_of<O>(out, n), row_of<W>(w, tokens[n]), C);
+    });
+  });
+}
+
+template <typename D>
+void launch_backward(const Tensor& dw, const Tensor& dout, const std::int32_t* tokens) {
+  const std::int64_t N = dout.rows(), C = dout.cols();
+  // Wide ranges read memory better, so there are only as many as threads; at least 64 columns each.
+  const std::int64_t ranges = std::clamp<std::int64_t>(C / 64, 1, thread_count());
+  for_row_ranges(C, ranges, [&](std::int64_t first, std::int64_t last) {
+    simd([&] {
+      const std::int64_t count = last - first;
+      for (std::int64_t n = 0; n < N; ++n) {
+        if (n + tokens_ahead < N) prefetch_row(row_of<float>(dw, tokens[n + tokens_ahead]) + first, count);
+        add_row(row_of<float>(dw, tokens[n]) + first, row_of<D>(dout, n) + first, count);
+      }
+    });
+  });
+}
+
+void check_tokens(std::string_view op, const Tensor& tokens, std::int64_t N, std::int64_t V) {
+  Checked{op, "tokens", tokens}.of(DType::i32).vector(N);
+  const auto* ids = tokens.as<std::int32_t>();
+  for (std::int64_t n = 0; n < N; ++n)
+    check(ids[n] >= 0 && ids[n] < V, "{}: token {} of row {} is outside the vocabulary; expected 0 to {}", op, ids[n],
+          n, V - 1);
+}
+
+}  // namespace
+
+void CpuBackend::embedding_forward(const Tensor& out, const Tensor& w, const Tensor& tokens) {
+  constexpr std::string_view op = "embedding_forward";
+  const std::int64_t N = out.rows(), C = out.cols(), V = w.rows();
+  Checked{op, "out", out}.act().matrix(N, C);
+  Checked{op, "w", w}.act().matrix(V, C);
+  check_tokens(op, tokens, N, V);
+  const OpScope scope(op, bytes_of(out) + static_cast<double>(N * C * size_of(w.dtype)));
+  with_act(out.dtype, [&](auto o) {
+    with_act(w.dtype, [&](auto t) { launch_forward<decltype(o), decltype(t)>(out, w, tokens.as<std::int32_t>()); });
+  });
+}
+
+void CpuBackend::embedding_backward(const Tensor& dw, const Tensor& dout, const Tensor& tokens) {
+  constexpr std::string_view op = "embedding_backward";
+  const std::int64_t N = dout.rows(), C = dout.cols(), V = dw.rows();
+  Checked{op, "dout", dout}.act().matrix(N, C);
+  Checked{op, "dw", dw}.of(DType::f32).matrix(V, C);
+  check_tokens(op, tokens, N, V);
+  const OpScope scope(op, bytes_of(dout) + static_cast<double>(2 * N * C * size_of(DType::f32)));
+  with_act(dout.dtype, [&](auto d) { launch_backward<decltype(d)>(dw, dout, tokens.as<std::int32_t>()); });
+}
+
+}  // namespace bittern::cpu

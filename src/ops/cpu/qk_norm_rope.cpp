@@ -1,0 +1,220 @@
+// qk_norm_rope: each head of q and k is (if asked) normalised by RMS over its D elements and scaled, then rotated by
+// position:
+//   v = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps)     (a, b) -> (a cos - b sin, b cos + a sin), a, b the halves of
+//   v (rotary embedding: Su et al. 2021, in the halves form of Hugging Face's LLaMA) qkv (N,packed) f32|bf16, rows [q
+//   (H*D) | k (KV*D) | v]   rope (T_max,D) f32   row n has position first_position + n % T forward  without norm:
+//   OVERWRITES q and k of qkv in place. Reads and writes q and k.
+//            with norm: reads qkv_raw (N,packed), which is kept for backward, OVERWRITES qkv (v is copied) and
+//            q_norm_rstd (N,H+KV). Reads and writes packed rows. Memory-bound, both.
+//   backward OVERWRITES dq and dk in dqkv; ACCUMULATES dq_norm, dk_norm (D) (in row_parts). Reads and writes dq, dk
+//   (and reads
+//            raw q, k).
+#include <algorithm>
+#include <cmath>
+
+#include "bittern/profile.h"
+#include "ops/cpu/backend.h"
+#include "ops/cpu/checked.h"
+#include "ops/cpu/row_parts.h"
+#include "ops/cpu/vector_math.h"
+
+namespace bittern::cpu {
+namespace {
+
+/// In place: (a, b) -> (a cos - b sin, b cos + a sin)
+template <typename T>
+inline void rotate(T* x, const float* cosine, const float* sine, std::int64_t half) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < half; ++i) {
+    const float a = to_float(x[i]), b = to_float(x[i + half]);
+    x[i] = from_float<T>(a * cosine[i] - b * sine[i]);
+    x[i + half] = from_float<T>(b * cosine[i] + a * sine[i]);
+  }
+}
+
+/// The transpose of rotate, which is its inverse.
+template <typename T>
+inline void rotate_back(T* x, const float* cosine, const float* sine, std::int64_t half) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < half; ++i) {
+    const float a = to_float(x[i]), b = to_float(x[i + half]);
+    x[i] = from_float<T>(a * cosine[i] + b * sine[i]);
+    x[i + half] = from_float<T>(b * cosine[i] - a * sine[i]);
+  }
+}
+
+/// y = rotated x * rstd * w, rounded once. Returns rstd.
+template <typename T, typename R>
+inline float norm_rotate(T* y, const R* x, const float* w, const float* cosine, const float* sine, std::int64_t half,
+                         float eps) {
+  const float squares = sum_over(2 * half, [=](std::int64_t i) { return to_float(x[i]) * to_float(x[i]); });
+  const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(2 * half) + eps);
+#pragma omp simd
+  for (std::int64_t i = 0; i < half; ++i) {
+    const float a = to_float(x[i]) * rstd * w[i], b = to_float(x[i + half]) * rstd * w[i + half];
+    y[i] = from_float<T>(a * cosine[i] - b * sine[i]);
+    y[i + half] = from_float<T>(b * cosine[i] + a * sine[i]);
+  }
+  return rstd;
+}
+
+/// dx: gradient of the rotated values -> gradient of raw; dw += . Rotates back twice rather than keep the fp32 values.
+template <typename D, typename R>
+inline void norm_rotate_back(D* dx, float* dw, const R* raw, const float* w, float rstd, const float* cosine,
+                             const float* sine, std::int64_t half) {
+  const float dot = sum_over(half, [=](std::int64_t i) {
+    const float a = to_float(dx[i]), b = to_float(dx[i + half]);
+    const float da = (a * cosine[i] + b * sine[i]) * (to_float(raw[i]) * rstd);
+    const float db = (b * cosine[i] - a * sine[i]) * (to_float(raw[i + half]) * rstd);
+    dw[i] += da;
+    dw[i + half] += db;
+    return da * w[i] + db * w[i + half];
+  });
+  const float mean = dot / static_cast<float>(2 * half);
+#pragma omp simd
+  for (std::int64_t i = 0; i < half; ++i) {
+    const float a = to_float(dx[i]), b = to_float(dx[i + half]);
+    const float da = (a * cosine[i] + b * sine[i]) * w[i], db = (b * cosine[i] - a * sine[i]) * w[i + half];
+    dx[i] = from_float<D>(rstd * (da - to_float(raw[i]) * rstd * mean));
+    dx[i + half] = from_float<D>(rstd * (db - to_float(raw[i + half]) * rstd * mean));
+  }
+}
+
+enum class Turn { forward, back };
+
+template <typename T>
+void launch_rotate(const QkNormRope& args, const Tensor& qkv, Turn turn) {
+  const AttentionShape& s = args.shape;
+  const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim, half = D / 2, heads = s.heads + s.kv_heads;
+  const auto* rope = args.rope.as<float>() + args.first_position * D;
+  for_row_ranges(N, even_parts(N, heads * D), [&](std::int64_t first, std::int64_t last) {
+    simd([&] {
+      for (std::int64_t n = first; n < last; ++n) {
+        T* row = row_of<T>(qkv, n);
+        const float* cosine = rope + n % s.sequence_length * D;
+        for (std::int64_t h = 0; h < heads; ++h) {
+          if (turn == Turn::forward)
+            rotate(row + h * D, cosine, cosine + half, half);
+          else
+            rotate_back(row + h * D, cosine, cosine + half, half);
+        }
+      }
+    });
+  });
+}
+
+template <typename T, typename R>
+void launch_norm_forward(const QkNormRope& args) {
+  const AttentionShape& s = args.shape;
+  const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim, half = D / 2, heads = s.heads + s.kv_heads;
+  const auto* rope = args.rope.as<float>() + args.first_position * D;
+  auto* rstd = args.q_norm_rstd.as<float>();
+  const auto* q_norm = args.q_norm.as<float>();
+  const auto* k_norm = args.k_norm.as<float>();
+  for_row_ranges(N, even_parts(N, s.packed()), [&](std::int64_t first, std::int64_t last) {
+    simd([&] {
+      for (std::int64_t n = first; n < last; ++n) {
+        T* row = row_of<T>(args.qkv, n);
+        const R* raw = row_of<R>(args.qkv_raw, n);
+        const float* cosine = rope + n % s.sequence_length * D;
+        for (std::int64_t h = 0; h < heads; ++h)
+          rstd[n * heads + h] = norm_rotate(row + h * D, raw + h * D, h < s.heads ? q_norm : k_norm, cosine,
+                                            cosine + half, half, args.eps);
+#pragma omp simd
+        for (std::int64_t i = heads * D; i < s.packed(); ++i) row[i] = from_float<T>(to_float(raw[i]));
+      }
+    });
+  });
+}
+
+template <typename T, typename R>
+void launch_norm_backward(const QkNormRope& args, const Tensor& dqkv, float* dq_norm, float* dk_norm, float* partial) {
+  const AttentionShape& s = args.shape;
+  const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim, half = D / 2, heads = s.heads + s.kv_heads;
+  const auto* rope = args.rope.as<float>() + args.first_position * D;
+  const auto* rstd = args.q_norm_rstd.as<float>();
+  const auto* q_norm = args.q_norm.as<float>();
+  const auto* k_norm = args.k_norm.as<float>();
+  // partial: parts x D for q, then parts x D for k
+  const std::int64_t parts = row_parts(N);
+  parallel_for(parts, [&](std::int64_t part) {
+    float *dq = partial + part * D, *dk = partial + (parts + part) * D;
+    std::fill_n(dq, D, 0.0f);
+    std::fill_n(dk, D, 0.0f);
+    simd([&] {
+      for (std::int64_t n = part_begin(N, parts, part); n < part_begin(N, parts, part + 1); ++n) {
+        T* row = row_of<T>(dqkv, n);
+        const R* raw = row_of<R>(args.qkv_raw, n);
+        const float* cosine = rope + n % s.sequence_length * D;
+        for (std::int64_t h = 0; h < heads; ++h) {
+          const bool is_q = h < s.heads;
+          norm_rotate_back(row + h * D, is_q ? dq : dk, raw + h * D, is_q ? q_norm : k_norm, rstd[n * heads + h],
+                           cosine, cosine + half, half);
+        }
+      }
+    });
+  });
+  add_parts(dq_norm, partial, parts, D);
+  add_parts(dk_norm, partial + parts * D, parts, D);
+}
+
+void check_args(std::string_view op, const QkNormRope& args, const Tensor& qkv) {
+  const AttentionShape& s = args.shape;
+  const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim;
+  check(D > 0 && D % 2 == 0, "{}: head_dim must be even, got {}", op, D);
+  Checked{op, "qkv", qkv}.act().matrix(N, s.packed());
+  Checked{op, "rope", args.rope}.of(DType::f32).vector(args.rope.rows() * D);
+  check(args.first_position >= 0 && args.first_position + s.sequence_length <= args.rope.rows(),
+        "{}: positions {} to {} are outside the rope table of {} rows", op, args.first_position,
+        args.first_position + s.sequence_length - 1, args.rope.rows());
+  check(static_cast<bool>(args.q_norm) == static_cast<bool>(args.k_norm),
+        "{}: q_norm and k_norm come together or not at all", op);
+  if (!args.q_norm) return;
+  Checked{op, "q_norm", args.q_norm}.of(DType::f32).vector(D);
+  Checked{op, "k_norm", args.k_norm}.of(DType::f32).vector(D);
+  Checked{op, "qkv_raw", args.qkv_raw}.act().matrix(N, s.packed());
+  Checked{op, "q_norm_rstd", args.q_norm_rstd}.of(DType::f32).vector(N * (s.heads + s.kv_heads));
+}
+
+/// Bytes of the q and k columns of a packed matrix.
+double qk_bytes(const AttentionShape& s, DType dtype) {
+  return static_cast<double>(s.batch * s.sequence_length * (s.heads + s.kv_heads) * s.head_dim * size_of(dtype));
+}
+
+}  // namespace
+
+void CpuBackend::qk_norm_rope_forward(const QkNormRope& args) {
+  constexpr std::string_view op = "qk_norm_rope_forward";
+  check_args(op, args, args.qkv);
+  if (!args.q_norm) {
+    const OpScope scope(op, 2 * qk_bytes(args.shape, args.qkv.dtype));
+    return with_act(args.qkv.dtype, [&](auto t) { launch_rotate<decltype(t)>(args, args.qkv, Turn::forward); });
+  }
+  const OpScope scope(op, bytes_of(args.qkv) + bytes_of(args.qkv_raw));
+  with_act(args.qkv.dtype, [&](auto t) {
+    with_act(args.qkv_raw.dtype, [&](auto r) { launch_norm_forward<decltype(t), decltype(r)>(args); });
+  });
+}
+
+void CpuBackend::qk_norm_rope_backward(const QkNormRope& args, const Tensor& dqkv, const Tensor& dq_norm,
+                                       const Tensor& dk_norm) {
+  constexpr std::string_view op = "qk_norm_rope_backward";
+  check_args(op, args, dqkv);
+  if (!args.q_norm) {
+    const OpScope scope(op, 2 * qk_bytes(args.shape, dqkv.dtype));
+    return with_act(dqkv.dtype, [&](auto t) { launch_rotate<decltype(t)>(args, dqkv, Turn::back); });
+  }
+  const AttentionShape& s = args.shape;
+  const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim;
+  Checked{op, "dq_norm", dq_norm}.of(DType::f32).vector(D);
+  Checked{op, "dk_norm", dk_norm}.of(DType::f32).vector(D);
+  const OpScope scope(op, 2 * qk_bytes(s, dqkv.dtype) + qk_bytes(s, args.qkv_raw.dtype));
+  auto* partial = static_cast<float*>(scratch(op, row_parts(N) * 2 * D * size_of(DType::f32)));
+  with_act(dqkv.dtype, [&](auto t) {
+    with_act(args.qkv_raw.dtype, [&](auto r) {
+      launch_norm_backward<decltype(t), decltype(r)>(args, dqkv, dq_norm.as<float>(), dk_norm.as<float>(), partial);
+    });
+  });
+}
+
+}  // namespace bittern::cpu

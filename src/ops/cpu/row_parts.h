@@ -1,0 +1,53 @@
+// row_parts: how work over the rows of a matrix is cut, by its shape alone, so that bits do not depend on threads.
+//
+// A sum over rows (the gradient of a norm's weight, of a bias) is made in row_parts(rows) partial sums, each over
+// consecutive rows in order, and add_parts then adds these in order.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "ops/cpu/parallel.h"
+#include "ops/cpu/simd.h"
+
+namespace bittern::cpu {
+
+/// 32 rows a part, at most 64 parts: enough for the threads of a large machine, few enough to add up for nothing.
+inline std::int64_t row_parts(std::int64_t rows) {
+  return std::clamp<std::int64_t>((rows + 31) / 32, 1, 64);
+}
+
+/// Parts for work without sums: about 16 K elements each (a few microseconds), at least a row, at most 256.
+inline std::int64_t even_parts(std::int64_t rows, std::int64_t cols) {
+  return std::clamp<std::int64_t>(rows * cols / 16384, 1, std::clamp<std::int64_t>(rows, 1, 256));
+}
+
+/// The first row of part `part` of `parts`.
+inline std::int64_t part_begin(std::int64_t rows, std::int64_t parts, std::int64_t part) {
+  return rows * part / parts;
+}
+
+/// body(first, last) on consecutive ranges [first, last) of [0, rows), shared between threads.
+template <class F>
+void for_row_ranges(std::int64_t rows, std::int64_t parts, F body) {
+  parallel_for(parts,
+               [&](std::int64_t part) { body(part_begin(rows, parts, part), part_begin(rows, parts, part + 1)); });
+}
+
+/// out (cols) += the sum over parts of partial (parts, cols), added in the order of parts.
+inline void add_parts(float* out, const float* partial, std::int64_t parts, std::int64_t cols) {
+  constexpr std::int64_t block = 256;
+  parallel_for((cols + block - 1) / block, [=](std::int64_t b) {
+    const std::int64_t first = b * block, count = std::min(block, cols - first);
+    simd([=] {
+      float sum[block] = {};
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const float* row = partial + part * cols + first;
+        for (std::int64_t i = 0; i < count; ++i) sum[i] += row[i];
+      }
+      for (std::int64_t i = 0; i < count; ++i) out[first + i] += sum[i];
+    });
+  });
+}
+
+}  // namespace bittern::cpu

@@ -1,0 +1,92 @@
+// swiglu: out = silu(gate) * up,  silu(g) = g sigmoid(g)                                                (Shazeer 2020)
+//   gate_up (N,2F) = [gate | up]   out, dout (N,F)   all f32|bf16 in any mix
+//   forward  overwrites out. Reads gate_up, writes out: memory-bound.
+//   backward with s = sigmoid(gate):  dgate = dout up s (1 + gate (1 - s))   dup = dout silu(gate)
+//            overwrites gate_up by [dgate | dup], and out by the forward value (for the gradient of down_proj's
+//            weight), so that forward need not keep it. Reads gate_up, dout, writes gate_up, out. dout may be out's
+//            memory.
+#include "bittern/profile.h"
+#include "ops/cpu/backend.h"
+#include "ops/cpu/checked.h"
+#include "ops/cpu/row_parts.h"
+#include "ops/cpu/vector_math.h"
+
+namespace bittern::cpu {
+namespace {
+
+template <typename O, typename G>
+inline void forward_row(O* out, const G* gate, const G* up, std::int64_t F) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < F; ++i) {
+    const float g = to_float(gate[i]);
+    out[i] = from_float<O>(g * sigmoid_f32(g) * to_float(up[i]));
+  }
+}
+
+template <typename G, typename O, typename D>
+inline void backward_row(G* gate, G* up, O* out, const D* dout, std::int64_t F) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < F; ++i) {
+    const float g = to_float(gate[i]), u = to_float(up[i]), d = to_float(dout[i]);
+    const float s = sigmoid_f32(g);
+    const float silu = g * s;
+    out[i] = from_float<O>(silu * u);
+    gate[i] = from_float<G>(d * u * (s * (1.0f + g * (1.0f - s))));
+    up[i] = from_float<G>(d * silu);
+  }
+}
+
+template <typename O, typename G>
+void launch_forward(const Tensor& out, const Tensor& gate_up) {
+  const std::int64_t N = out.rows(), F = out.cols();
+  for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last) {
+    simd([&] {
+      for (std::int64_t r = first; r < last; ++r) {
+        const G* gate = row_of<G>(gate_up, r);
+        forward_row(row_of<O>(out, r), gate, gate + F, F);
+      }
+    });
+  });
+}
+
+template <typename G, typename O, typename D>
+void launch_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) {
+  const std::int64_t N = out.rows(), F = out.cols();
+  for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last) {
+    simd([&] {
+      for (std::int64_t r = first; r < last; ++r) {
+        G* gate = row_of<G>(gate_up, r);
+        backward_row(gate, gate + F, row_of<O>(out, r), row_of<D>(dout, r), F);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+void CpuBackend::swiglu_forward(const Tensor& out, const Tensor& gate_up) {
+  constexpr std::string_view op = "swiglu_forward";
+  Checked{op, "out", out}.act().matrix(out.rows(), out.cols());
+  Checked{op, "gate_up", gate_up}.act().matrix(out.rows(), 2 * out.cols());
+  const OpScope scope(op, bytes_of(out) + bytes_of(gate_up));
+  with_act(out.dtype, [&](auto o) {
+    with_act(gate_up.dtype, [&](auto g) { launch_forward<decltype(o), decltype(g)>(out, gate_up); });
+  });
+}
+
+void CpuBackend::swiglu_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) {
+  constexpr std::string_view op = "swiglu_backward";
+  Checked{op, "out", out}.act().matrix(out.rows(), out.cols());
+  Checked{op, "dout", dout}.act().matrix(out.rows(), out.cols());
+  Checked{op, "gate_up", gate_up}.act().matrix(out.rows(), 2 * out.cols());
+  check(dout.data != out.data || dout.dtype == out.dtype, "{}: dout in out's memory must have out's type {}, got {}",
+        op, name(out.dtype), name(dout.dtype));
+  const OpScope scope(op, 2 * bytes_of(gate_up) + bytes_of(out) + bytes_of(dout));
+  with_act(gate_up.dtype, [&](auto g) {
+    with_act(out.dtype, [&](auto o) {
+      with_act(dout.dtype, [&](auto d) { launch_backward<decltype(g), decltype(o), decltype(d)>(gate_up, out, dout); });
+    });
+  });
+}
+
+}  // namespace bittern::cpu
