@@ -1,0 +1,65 @@
+// prepare: text -> a folder of token shards, in bounded memory.
+//
+// Input: UTF-8 text, or JSON lines ({"text": ...}); plain, gzip or zstd (told by the first bytes, several members in a
+// row are fine); files, or folders (every file below that is not hidden, in the order of their paths).
+//   A file is JSON lines if its name says so (.jsonl .ndjson .json, also before .gz or .zst), or if it has no known
+//   ending and its first line is a JSON object. Each line is a document. In plain text a file is one document, unless
+//   lines that consist of <|endoftext|> alone divide it.
+// Bytes that are not UTF-8 become U+FFFD and are counted; a file with NUL bytes is refused as binary.
+//
+// Output: train_00000.bin ..., valid_00000.bin ..., tokenizer.model and data.json (docs/formats.md), written under
+// other names and put in place at the end, data.json last: a folder is complete if and only if data.json is in it.
+// Every document ends with the tokenizer's EOS. The result depends on the options and the text alone, not on threads.
+//
+// Validation: where there are enough documents (16 of them or more to be expected), whole ones, chosen by a hash of
+// their index; otherwise the last part of the text, or of up to 16 equal stretches of a long one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bittern {
+
+struct PrepareOptions {
+  std::vector<std::string> inputs;                     ///< files and folders
+  std::string out;                                     ///< the folder to make
+  std::int64_t vocab_size = 0;                         ///< of the tokenizer to train; 0 where `tokenizer` is given
+  std::string tokenizer;                               ///< an existing SentencePiece .model instead
+  double valid_fraction = 0.01;                        ///< 0 for none; below 1
+  std::string text_field = "text";                     ///< of JSON lines
+  int threads = 0;                                     ///< 0: as many as the machine has
+  bool overwrite = false;                              ///< replace the prepared data that is in `out`
+  bool verbose = false;                                ///< let SentencePiece log to stderr
+  std::int64_t shard_tokens = std::int64_t{1} << 28;   ///< of a full shard: 512 MiB of 16-bit ids
+  std::int64_t sample_bytes = std::int64_t{32} << 20;  ///< of text that the tokenizer is trained on
+  std::int64_t block_bytes = std::int64_t{1} << 20;    ///< of text that a thread takes at a time
+  std::int64_t longest_json_line = std::int64_t{64} << 20;
+  const std::atomic<bool>* stop = nullptr;  ///< set from elsewhere: give up, leave nothing, throw with exit code 75
+};
+
+struct PrepareProgress {
+  std::string_view stage;          ///< "reading", "training the tokenizer", "encoding"
+  std::int64_t bytes = 0, of = 0;  ///< of input files as they lie on the disk
+  std::int64_t tokens = 0;         ///< encoded so far
+};
+
+struct PrepareSummary {
+  std::int64_t vocab_size = 0;
+  std::int64_t train_tokens = 0, valid_tokens = 0;
+  std::int64_t train_documents = 0, valid_documents = 0;
+  std::int64_t files = 0, input_bytes = 0;  ///< as they lie on the disk
+  std::int64_t text_bytes = 0;              ///< UTF-8, after decompression
+  std::int64_t replaced_bytes = 0;          ///< bytes that were not UTF-8
+  std::vector<std::string> warnings;        ///< a sentence each, for the user
+};
+
+/// Called now and then from the calling thread.
+using PrepareCallback = std::function<void(const PrepareProgress&)>;
+
+PrepareSummary prepare(const PrepareOptions& options, const PrepareCallback& progress = {});
+
+}  // namespace bittern

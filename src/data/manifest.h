@@ -1,0 +1,40 @@
+// data.json: what a folder made by `bittern prepare` holds. It is written last, so a folder without it is not complete.
+// Internal to src/data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "shard.h"
+
+namespace bittern {
+
+inline constexpr const char* manifest_name = "data.json";
+inline constexpr const char* tokenizer_name = "tokenizer.model";
+
+struct SplitInfo {
+  std::int64_t tokens = 0, documents = 0, text_bytes = 0;
+  std::vector<ShardWriter::Shard> shards;
+};
+
+struct SourceInfo {
+  std::string file;  ///< name without folder
+  std::int64_t bytes = 0;
+};
+
+struct Manifest {
+  std::int64_t vocab_size = 0;
+  std::int32_t bos = -1, eos = -1;
+  std::uint64_t tokenizer_checksum = 0;
+  SplitInfo train, valid;
+  std::vector<SourceInfo> sources;
+  double valid_fraction = 0;
+  std::int64_t replaced_bytes = 0;  ///< bytes that were not UTF-8
+};
+
+std::string manifest_text(const Manifest& manifest);
+/// Reads and checks FOLDER/data.json: every name is one that prepare gives, so none leads out of the folder.
+Manifest read_manifest(const std::string& folder);
+
+}  // namespace bittern
