@@ -88,13 +88,7 @@ std::unique_ptr<Run> Run::for_inference(const RunConfig& config, std::int64_t ba
 
 void Run::allocate() {
   const std::int64_t needed = plan.arena_bytes(), available = available_memory();
-  if (needed > available)
-    throw input_error(
-        "this run needs {} of memory and {} is available; lower train.micro_batch_sequences (now {}), set "
-        "train.recompute to "
-        "\"block\", store optimizer.states in bf16, or choose a smaller model (`bittern plan` shows where the bytes "
-        "go)",
-        short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)), config.micro_batch());
+  if (needed > available) throw does_not_fit(config, needed, available);
   arena = std::make_unique<Arena>(*backend, plan);
   backend->bind_workspace(arena->view(workspace));
   model->bind(*arena);
@@ -122,6 +116,14 @@ void Run::take_snapshot() const {
     backend->to_host(to, arena->view(TensorId{i}).data, planned.bytes());
     to += planned.bytes();
   }
+}
+
+Error does_not_fit(const RunConfig& config, std::int64_t needed, std::int64_t available) {
+  return input_error(
+      "this run needs {} of memory and {} is available; lower train.micro_batch_sequences (now {}), set "
+      "train.recompute to "
+      "\"block\", store optimizer.states in bf16, or choose a smaller model (`bittern plan` shows where the bytes go)",
+      short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)), config.micro_batch());
 }
 
 std::int64_t available_memory() {

@@ -45,6 +45,9 @@ struct Run {
 /// Memory that this process can still take: the smaller of what the machine has available and what its cgroup allows.
 std::int64_t available_memory();
 
+/// What to say, and advise, when a run needs more than that.
+Error does_not_fit(const RunConfig& config, std::int64_t needed, std::int64_t available);
+
 /// The largest resident set of this process so far, in bytes.
 std::int64_t peak_resident_bytes();
 

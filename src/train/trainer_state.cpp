@@ -68,8 +68,10 @@ void restore(const Run& run, const Checkpoint& checkpoint) {
     for (const NamedTensor& tensor : wanted) {
       const SafetensorsEntry* found = file.find(tensor.name);
       if (!found || found->dtype != tensor.dtype || found->shape != tensor.shape)
-        throw input_error("{}: {} should be {} ({}); it is a checkpoint of another model or of other codecs",
-                          file.path(), tensor.name, tensor.dtype, fmt::join(tensor.shape, ","));
+        throw input_error(
+            "{}: {} is missing, or not the {} of {} bytes that the config asks for; it is a checkpoint of another "
+            "model or of other codecs",
+            file.path(), tensor.name, tensor.dtype, tensor.data.size());
       buffer.resize(tensor.data.size());
       file.read(tensor.name, buffer);
       run.backend->from_host(const_cast<std::byte*>(tensor.data.data()), buffer.data(),

@@ -1,0 +1,61 @@
+#include "train/inference.h"
+
+#include <spdlog/spdlog.h>
+
+#include <filesystem>
+
+#include "bittern/checkpoint.h"
+#include "bittern/hf_import.h"
+#include "train/hf_config.h"
+#include "train/trainer_state.h"
+
+namespace bittern {
+
+namespace fs = std::filesystem;
+
+OpenedModel open_model(const std::string& path, const std::string& compute, std::int64_t threads) {
+  OpenedModel opened{.folder = path, .config = {}, .tokenizer = {}};
+  std::error_code error;
+  if (!fs::is_directory(path, error))
+    throw input_error("{}: not a folder; name a checkpoint, a run's folder, or a folder in Hugging Face's layout",
+                      path);
+  if (fs::is_directory(path + "/checkpoints", error)) {
+    const LatestCheckpoint latest = find_latest(path, CheckpointCheck::sizes);
+    if (!latest.warning.empty()) spdlog::warn("{}", latest.warning);
+    if (latest.directory.empty()) throw input_error("{}: the run has no usable checkpoint yet", path);
+    opened.folder = latest.directory;
+  }
+  if (fs::exists(opened.folder + "/manifest.json", error)) {
+    verify_checkpoint(opened.folder, CheckpointCheck::checksums);
+    const std::string trainer_path = opened.folder + "/trainer.json";
+    const std::string text = read_whole_file(trainer_path, 1 << 20, "a checkpoint's trainer.json");
+    opened.config = parse_config(parse_trainer_json(text, trainer_path).config_json, trainer_path);
+  } else {
+    opened.config.precision.compute = opened.config.precision.residual = DType::f32;
+    opened.config.model = spec_from_hf(HfModel::open(opened.folder).config());
+    opened.config.data.sequence_length = std::min<std::int64_t>(opened.config.model.max_position_embeddings, 1024);
+  }
+  if (compute != "auto") {
+    if (compute != "f32" && compute != "bf16") throw input_error("--compute {}: expected f32, bf16 or auto", compute);
+    opened.config.precision.compute = opened.config.precision.residual = compute == "f32" ? DType::f32 : DType::bf16;
+  }
+  opened.config.run.threads = threads;
+  if (fs::exists(opened.folder + "/tokenizer.model", error))
+    opened.tokenizer = Tokenizer::load(opened.folder + "/tokenizer.model");
+  return opened;
+}
+
+std::unique_ptr<Run> load_model(const OpenedModel& opened, std::int64_t batch, std::int64_t sequence_length,
+                                std::int64_t cache_length) {
+  RunConfig config = opened.config;
+  // Forward reads what was stored; masters and moments are not needed.
+  for (WeightCodecConfig* codec : {&config.weights.embedding, &config.weights.head, &config.weights.norm,
+                                   &config.weights.attention_linear, &config.weights.mlp_linear})
+    codec->master = false;
+  std::unique_ptr<Run> run = Run::for_inference(config, batch, sequence_length, cache_length);
+  run->allocate();
+  initialize_from(*run, opened.folder);
+  return run;
+}
+
+}  // namespace bittern

@@ -1,0 +1,72 @@
+// `bittern plan`: where the bytes and the FLOPs of a run go, without allocating them.
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "bittern/progress.h"
+#include "bittern/trainer.h"
+#include "train/training.h"
+
+namespace bittern {
+
+void print_plan(const RunConfig& requested, bool json) {
+  RunConfig config = requested;
+  // With the data at hand the vocabulary and the prompt's length are known; without it the config must say the former.
+  std::optional<Tokenizer> tokenizer;
+  std::error_code error;
+  if (config.model.vocab_size == 0 || std::filesystem::exists(config.data.path, error)) {
+    const TokenStream stream = open_training_data(config);
+    if (!stream.tokenizer_path().empty()) tokenizer = Tokenizer::load(stream.tokenizer_path());
+  }
+  const std::unique_ptr<Run> run = Run::for_training(config, sample_positions(config, tokenizer));
+
+  std::int64_t parameters = 0;
+  for (const Parameter& parameter : run->model->parameters()) parameters += parameter.spec.shape.elements();
+  const std::int64_t tokens = config.train.batch_sequences * config.data.sequence_length;
+  const double flops_per_token = run->model->flops_per_token();
+  const std::int64_t total = run->plan.arena_bytes(), available = available_memory();
+
+  std::vector<std::pair<std::string, std::int64_t>> rows;
+  for (std::size_t i = 0; i < category_names.size(); ++i)
+    if (const std::int64_t bytes = run->plan.whole_run_bytes(static_cast<Category>(i)); bytes > 0)
+      rows.emplace_back(category_names[i], bytes);
+  rows.emplace_back("activations and scratch of a step, shared", run->plan.shared_bytes());
+
+  if (json) {
+    nlohmann::ordered_json memory;
+    std::int64_t listed = 0;
+    for (const auto& [name, bytes] : rows) {
+      memory[name] = bytes;
+      listed += bytes;
+    }
+    memory["alignment"] = total - listed;
+    const nlohmann::ordered_json out = {
+        {"parameters", parameters},
+        {"memory", memory},
+        {"total_bytes", total},
+        {"available_bytes", available},
+        {"tokens_per_step", tokens},
+        {"flops_per_token", flops_per_token},
+        {"flops_total", flops_per_token * static_cast<double>(tokens * config.train.steps)}};
+    fmt::print("{}\n", out.dump(2));
+  } else {
+    fmt::print("{}: {} parameters, {} of {} layers\n\n", config.run.name, with_commas(parameters),
+               config.model.architecture, config.model.num_hidden_layers);
+    fmt::print("{:<44} {:>16} {:>12} {:>9}\n", "memory", "bytes", "", "B/param");
+    for (const auto& [name, bytes] : rows)
+      fmt::print("{:<44} {:>16} {:>12} {:>9.2f}\n", name, with_commas(bytes), short_bytes(static_cast<double>(bytes)),
+                 static_cast<double>(bytes) / static_cast<double>(parameters));
+    fmt::print("{:<44} {:>16} {:>12} {:>9.2f}\n", "total", with_commas(total), short_bytes(static_cast<double>(total)),
+               static_cast<double>(total) / static_cast<double>(parameters));
+    fmt::print("{:<44} {:>16} {:>12}\n\n", "available on this machine", with_commas(available),
+               short_bytes(static_cast<double>(available)));
+    fmt::print(
+        "compute: {} tokens a step, {} FLOP a token (6 per matrix weight, causal attention), {} FLOP in {} steps\n",
+        with_commas(tokens), short_number(flops_per_token),
+        short_number(flops_per_token * static_cast<double>(tokens * config.train.steps)),
+        with_commas(config.train.steps));
+  }
+  if (total > available) throw does_not_fit(config, total, available);
+}
+
+}  // namespace bittern
