@@ -1,0 +1,55 @@
+// Import: the weights and the config of a folder in Hugging Face's layout (LLaMA, Qwen2, Qwen3), or of a bittern
+// checkpoint, which has the same layout.
+//
+//   FOLDER/config.json    what the model is; what bittern cannot do is refused by key and value, never ignored
+//   FOLDER/model.safetensors, or model.safetensors.index.json and its shards; F32, BF16 or F16
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bittern/dtype.h"
+#include "bittern/safetensors.h"
+
+namespace bittern {
+
+/// Checks config.json and completes it. Afterwards it has every one of these keys, with a value of the right type and
+/// in range: model_type, vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads,
+/// num_key_value_heads, head_dim, max_position_embeddings, rope_theta, rms_norm_eps, initializer_range,
+/// tie_word_embeddings, attention_bias (biases on q, k and v), qk_norm. Other keys are left as they are.
+nlohmann::json parse_hf_config(std::string_view text, std::string_view path);
+
+/// A tensor that the model must have.
+struct ExpectedTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+/// An open model folder.
+class HfModel {
+ public:
+  static HfModel open(const std::string& directory);
+
+  const std::string& directory() const { return weights_.directory(); }
+  const nlohmann::json& config() const { return config_; }
+  const std::vector<SafetensorsEntry>& tensors() const { return weights_.tensors(); }
+  const SafetensorsEntry* find(std::string_view name) const { return weights_.find(name); }
+
+  /// Throws one sentence that lists what is missing, what has another shape, and what the model has no place for.
+  /// Passed over: rotary_emb.inv_freq (computed anyway), and lm_head.weight of a model with tied embeddings.
+  void check_tensors(std::span<const ExpectedTensor> expected) const;
+
+  /// Fills `out` with the tensor as `target`, f32 or bf16: widening is exact, narrowing rounds to nearest even. A
+  /// tensor of another shape, or with a value that is not finite, is an Error.
+  void read_tensor(std::string_view name, DType target, std::span<const std::int64_t> shape, void* out) const;
+
+ private:
+  nlohmann::json config_;
+  SafetensorsFolder weights_;
+};
+
+}  // namespace bittern
