@@ -1,0 +1,241 @@
+#include "ops/cpu/gemm.h"
+
+#include <algorithm>
+
+#include "bittern/error.h"
+#include "ops/cpu/gemm_kernels.h"
+#include "ops/cpu/parallel.h"
+
+namespace bittern::cpu {
+
+const GemmKernels& gemm_kernels(Isa isa, DType compute) {
+#if defined(__x86_64__)
+  switch (isa) {
+    case Isa::portable:
+      break;
+    case Isa::avx2:
+      return gemm_kernels_avx2(compute);
+    case Isa::avx512:
+      return gemm_kernels_avx512(compute);
+    case Isa::avx512_bf16:
+      return gemm_kernels_avx512_bf16(compute);
+  }
+#endif
+  (void)isa;
+  return gemm_kernels_portable(compute);
+}
+
+namespace {
+
+// A word is 4 bytes (gemm_kernels.h). Tuned by tests/bench/gemm_bench on a Zen 4 (32 KB L1, 1 MB L2).
+constexpr std::int64_t max_k_words = 1024;  // of a panel; more would push the A block out of L2
+constexpr std::int64_t k_step = 32;         // k blocks are multiples of the widest vector of elements
+
+/// What a call may use, in words and floats.
+struct Space {
+  std::int64_t b_words;     // packed B, shared by the threads
+  std::int64_t a_words;     // packed A, one per thread
+  std::int64_t sum_floats;  // fp32 sums of a bf16 C between blocks of k
+};
+// All threads: B in their L3, A in half of an L2. One tile: everything in an L2. Both hold at least one panel.
+constexpr Space parallel_space{1 << 20, 64 << 10, 1 << 20};
+constexpr Space serial_space{96 << 10, 32 << 10, 32 << 10};
+
+constexpr std::int64_t bytes_of(const Space& space, int threads) {
+  return 4 * (space.b_words + space.sum_floats + threads * space.a_words);
+}
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) {
+  return ceil_div(a, b) * b;
+}
+
+/// The size of equal blocks of at most `most` that cover n, a multiple of `step` (as `most` is).
+constexpr std::int64_t balanced(std::int64_t n, std::int64_t most, std::int64_t step) {
+  return n == 0 ? step : round_up(ceil_div(n, ceil_div(n, most)), step);
+}
+
+struct Range {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+Range block(std::int64_t begin, std::int64_t size, std::int64_t n) {
+  return {begin, std::min(n, begin + size)};
+}
+
+/// One call: its arguments, its kernels and how it is cut. B is packed for a block of k and n (all threads), then the
+/// rows of C are shared out; each part packs its rows of A and runs the microkernel over the block.
+class Product {
+ public:
+  Product(const GemmArgs& args, const Space& space, int threads)
+      : g_(args), kernels_(gemm_kernels(isa(), args.compute)), space_(space), threads_(threads) {
+    k_block_ = balanced(g_.k, max_k_words * kernels_.k_per_word, k_step);
+    const std::int64_t k_words = ceil_div(std::min(g_.k, k_block_), kernels_.k_per_word);
+    a_panel_ = kernels_.mr * k_words + panel_padding;
+    b_panel_ = kernels_.nr * k_words + panel_padding;
+    b_ = static_cast<std::uint32_t*>(g_.workspace);
+    sums_ = reinterpret_cast<float*>(b_ + space.b_words);
+    a_ = b_ + space.b_words + space.sum_floats;
+    n_block_ = balanced(g_.n, space.b_words / b_panel_ * kernels_.nr, kernels_.nr);
+    m_block_ = g_.m;
+    sum_in_fp32_ = g_.c_dtype != DType::f32 && g_.k > k_block_;
+    if (sum_in_fp32_) {
+      n_block_ = std::min(n_block_, space.sum_floats / (2 * kernels_.mr) / kernels_.nr * kernels_.nr);
+      m_block_ = balanced(g_.m, space.sum_floats / n_block_ / kernels_.mr * kernels_.mr, kernels_.mr);
+    }
+  }
+
+  /// for_each(parts, body(part, worker)) runs the parts of one phase.
+  template <class ForEach>
+  void run(const ForEach& for_each) {
+    for (std::int64_t n = 0; n < g_.n; n += n_block_)
+      for (std::int64_t m = 0; m < g_.m; m += m_block_) {
+        std::int64_t k = 0;
+        do {  // once even if k is 0: C is still written
+          multiply(block(m, m_block_, g_.m), block(n, n_block_, g_.n), block(k, k_block_, g_.k), for_each);
+          k += k_block_;
+        } while (k < g_.k);
+      }
+  }
+
+ private:
+  template <class ForEach>
+  void multiply(Range m, Range n, Range k, const ForEach& for_each) {
+    const std::int64_t m_panels = ceil_div(m.size(), kernels_.mr), n_panels = ceil_div(n.size(), kernels_.nr);
+
+    // Parts of B: some panels where k is inside the lines, else some k of all panels, so that memory is read in long
+    // runs.
+    const bool along = g_.b.transposed;
+    const std::int64_t b_units = along ? n_panels : ceil_div(k.size(), k_step);
+    const std::int64_t b_parts = std::min(b_units, 8 * static_cast<std::int64_t>(threads_));
+    for_each(b_parts, [&](std::int64_t part, int) {
+      const std::int64_t step = along ? kernels_.nr : k_step;
+      const Range own{b_units * part / b_parts * step, b_units * (part + 1) / b_parts * step};
+      const Range lines = along ? Range{n.begin + own.begin, std::min(n.end, n.begin + own.end)} : n;
+      const Range deep = along ? k : Range{k.begin + own.begin, std::min(k.end, k.begin + own.end)};
+      std::uint32_t* dst = b_ + (lines.begin - n.begin) / kernels_.nr * b_panel_ +
+                           (deep.begin - k.begin) / kernels_.k_per_word * kernels_.nr;
+      pack(g_.b, along, kernels_.pack_b, lines, deep, dst, b_panel_);
+    });
+
+    // Parts of C: rows first, several per thread so that none waits long; columns too if there are too few rows.
+    const std::int64_t a_panels = space_.a_words / a_panel_;
+    const std::int64_t wanted = threads_ == 1 ? 1 : 4 * threads_;
+    const std::int64_t fewest = ceil_div(m_panels, a_panels);
+    const std::int64_t m_parts = std::min(m_panels, round_up(std::max(fewest, wanted), threads_));
+    const std::int64_t n_parts = std::min(n_panels, ceil_div(wanted, m_parts));
+    for_each(m_parts * n_parts, [&](std::int64_t part, int worker) {
+      const std::int64_t i = part / n_parts, j = part % n_parts;
+      const Range rows{m.begin + m_panels * i / m_parts * kernels_.mr,
+                       std::min(m.end, m.begin + m_panels * (i + 1) / m_parts * kernels_.mr)};
+      const Range cols{n.begin + n_panels * j / n_parts * kernels_.nr,
+                       std::min(n.end, n.begin + n_panels * (j + 1) / n_parts * kernels_.nr)};
+      compute(rows, cols, k, m.begin, n.begin, a_ + worker * space_.a_words);
+    });
+  }
+
+  void pack(const GemmMatrix& matrix, bool along, const std::array<std::array<PackFn, 2>, 2>& table, Range lines,
+            Range k, std::uint32_t* dst, std::int64_t panel_stride) const {
+    const std::int64_t first = along ? lines.begin * matrix.stride + k.begin : k.begin * matrix.stride + lines.begin;
+    const Layout layout = along ? Layout::along_k : Layout::across_k;
+    const Storage storage = matrix.dtype == DType::f32 ? Storage::f32 : Storage::bf16;
+    table[static_cast<std::size_t>(layout)][static_cast<std::size_t>(storage)](
+        PackJob{.src = static_cast<const char*>(matrix.data) + first * size_of(matrix.dtype),
+                .stride = matrix.stride,
+                .lines = lines.size(),
+                .k = k.size(),
+                .dst = dst,
+                .panel_stride = panel_stride});
+  }
+
+  void compute(Range rows, Range cols, Range k, std::int64_t m0, std::int64_t n0, std::uint32_t* a) const {
+    const GemmKernels& kernels = kernels_;
+    pack(g_.a, !g_.a.transposed, kernels.pack_a, rows, k, a, a_panel_);
+    const std::int64_t k_words = ceil_div(k.size(), kernels.k_per_word);
+    const bool first = k.begin == 0, last = k.end == g_.k;
+    const bool add = g_.accumulate || !first;
+    const float* bias = first ? g_.bias : nullptr;
+    const bool plain = g_.c_dtype == DType::f32 && bias == nullptr && g_.alpha == 1.0f;
+    for (std::int64_t col = cols.begin; col < cols.end; col += kernels.nr) {
+      const std::uint32_t* b_panel = b_ + (col - n0) / kernels.nr * b_panel_;
+      const std::int64_t width = std::min<std::int64_t>(kernels.nr, cols.end - col);
+      const std::int64_t vectors = ceil_div(width, kernels.lanes);
+      for (std::int64_t row = rows.begin; row < rows.end; row += kernels.mr) {
+        const std::uint32_t* a_panel = a + (row - rows.begin) / kernels.mr * a_panel_;
+        const std::int64_t height = std::min<std::int64_t>(kernels.mr, rows.end - row);
+        const MicroFn micro =
+            kernels.micro[static_cast<std::size_t>(height - 1)][static_cast<std::size_t>(vectors - 1)];
+        char* c = static_cast<char*>(g_.c) + (row * g_.c_stride + col) * size_of(g_.c_dtype);
+        if (plain && width == vectors * kernels.lanes) {
+          micro(k_words, a_panel, b_panel, reinterpret_cast<float*>(c), g_.c_stride, add);
+          continue;
+        }
+        alignas(64) float scratch[max_mr * max_nr];
+        float* tile = sum_in_fp32_ ? sums_ + (row - m0) * n_block_ + (col - n0) : scratch;
+        const std::int64_t tile_stride = sum_in_fp32_ ? n_block_ : kernels.nr;
+        micro(k_words, a_panel, b_panel, tile, tile_stride, sum_in_fp32_ && !first);
+        if (sum_in_fp32_ && !last) continue;
+        const float* tile_bias = sum_in_fp32_ ? g_.bias : bias;
+        kernels.finish(FinishJob{.tile = tile,
+                                 .tile_stride = tile_stride,
+                                 .rows = height,
+                                 .cols = width,
+                                 .c = c,
+                                 .c_dtype = g_.c_dtype,
+                                 .c_stride = g_.c_stride,
+                                 .add = sum_in_fp32_ ? g_.accumulate : add,
+                                 .bias = tile_bias == nullptr ? nullptr : tile_bias + col,
+                                 .alpha = g_.alpha});
+      }
+    }
+  }
+
+  const GemmArgs& g_;
+  const GemmKernels& kernels_;
+  const Space& space_;
+  int threads_;
+  std::int64_t k_block_, n_block_, m_block_;
+  std::int64_t a_panel_, b_panel_;  // words from one panel to the next
+  bool sum_in_fp32_;                // C is bf16 and k has several blocks
+  std::uint32_t* b_;
+  float* sums_;
+  std::uint32_t* a_;
+};
+
+bool known(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::bf16;
+}
+
+void check_args(const GemmArgs& g) {
+  check(g.m >= 0 && g.n >= 0 && g.k >= 0, "gemm: sizes must not be negative, got m {} n {} k {}", g.m, g.n, g.k);
+  check(known(g.a.dtype) && known(g.b.dtype) && known(g.c_dtype) && known(g.compute),
+        "gemm: A, B, C and compute must be f32 or bf16, got {}, {}, {} and {}", name(g.a.dtype), name(g.b.dtype),
+        name(g.c_dtype), name(g.compute));
+  check(reinterpret_cast<std::uintptr_t>(g.workspace) % 64 == 0, "gemm: the workspace must be 64-byte aligned");
+}
+
+}  // namespace
+
+void gemm(const GemmArgs& args) {
+  check_args(args);
+  Product(args, parallel_space, thread_count()).run([](std::int64_t parts, const auto& body) {
+    parallel_for(parts, body);
+  });
+}
+
+void gemm_serial(const GemmArgs& args) {
+  Product(args, serial_space, 1).run([](std::int64_t parts, const auto& body) {
+    for (std::int64_t part = 0; part < parts; ++part) body(part, 0);
+  });
+}
+
+std::int64_t gemm_workspace_bytes(int threads) {
+  return bytes_of(parallel_space, threads);
+}
+std::int64_t gemm_serial_workspace_bytes() {
+  return bytes_of(serial_space, 1);
+}
+
+}  // namespace bittern::cpu

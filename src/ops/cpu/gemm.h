@@ -1,0 +1,50 @@
+// gemm: C = alpha * A B (+ C) (+ bias), the packed matrix product that every linear layer and attention tile is made
+// of.
+//
+//   A (m,k)   B (k,n)   C (m,n)   all row-major with a leading dimension; a transposed operand is stored (k,m) or (n,k)
+//   storage   A, B and C are f32 or bf16, in any mixture
+//   compute   f32: products and sums in fp32.  bf16: operands are rounded to nearest-even bf16 while they are packed,
+//             products summed in fp32 (VDPBF16PS where the CPU has it, otherwise FMA on the rounded values, at f32's
+//             speed)
+//   overwrites C, or adds to it with `accumulate`. A bf16 C is rounded once, after all of k, the old C and the bias.
+//
+// The order of the additions over k depends on k and the instruction set alone: not on threads, m, n, strides or on
+// whether gemm or gemm_serial is called. So any split of m or n gives the same bits. Nothing is allocated.
+#pragma once
+
+#include <cstdint>
+
+#include "bittern/dtype.h"
+
+namespace bittern::cpu {
+
+struct GemmMatrix {
+  const void* data;
+  DType dtype;          ///< f32 or bf16
+  std::int64_t stride;  ///< elements between the starts of two stored rows
+  bool transposed;      ///< A stored (k,m), B stored (n,k)
+};
+
+struct GemmArgs {
+  std::int64_t m, n, k;
+  GemmMatrix a, b;
+  void* c;
+  DType c_dtype;          ///< f32 or bf16
+  std::int64_t c_stride;  ///< elements between the starts of two rows of C
+  bool accumulate;        ///< C += instead of C =
+  const float* bias;      ///< (n), or null
+  DType compute;          ///< f32 or bf16
+  void* workspace;        ///< gemm_workspace_bytes(thread_count()) or gemm_serial_workspace_bytes(), 64-byte aligned
+  float alpha = 1.0f;     ///< multiplies the sum over k, in fp32
+};
+
+/// On all threads of the pool (parallel.h).
+void gemm(const GemmArgs& args);
+
+/// On the calling thread: for attention's tiles, inside a parallel_for, with a workspace per worker.
+void gemm_serial(const GemmArgs& args);
+
+std::int64_t gemm_workspace_bytes(int threads);
+std::int64_t gemm_serial_workspace_bytes();
+
+}  // namespace bittern::cpu

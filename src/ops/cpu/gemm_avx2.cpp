@@ -1,0 +1,132 @@
+// gemm in AVX2: FMA on floats, which for bf16 compute were rounded to bf16 while they were packed.
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "bittern/quant/bf16.h"
+#include "ops/cpu/gemm_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define BITTERN_TARGET [[gnu::target("avx2,fma")]]
+#define BITTERN_INLINE BITTERN_TARGET [[gnu::always_inline]] static inline
+
+namespace bittern::cpu {
+namespace {
+
+/// 6 x 16: 12 accumulators, two vectors of B, one broadcast of A: 15 of 16 registers.
+struct Avx2Lanes {
+  using Words = __m256i;
+  using Acc = __m256;
+  static constexpr int lanes = 8, mr = 6;
+
+  BITTERN_INLINE Words zero_words() { return _mm256_setzero_si256(); }
+  BITTERN_INLINE Words load_words(const std::uint32_t* p) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  BITTERN_INLINE void store_words(std::uint32_t* p, Words x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+  BITTERN_INLINE Words broadcast(const std::uint32_t* p) { return _mm256_set1_epi32(static_cast<int>(*p)); }
+  BITTERN_INLINE Acc zero_acc() { return _mm256_setzero_ps(); }
+  BITTERN_INLINE Acc load_acc(const float* p) { return _mm256_loadu_ps(p); }
+  BITTERN_INLINE void store_acc(float* p, Acc x) { _mm256_storeu_ps(p, x); }
+  BITTERN_INLINE Acc add(Acc x, Acc y) { return _mm256_add_ps(x, y); }
+  BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), acc);
+  }
+
+  /// `count` floats, the rest zero.
+  BITTERN_INLINE __m256 floats(const float* p, int count) {
+    if (count >= 8) return _mm256_loadu_ps(p);
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane));
+  }
+  /// `count` bf16 as floats, the rest zero. Four or more are read as two overlapping halves, fewer one by one.
+  BITTERN_INLINE Words halves(const bf16* p, int count) {
+    __m128i x;
+    if (count >= 8) {
+      x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    } else {
+      std::uint64_t low = 0, high = 0;
+      if (count >= 4) {
+        std::memcpy(&low, p, sizeof low);
+        std::memcpy(&high, p + count - 4, sizeof high);
+        high = count == 4 ? 0 : high >> (16 * (8 - count));
+      } else {
+        for (int i = 0; i < count; ++i) low |= static_cast<std::uint64_t>(p[i].bits) << (16 * i);
+      }
+      x = _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
+    }
+    return _mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16);
+  }
+
+  // Pairs of words, then of double words, then the 128-bit halves change places.
+  BITTERN_INLINE void transpose(Words (&r)[8]) {
+    Words t[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i += 2) {
+      t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+      t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i += 4) {
+      r[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+      r[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+      r[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+      r[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 4; ++i) {
+      const Words low = r[i], high = r[i + 4];
+      r[i] = _mm256_permute2x128_si256(low, high, 0x20);
+      r[i + 4] = _mm256_permute2x128_si256(low, high, 0x31);
+    }
+  }
+};
+
+#include "ops/cpu/gemm_template.h"
+
+struct LoadF32 {
+  using Lanes = Avx2Lanes;
+  using Stored = float;
+  static constexpr int per_word = 1;
+  BITTERN_INLINE __m256i along(const float* p, int count = 8) { return _mm256_castps_si256(Lanes::floats(p, count)); }
+  BITTERN_INLINE __m256i across(const float* p, const float*, int count = 8, bool = true) { return along(p, count); }
+};
+
+struct LoadBf16 {
+  using Lanes = Avx2Lanes;
+  using Stored = bf16;
+  static constexpr int per_word = 1;
+  BITTERN_INLINE __m256i along(const bf16* p, int count = 8) { return Lanes::halves(p, count); }
+  BITTERN_INLINE __m256i across(const bf16* p, const bf16*, int count = 8, bool = true) { return along(p, count); }
+};
+
+/// to_bf16 (quant/bf16.h) on floats that stay floats.
+struct LoadF32Rounded {
+  using Lanes = Avx2Lanes;
+  using Stored = float;
+  static constexpr int per_word = 1;
+  BITTERN_INLINE __m256i along(const float* p, int count = 8) {
+    const __m256 x = Lanes::floats(p, count);
+    const __m256i bits = _mm256_castps_si256(x), upper_half = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x00400000));
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    return _mm256_and_si256(_mm256_blendv_epi8(rounded, quiet, nan), upper_half);
+  }
+  BITTERN_INLINE __m256i across(const float* p, const float*, int count = 8, bool = true) { return along(p, count); }
+};
+
+constexpr GemmKernels f32_kernels = make_kernels<Avx2Lanes, LoadF32, LoadBf16>();
+constexpr GemmKernels bf16_kernels = make_kernels<Avx2Lanes, LoadF32Rounded, LoadBf16>();
+
+}  // namespace
+
+const GemmKernels& gemm_kernels_avx2(DType compute) {
+  return compute == DType::f32 ? f32_kernels : bf16_kernels;
+}
+
+}  // namespace bittern::cpu
+#endif

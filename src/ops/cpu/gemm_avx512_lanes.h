@@ -1,0 +1,60 @@
+// Vectors of AVX-512 for gemm_template.h. Included by gemm_avx512.cpp and gemm_avx512_bf16.cpp, each inside its unnamed
+// namespace after it has defined BITTERN_TARGET: the two must not share one copy.
+
+#define BITTERN_INLINE BITTERN_TARGET [[gnu::always_inline]] static inline
+
+/// 14 x 32: 28 accumulators, two vectors of B, one broadcast of A: 31 of 32 registers, and 16 loads for 28
+/// multiplications.
+struct Avx512Lanes {
+  using Words = __m512i;
+  using Acc = __m512;
+  static constexpr int lanes = 16, mr = 14;
+
+  BITTERN_INLINE Words zero_words() { return _mm512_setzero_si512(); }
+  BITTERN_INLINE Words load_words(const std::uint32_t* p) { return _mm512_load_si512(p); }
+  BITTERN_INLINE void store_words(std::uint32_t* p, Words x) { _mm512_storeu_si512(p, x); }
+  BITTERN_INLINE Words broadcast(const std::uint32_t* p) { return _mm512_set1_epi32(static_cast<int>(*p)); }
+  BITTERN_INLINE Acc zero_acc() { return _mm512_setzero_ps(); }
+  BITTERN_INLINE Acc load_acc(const float* p) { return _mm512_loadu_ps(p); }
+  BITTERN_INLINE void store_acc(float* p, Acc x) { _mm512_storeu_ps(p, x); }
+  BITTERN_INLINE Acc add(Acc x, Acc y) { return _mm512_add_ps(x, y); }
+
+  /// `count` floats, the rest zero.
+  BITTERN_INLINE __m512 floats(const float* p, int count) {
+    return count >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(first(count), p);
+  }
+  /// `count` bf16 as words with the bf16 in the lower half.
+  BITTERN_INLINE Words halves(const bf16* p, int count) {
+    return _mm512_cvtepu16_epi32(count >= 16 ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
+                                             : _mm256_maskz_loadu_epi16(first(count), p));
+  }
+  BITTERN_INLINE __mmask16 first(int count) { return static_cast<__mmask16>(count <= 0 ? 0 : (1u << count) - 1u); }
+
+  // Pairs of words, then of double words, then of 128-bit quarters change places.
+  BITTERN_INLINE void transpose(Words (&r)[16]) {
+    Words t[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i += 2) {
+      t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+      t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i += 4) {
+      r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+      r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+      r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+      r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 4; ++i) {  // r[i + 4 q] holds column i + 4 c of rows 4 q .. 4 q + 3 in its quarter c
+      const Words even_lo = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88),
+                  odd_lo = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+      const Words even_hi = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+      const Words odd_hi = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+      r[i] = _mm512_shuffle_i32x4(even_lo, even_hi, 0x88);
+      r[i + 8] = _mm512_shuffle_i32x4(even_lo, even_hi, 0xdd);
+      r[i + 4] = _mm512_shuffle_i32x4(odd_lo, odd_hi, 0x88);
+      r[i + 12] = _mm512_shuffle_i32x4(odd_lo, odd_hi, 0xdd);
+    }
+  }
+};

@@ -1,0 +1,74 @@
+// The seam between the product's loops (gemm.cpp) and one instruction set's code (gemm_portable|avx2|avx512.cpp).
+//
+// Packed operands are panels of 32-bit words. A word is one float, or two bf16 that are neighbours along k. An A panel
+// holds `mr` rows, a B panel `nr` columns:  panel[word along k][row or column]. Ragged edges are padded with zeros.
+//
+// Only packers know how operands are stored. Another storage type (codes of a quantized weight) is one more Load in
+// gemm_*.cpp and one more entry of the pack table; microkernels and loops do not change.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "bittern/dtype.h"
+#include "ops/cpu/cpu_features.h"
+
+namespace bittern::cpu {
+
+/// Packs `lines` rows of A (columns of B) over `k` elements.
+struct PackJob {
+  const void* src;      ///< the first line's first element
+  std::int64_t stride;  ///< elements between stored rows
+  std::int64_t lines, k;
+  std::uint32_t* dst;         ///< the first panel's first word
+  std::int64_t panel_stride;  ///< words between panels; at least panel_padding more than a panel's own
+};
+using PackFn = void (*)(const PackJob&);
+
+/// tile (rows, vectors * lanes) = A panel * B panel, or += it.
+using MicroFn = void (*)(std::int64_t k_words, const std::uint32_t* a, const std::uint32_t* b, float* tile,
+                         std::int64_t tile_stride, bool add);
+
+inline constexpr int max_mr = 14, max_nr = 32;
+using MicroTable = std::array<std::array<MicroFn, 2>, max_mr>;
+
+/// C = alpha * tile (+ C) (+ bias): the way to C for all that the microkernel does not do itself.
+struct FinishJob {
+  const float* tile;
+  std::int64_t tile_stride, rows, cols;
+  void* c;
+  DType c_dtype;
+  std::int64_t c_stride;
+  bool add;
+  const float* bias;  ///< of the tile's first column, or null
+  float alpha;
+};
+using FinishFn = void (*)(const FinishJob&);
+
+/// How an operand lies in memory: its lines are rows with k inside, or k is outside and the lines are side by side.
+enum class Layout { along_k, across_k };
+enum class Storage { f32, bf16 };
+
+struct GemmKernels {
+  int mr, nr, lanes;
+  int k_per_word;                                       ///< elements of k in a word: 2 for pairs of bf16
+  std::array<std::array<PackFn, 2>, 2> pack_a, pack_b;  ///< [Layout][Storage]
+  MicroTable micro;                                     ///< [rows - 1][vectors - 1]
+  FinishFn finish;
+};
+
+/// Packers may write this many words past a panel's end (they store whole vectors); it also keeps panels from lying a
+/// power of two apart, where they would fall into the same cache sets.
+inline constexpr std::int64_t panel_padding = 16;
+
+/// The kernels of an instruction set for a compute type (f32 or bf16).
+const GemmKernels& gemm_kernels(Isa isa, DType compute);
+
+const GemmKernels& gemm_kernels_portable(DType compute);
+#if defined(__x86_64__)
+const GemmKernels& gemm_kernels_avx2(DType compute);
+const GemmKernels& gemm_kernels_avx512(DType compute);
+const GemmKernels& gemm_kernels_avx512_bf16(DType compute);
+#endif
+
+}  // namespace bittern::cpu

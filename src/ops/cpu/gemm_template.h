@@ -1,0 +1,147 @@
+// The packers, the microkernel and the epilogue of gemm, written once for all instruction sets.
+//
+// gemm_portable|avx2|avx512|avx512_bf16.cpp each define BITTERN_TARGET (the target attribute of every function here)
+// and include this file inside an unnamed namespace, so that no wide copy can stand in for a plain one. They provide
+//   Lanes:  a vector of `lanes` words or floats, and the tile: mr rows by 2 vectors
+//   Load:   the only code that knows a storage type. along(p, count): `lanes` words of one line from p on, of which
+//   `count`
+//           elements exist. across(p, q, count, has_q): one word of each of `lanes` lines, of which `count` exist; k
+//           lies in row p, and k + 1 in row q where a word is a pair. What does not exist is zero and is not read.
+
+/// Lines with k inside: squares of lanes x lanes words are transposed in registers.
+template <class Load, int width>
+BITTERN_TARGET void pack_along_k(const PackJob& job) {
+  using Lanes = typename Load::Lanes;
+  constexpr int lanes = Lanes::lanes, per_word = Load::per_word;
+  constexpr int group = width < lanes ? width : lanes;
+  const std::int64_t words = (job.k + per_word - 1) / per_word, whole_words = job.k / per_word;
+  for (std::int64_t line = 0; line < job.lines; line += group) {
+    const auto* src = static_cast<const typename Load::Stored*>(job.src) + line * job.stride;
+    std::uint32_t* dst = job.dst + line / width * job.panel_stride + line % width;
+    const std::int64_t valid = job.lines - line < group ? job.lines - line : group;
+    std::int64_t word = 0;
+    for (; word + lanes <= whole_words; word += lanes) {
+      typename Lanes::Words square[lanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i)
+        square[i] = i < group && i < valid ? Load::along(src + i * job.stride + word * per_word) : Lanes::zero_words();
+      Lanes::transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i) Lanes::store_words(dst + (word + i) * width, square[i]);
+    }
+    if (word == words) continue;
+    typename Lanes::Words square[lanes];
+    for (int i = 0; i < lanes; ++i)
+      square[i] = i < valid
+                      ? Load::along(src + i * job.stride + word * per_word, static_cast<int>(job.k - word * per_word))
+                      : Lanes::zero_words();
+    Lanes::transpose(square);
+    for (int i = 0; word < words; ++i, ++word) Lanes::store_words(dst + word * width, square[i]);
+  }
+}
+
+/// Lines side by side. A few words at a time, so that neither the rows read nor the panels written are too many
+/// streams.
+template <class Load, int width>
+BITTERN_TARGET void pack_across_k(const PackJob& job) {
+  using Lanes = typename Load::Lanes;
+  constexpr int lanes = Lanes::lanes, per_word = Load::per_word;
+  constexpr int group = width < lanes ? width : lanes;
+  constexpr std::int64_t words_at_once = 8;
+  const std::int64_t words = (job.k + per_word - 1) / per_word, whole_words = job.k / per_word;
+  for (std::int64_t first = 0; first < words; first += words_at_once) {
+    const std::int64_t end = first + words_at_once < words ? first + words_at_once : words;
+    for (std::int64_t line = 0; line < job.lines; line += group) {
+      const auto* src = static_cast<const typename Load::Stored*>(job.src) + line;
+      std::uint32_t* dst = job.dst + line / width * job.panel_stride + line % width;
+      const int count = job.lines - line < lanes ? static_cast<int>(job.lines - line) : lanes;
+      for (std::int64_t word = first; word < end; ++word) {
+        const auto* p = src + word * per_word * job.stride;
+        const bool whole = word < whole_words;
+        Lanes::store_words(dst + word * width, count == lanes && whole
+                                                   ? Load::across(p, p + job.stride)
+                                                   : Load::across(p, whole ? p + job.stride : p, count, whole));
+      }
+    }
+  }
+}
+
+/// The heart: `rows` x `vectors` accumulators stay in registers over all of k.
+template <class Lanes, int rows, int vectors>
+BITTERN_TARGET void microkernel(std::int64_t k_words, const std::uint32_t* a, const std::uint32_t* b, float* tile,
+                                std::int64_t tile_stride, bool add) {
+  typename Lanes::Acc acc[rows][vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      acc[i][v] = Lanes::zero_acc();
+      __builtin_prefetch(tile + i * tile_stride + v * Lanes::lanes, 1);
+    }
+  for (std::int64_t p = 0; p < k_words; ++p, a += Lanes::mr, b += 2 * Lanes::lanes) {
+    typename Lanes::Words column[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) column[v] = Lanes::load_words(b + v * Lanes::lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+      const typename Lanes::Words row = Lanes::broadcast(a + i);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) acc[i][v] = Lanes::multiply_add(acc[i][v], row, column[v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      float* to = tile + i * tile_stride + v * Lanes::lanes;
+      Lanes::store_acc(to, add ? Lanes::add(Lanes::load_acc(to), acc[i][v]) : acc[i][v]);
+    }
+}
+
+template <class C>
+BITTERN_TARGET void finish_as(const FinishJob& job) {
+  for (std::int64_t i = 0; i < job.rows; ++i) {
+    const float* tile = job.tile + i * job.tile_stride;
+    C* c = static_cast<C*>(job.c) + i * job.c_stride;
+    float row[max_nr];
+    for (std::int64_t j = 0; j < job.cols; ++j) row[j] = job.alpha * tile[j];
+    if (job.add)
+      for (std::int64_t j = 0; j < job.cols; ++j) row[j] += to_float(c[j]);
+    if (job.bias != nullptr)
+      for (std::int64_t j = 0; j < job.cols; ++j) row[j] += job.bias[j];
+    for (std::int64_t j = 0; j < job.cols; ++j) c[j] = from_float<C>(row[j]);
+  }
+}
+
+BITTERN_TARGET void finish(const FinishJob& job) {
+  if (job.c_dtype == DType::f32)
+    finish_as<float>(job);
+  else
+    finish_as<bf16>(job);
+}
+
+template <class Lanes, int... row>
+constexpr MicroTable microkernels(std::integer_sequence<int, row...>) {
+  MicroTable table{};
+  ((table[row] = {microkernel<Lanes, row + 1, 1>, microkernel<Lanes, row + 1, 2>}), ...);
+  return table;
+}
+
+/// The table of one instruction set and compute type; LoadF32 and LoadBf16 turn each storage type into its words.
+template <class Lanes, class LoadF32, class LoadBf16>
+constexpr GemmKernels make_kernels() {
+  constexpr int mr = Lanes::mr, nr = 2 * Lanes::lanes;
+  static_assert(mr <= max_mr && nr <= max_nr);
+  return GemmKernels{
+      .mr = mr,
+      .nr = nr,
+      .lanes = Lanes::lanes,
+      .k_per_word = LoadF32::per_word,
+      .pack_a = {{{pack_along_k<LoadF32, mr>, pack_along_k<LoadBf16, mr>},
+                  {pack_across_k<LoadF32, mr>, pack_across_k<LoadBf16, mr>}}},
+      .pack_b = {{{pack_along_k<LoadF32, nr>, pack_along_k<LoadBf16, nr>},
+                  {pack_across_k<LoadF32, nr>, pack_across_k<LoadBf16, nr>}}},
+      .micro = microkernels<Lanes>(std::make_integer_sequence<int, mr>()),
+      .finish = finish,
+  };
+}

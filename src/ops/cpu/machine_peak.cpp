@@ -1,0 +1,155 @@
+#include "ops/cpu/machine_peak.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "bittern/error.h"
+#include "ops/cpu/cpu_features.h"
+#include "ops/cpu/parallel.h"
+#include "ops/cpu/simd.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace bittern::cpu {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Twelve independent accumulators cover the latency of every CPU of today (VDPBF16PS: 6 cycles, 2 a cycle). The
+// compiler can neither drop nor reorder the instructions. Each loop returns its floating-point operations.
+constexpr std::int64_t accumulators = 12;
+
+#if defined(__x86_64__)
+#define BITTERN_TWELVE(instruction)                                                                              \
+  asm volatile(instruction " %12,%12,%0\n" instruction " %12,%12,%1\n" instruction " %12,%12,%2\n" instruction   \
+                           " %12,%12,%3\n" instruction " %12,%12,%4\n" instruction " %12,%12,%5\n" instruction   \
+                           " %12,%12,%6\n" instruction " %12,%12,%7\n" instruction " %12,%12,%8\n" instruction   \
+                           " %12,%12,%9\n" instruction " %12,%12,%10\n" instruction " %12,%12,%11\n"             \
+               : "+v"(x[0]), "+v"(x[1]), "+v"(x[2]), "+v"(x[3]), "+v"(x[4]), "+v"(x[5]), "+v"(x[6]), "+v"(x[7]), \
+                 "+v"(x[8]), "+v"(x[9]), "+v"(x[10]), "+v"(x[11])                                                \
+               : "v"(zero))
+[[gnu::target("avx2,fma")]] std::int64_t fma_256(std::int64_t rounds) {
+  __m256 x[accumulators] = {};
+  const __m256 zero = _mm256_setzero_ps();
+  for (std::int64_t i = 0; i < rounds; ++i) BITTERN_TWELVE("vfmadd231ps");
+  return rounds * accumulators * 8 * 2;
+}
+[[gnu::target("avx512f,avx512vl")]] std::int64_t fma_512(std::int64_t rounds) {
+  __m512 x[accumulators] = {};
+  const __m512 zero = _mm512_setzero_ps();
+  for (std::int64_t i = 0; i < rounds; ++i) BITTERN_TWELVE("vfmadd231ps");
+  return rounds * accumulators * 16 * 2;
+}
+[[gnu::target("avx512f,avx512vl,avx512bf16")]] std::int64_t dot_bf16(std::int64_t rounds) {
+  __m512 x[accumulators] = {};
+  const __m512 zero = _mm512_setzero_ps();
+  for (std::int64_t i = 0; i < rounds; ++i) BITTERN_TWELVE("vdpbf16ps");
+  return rounds * accumulators * 32 * 2;
+}
+#undef BITTERN_TWELVE
+#endif
+
+std::int64_t multiply_add_128(std::int64_t rounds) {
+  typedef float Vector [[gnu::vector_size(16)]];
+  Vector x[8] = {};
+  Vector y = {1.0f, 1.0f, 1.0f, 1.0f};
+  for (std::int64_t i = 0; i < rounds; ++i) {
+#if defined(__x86_64__)
+    asm volatile("" : "+x"(y));
+#endif
+    for (Vector& sum : x) sum += y * y;
+  }
+  Vector total = {};
+  for (const Vector& sum : x) total += sum;
+  volatile float kept = total[0];
+  (void)kept;
+  return rounds * 8 * 4 * 2;
+}
+
+using Loop = std::int64_t (*)(std::int64_t rounds);
+
+Loop loop_of(DType compute) {
+#if defined(__x86_64__)
+  switch (isa()) {
+    case Isa::portable:
+      break;
+    case Isa::avx2:
+      return fma_256;
+    case Isa::avx512:
+      return fma_512;
+    case Isa::avx512_bf16:
+      return compute == DType::f32 ? fma_512 : dot_bf16;
+  }
+#endif
+  (void)compute;
+  return multiply_add_128;
+}
+
+/// One pass over the arrays: sums of what is read, written to each array that is written.
+void stream(const std::vector<float*>& read, const std::vector<float*>& written, std::int64_t begin, std::int64_t end,
+            float& kept) {
+  simd([&] {
+    const std::int64_t step = 4096;  // a block of every array at a time, so that all arrays stream side by side
+    float sums[4096];
+    for (std::int64_t i = begin; i < end; i += step) {
+      const std::int64_t count = std::min(step, end - i);
+      for (std::int64_t j = 0; j < count; ++j) sums[j] = 1.0f;
+      for (const float* x : read)
+        for (std::int64_t j = 0; j < count; ++j) sums[j] += x[i + j];
+      for (float* y : written)
+        for (std::int64_t j = 0; j < count; ++j) y[i + j] = sums[j];
+      kept += sums[0];
+    }
+  });
+}
+
+}  // namespace
+
+double measured_peak_gflops(DType compute) {
+  const Loop loop = loop_of(compute);
+  const int threads = thread_count();
+  double best = 0.0;
+  for (int run = 0; run < 8; ++run) {
+    // Every thread times itself, so that a thread that wakes late does not count; the parts are as many as the threads.
+    std::vector<double> rate(static_cast<std::size_t>(threads), 0.0);
+    parallel_for(threads, [&](std::int64_t part) {
+      const double start = now();
+      const auto operations = static_cast<double>(loop(20000));
+      rate[static_cast<std::size_t>(part)] = operations / (now() - start) * 1e-9;
+    });
+    double sum = 0.0;
+    for (const double x : rate) sum += x;
+    best = std::max(best, sum);
+  }
+  return best;
+}
+
+double measured_stream_gbs(int reads, int writes) {
+  check(reads >= 0 && writes >= 0 && reads + writes > 0, "stream: {} reads and {} writes; expected at least one", reads,
+        writes);
+  const int arrays = reads + writes;
+  const std::int64_t size = (192 << 20) / arrays / 4;
+  std::vector<std::vector<float>> storage(static_cast<std::size_t>(arrays),
+                                          std::vector<float>(static_cast<std::size_t>(size), 1.0f));
+  std::vector<float*> read, written;
+  for (int i = 0; i < arrays; ++i) (i < reads ? read : written).push_back(storage[static_cast<std::size_t>(i)].data());
+  double best = 0.0;
+  for (int pass = 0; pass < 5; ++pass) {
+    const std::int64_t parts = 64;
+    std::vector<float> kept(static_cast<std::size_t>(parts), 0.0f);
+    const double start = now();
+    parallel_for(parts, [&](std::int64_t part) {
+      stream(read, written, size * part / parts, size * (part + 1) / parts, kept[static_cast<std::size_t>(part)]);
+    });
+    best = std::max(best, static_cast<double>(size * 4 * arrays) / (now() - start) * 1e-9);
+  }
+  return best;
+}
+
+}  // namespace bittern::cpu
