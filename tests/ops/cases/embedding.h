@@ -1,0 +1,68 @@
+// The table of embedding's cases.
+#pragma once
+
+#include "ops/cases.h"
+
+namespace bittern {
+
+struct EmbeddingCase {
+  std::int64_t N, V, C;
+  DType w, act;
+  std::int64_t different = 0;  ///< how many different tokens there are; 0: all V
+  std::int64_t gap = 0;
+
+  std::string name() const {
+    return fmt::format("embedding N={} V={} C={} w={} act={} {} different{}", N, V, C, text(w), text(act),
+                       different ? different : V, gap ? " with gaps" : "");
+  }
+  Values ids() const {
+    Values out = noise(7, N, 0.5);
+    for (double& x : out) x = std::floor((x + 0.5) * static_cast<double>(different ? different : V));
+    if (!different && N > 1) out[0] = 0, out[1] = static_cast<double>(V - 1);
+    return out;
+  }
+
+  std::vector<Output> forward(Backend& backend) const {
+    const Array table(backend, w, V, C, noise(1, V * C), gap), out(backend, act, N, C, {}, gap);
+    const Array tokens(backend, DType::i32, 1, N, ids());
+    backend.embedding_forward(out, table, tokens);
+    const Values from = table.values();
+    Values expected;
+    for (const double id : ids())
+      for (std::int64_t i = 0; i < C; ++i)
+        expected.push_back(from[static_cast<std::size_t>(static_cast<std::int64_t>(id) * C + i)]);
+    return {output("out", out, expected)};
+  }
+  std::vector<Output> backward(Backend& backend) const {
+    const Array dw(backend, DType::f32, V, C, noise(1, V * C), gap), dout(backend, act, N, C, noise(2, N * C), gap);
+    const Array tokens(backend, DType::i32, 1, N, ids());
+    Values expected = dw.values();
+    const Values from = dout.values(), rows = ids();
+    for (std::int64_t n = 0; n < N; ++n)
+      for (std::int64_t i = 0; i < C; ++i)
+        expected[static_cast<std::size_t>(static_cast<std::int64_t>(rows[static_cast<std::size_t>(n)]) * C + i)] +=
+            from[static_cast<std::size_t>(n * C + i)];
+    backend.embedding_backward(dw, dout, tokens);
+    return {output("dw", dw, expected, static_cast<double>(N))};
+  }
+};
+
+inline std::vector<Case> embedding_cases() {
+  std::vector<Case> cases;
+  const auto add = [&](const EmbeddingCase& c) {
+    cases.push_back({c.name() + " forward", [c](Backend& b) { return c.forward(b); }});
+    cases.push_back({c.name() + " backward", [c](Backend& b) { return c.backward(b); }});
+  };
+  for (const std::int64_t C : tail_sizes())
+    add({.N = 9, .V = 5, .C = C, .w = DType::f32, .act = C % 2 ? DType::f32 : DType::bf16});
+  for (const DType w : acts)
+    for (const DType act : acts) {
+      add({.N = 300, .V = 77, .C = 130, .w = w, .act = act, .gap = 2});
+      add({.N = 300, .V = 77, .C = 257, .w = w, .act = act, .different = 1});
+      add({.N = 1, .V = 1, .C = 640, .w = w, .act = act});
+    }
+  add({.N = 3, .V = 70001, .C = 3, .w = DType::bf16, .act = DType::f32});
+  return cases;
+}
+
+}  // namespace bittern

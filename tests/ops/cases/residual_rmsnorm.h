@@ -1,0 +1,69 @@
+// The table of residual_rmsnorm's cases.
+#pragma once
+
+#include "ops/cases.h"
+
+namespace bittern {
+
+struct RmsnormCase {
+  std::int64_t N, C;
+  DType x, y, sum, n;  ///< types of forward's tensors; backward takes dx as x, dn as n
+  bool has_y = true, in_place = false;
+  std::int64_t gap = 0;
+
+  std::string name() const {
+    return fmt::format("residual_rmsnorm N={} C={} x={} y={} sum={} n={}{}{}", N, C, text(x), has_y ? text(y) : "-",
+                       text(sum), text(n), in_place ? " in place" : "", gap ? " with gaps" : "");
+  }
+
+  std::vector<Output> forward(Backend& backend) const {
+    const float eps = 1e-5f;
+    const Array a(backend, x, N, C, noise(1, N * C, 2.0), gap), b(backend, y, N, C, noise(2, N * C), gap);
+    const Array w(backend, DType::f32, 1, C, noise(3, C, 1.5));
+    const Array s(backend, sum, N, C, {}, gap), out(backend, n, N, C, {}, gap), rstd(backend, DType::f32, 1, N);
+    const Values a_before = a.values();
+    const Array& stored = in_place ? a : s;
+    backend.residual_rmsnorm_forward(stored, out, rstd, a, has_y ? b.tensor() : Tensor{}, w, eps);
+    const Values exact = has_y ? reference::add(a_before, b.values()) : a_before;
+    // The norm is of what was stored: so is the reference, once the stored sum has been compared.
+    const reference::Rmsnorm norm = reference::rmsnorm(stored.values(), w.values(), eps);
+    return {output("sum", stored, exact), output("n", out, norm.n), output("rstd", rstd, norm.rstd)};
+  }
+
+  std::vector<Output> backward(Backend& backend) const {
+    const float eps = 1e-5f;
+    const Array s(backend, sum, N, C, noise(1, N * C, 2.0), gap), dn(backend, n, N, C, noise(2, N * C), gap);
+    const Array w(backend, DType::f32, 1, C, noise(3, C, 1.5));
+    const Array dx(backend, x, N, C, noise(4, N * C), gap), dw(backend, DType::f32, 1, C, noise(5, C));
+    const Array rstd(backend, DType::f32, 1, N, reference::rmsnorm(s.values(), w.values(), eps).rstd);
+    const reference::RmsnormGradient expected = reference::rmsnorm_backward(dn.values(), s.values(), w.values(), eps);
+    const Values dx_before = dx.values(), dw_before = dw.values();
+    backend.residual_rmsnorm_backward(dx, dw, dn, s, rstd, w);
+    return {output("dx", dx, reference::add(dx_before, expected.dx), 4.0),
+            output("dw", dw, reference::add(dw_before, expected.dw), static_cast<double>(N))};
+  }
+};
+
+inline std::vector<Case> residual_rmsnorm_cases() {
+  std::vector<Case> cases;
+  const auto add = [&](const RmsnormCase& c) {
+    cases.push_back({c.name() + " forward", [c](Backend& b) { return c.forward(b); }});
+    cases.push_back({c.name() + " backward", [c](Backend& b) { return c.backward(b); }});
+  };
+  for (const std::int64_t C : tail_sizes())
+    for (const DType act : acts) add({.N = 3, .C = C, .x = act, .y = act, .sum = act, .n = act});
+  for (const DType x : acts)
+    for (const DType y : acts)
+      for (const DType sum : acts)
+        for (const DType n : acts) add({.N = 67, .C = 45, .x = x, .y = y, .sum = sum, .n = n, .gap = 3});
+  for (const DType act : acts) {
+    add({.N = 5, .C = 33, .x = act, .y = act, .sum = act, .n = DType::f32, .in_place = true});
+    add({.N = 5, .C = 33, .x = act, .y = DType::f32, .sum = act, .n = act, .has_y = false});
+    add({.N = 5, .C = 33, .x = act, .y = DType::f32, .sum = act, .n = act, .has_y = false, .in_place = true});
+    for (const std::int64_t N : {1, 31, 32, 33, 64, 65, 511})
+      add({.N = N, .C = 64, .x = act, .y = act, .sum = act, .n = act});
+  }
+  return cases;
+}
+
+}  // namespace bittern

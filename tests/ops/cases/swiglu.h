@@ -1,0 +1,66 @@
+// The table of swiglu's cases.
+#pragma once
+
+#include "ops/cases.h"
+
+namespace bittern {
+
+struct SwigluCase {
+  std::int64_t N, F;
+  DType gate_up, out, dout;
+  std::int64_t gap = 0;
+  double scale = 3.0;  ///< of the gates: large ones saturate the sigmoid
+
+  std::string name() const {
+    return fmt::format("swiglu N={} F={} gate_up={} out={} dout={}{} scale {}", N, F, text(gate_up), text(out),
+                       text(dout), gap ? " with gaps" : "", scale);
+  }
+
+  /// Columns [first, first + F) of the rows of gate_up.
+  Values half(const Values& both, std::int64_t first) const {
+    Values part;
+    for (std::int64_t r = 0; r < N; ++r)
+      for (std::int64_t i = 0; i < F; ++i) part.push_back(both[static_cast<std::size_t>(r * 2 * F + first + i)]);
+    return part;
+  }
+
+  std::vector<Output> forward(Backend& backend) const {
+    const Array input(backend, gate_up, N, 2 * F, noise(1, 2 * N * F, scale), gap), h(backend, out, N, F, {}, gap);
+    backend.swiglu_forward(h, input);
+    return {output("out", h, reference::swiglu(half(input.values(), 0), half(input.values(), F)), scale * scale)};
+  }
+
+  std::vector<Output> backward(Backend& backend) const {
+    const Array input(backend, gate_up, N, 2 * F, noise(1, 2 * N * F, scale), gap), h(backend, out, N, F, {}, gap);
+    const Array dh(backend, dout, N, F, noise(2, N * F), gap);
+    const Values gate = half(input.values(), 0), up = half(input.values(), F);
+    backend.swiglu_backward(input, h, dh);
+    const reference::SwigluGradient d = reference::swiglu_backward(gate, up, dh.values());
+    Values both(static_cast<std::size_t>(2 * N * F));
+    for (std::int64_t r = 0; r < N; ++r)
+      for (std::int64_t i = 0; i < F; ++i) {
+        both[static_cast<std::size_t>(r * 2 * F + i)] = d.dgate[static_cast<std::size_t>(r * F + i)];
+        both[static_cast<std::size_t>(r * 2 * F + F + i)] = d.dup[static_cast<std::size_t>(r * F + i)];
+      }
+    return {output("dgate_up", input, both, scale * scale),
+            output("out", h, reference::swiglu(gate, up), scale * scale)};
+  }
+};
+
+inline std::vector<Case> swiglu_cases() {
+  std::vector<Case> cases;
+  const auto add = [&](const SwigluCase& c) {
+    cases.push_back({c.name() + " forward", [c](Backend& b) { return c.forward(b); }});
+    cases.push_back({c.name() + " backward", [c](Backend& b) { return c.backward(b); }});
+  };
+  for (const std::int64_t F : tail_sizes())
+    for (const DType act : acts) add({.N = 2, .F = F, .gate_up = act, .out = act, .dout = act});
+  for (const DType gate_up : acts)
+    for (const DType out : acts)
+      for (const DType dout : acts) add({.N = 67, .F = 45, .gate_up = gate_up, .out = out, .dout = dout, .gap = 3});
+  for (const double scale : {30.0, 300.0})
+    add({.N = 4, .F = 100, .gate_up = DType::f32, .out = DType::f32, .dout = DType::f32, .scale = scale});
+  return cases;
+}
+
+}  // namespace bittern
