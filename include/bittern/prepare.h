@@ -25,10 +25,10 @@
 namespace bittern {
 
 struct PrepareOptions {
-  std::vector<std::string> inputs;                     ///< files and folders
-  std::string out;                                     ///< the folder to make
+  std::vector<std::string> inputs = {};                ///< files and folders
+  std::string out = {};                                ///< the folder to make
   std::int64_t vocab_size = 0;                         ///< of the tokenizer to train; 0 where `tokenizer` is given
-  std::string tokenizer;                               ///< an existing SentencePiece .model instead
+  std::string tokenizer = {};                          ///< an existing SentencePiece .model instead
   double valid_fraction = 0.01;                        ///< 0 for none; below 1
   std::string text_field = "text";                     ///< of JSON lines
   int threads = 0;                                     ///< 0: as many as the machine has
@@ -54,7 +54,7 @@ struct PrepareSummary {
   std::int64_t files = 0, input_bytes = 0;  ///< as they lie on the disk
   std::int64_t text_bytes = 0;              ///< UTF-8, after decompression
   std::int64_t replaced_bytes = 0;          ///< bytes that were not UTF-8
-  std::vector<std::string> warnings;        ///< a sentence each, for the user
+  std::vector<std::string> warnings = {};   ///< a sentence each, for the user
 };
 
 /// Called now and then from the calling thread.

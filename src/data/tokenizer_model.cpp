@@ -117,8 +117,8 @@ struct Normalizer {
   bool dummy_prefix = true, squeeze_spaces = true, escape_spaces = true, has_charsmap = false;
 };
 
-Normalizer parse_normalizer(std::string_view bytes, const std::string& name) {
-  Normalizer normalizer;
+// A message that occurs twice is merged, as protobuf defines: hence the argument that is changed.
+void parse_normalizer(std::string_view bytes, const std::string& name, Normalizer& normalizer) {
   WireReader reader(bytes, name);
   while (const auto field = reader.next()) {
     if (field->number == 2) {
@@ -130,22 +130,19 @@ Normalizer parse_normalizer(std::string_view bytes, const std::string& name) {
     if (field->number == 4) normalizer.squeeze_spaces = field->value != 0;
     if (field->number == 5) normalizer.escape_spaces = field->value != 0;
   }
-  return normalizer;
 }
 
 struct Trainer {
   bool is_bpe = false, space_is_suffix = false, byte_fallback = false;
 };
 
-Trainer parse_trainer(std::string_view bytes, const std::string& name) {
-  Trainer trainer;
+void parse_trainer(std::string_view bytes, const std::string& name, Trainer& trainer) {
   WireReader reader(bytes, name);
   while (const auto field = reader.next()) {
     if (field->number == 3) trainer.is_bpe = field->value == 2;
     if (field->number == 24) trainer.space_is_suffix = field->value != 0;
     if (field->number == 35) trainer.byte_fallback = field->value != 0;
   }
-  return trainer;
 }
 
 Piece parse_piece(std::string_view bytes, const std::string& name) {
@@ -206,9 +203,9 @@ void parse_tokenizer_model(Tokenizer::Model& model) {
   WireReader reader(model.bytes, model.name);
   while (const auto field = reader.next()) {
     if (field->number == 1) model.pieces.push_back(parse_piece(field->bytes, model.name));
-    if (field->number == 2) trainer = parse_trainer(field->bytes, model.name);
-    if (field->number == 3) normalizer = parse_normalizer(field->bytes, model.name);
-    if (field->number == 5) denormalizer = parse_normalizer(field->bytes, model.name);
+    if (field->number == 2) parse_trainer(field->bytes, model.name, trainer);
+    if (field->number == 3) parse_normalizer(field->bytes, model.name, normalizer);
+    if (field->number == 5) parse_normalizer(field->bytes, model.name, denormalizer);
     if (model.pieces.size() > most_pieces)
       throw input_error("{}: has more than {} pieces; expected a SentencePiece model", model.name, most_pieces);
   }
