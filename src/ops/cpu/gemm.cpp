@@ -57,6 +57,14 @@ constexpr std::int64_t balanced(std::int64_t n, std::int64_t most, std::int64_t 
   return n == 0 ? step : round_up(ceil_div(n, ceil_div(n, most)), step);
 }
 
+Storage storage_of(DType dtype) {
+  return dtype == DType::f32 ? Storage::f32 : Storage::bf16;
+}
+template <class Enum>
+constexpr std::size_t index(Enum value) {
+  return static_cast<std::size_t>(value);
+}
+
 struct Range {
   std::int64_t begin, end;
   std::int64_t size() const { return end - begin; }
@@ -139,9 +147,7 @@ class Product {
   void pack(const GemmMatrix& matrix, bool along, const std::array<std::array<PackFn, 2>, 2>& table, Range lines,
             Range k, std::uint32_t* dst, std::int64_t panel_stride) const {
     const std::int64_t first = along ? lines.begin * matrix.stride + k.begin : k.begin * matrix.stride + lines.begin;
-    const Layout layout = along ? Layout::along_k : Layout::across_k;
-    const Storage storage = matrix.dtype == DType::f32 ? Storage::f32 : Storage::bf16;
-    table[static_cast<std::size_t>(layout)][static_cast<std::size_t>(storage)](
+    table[index(along ? Layout::along_k : Layout::across_k)][index(storage_of(matrix.dtype))](
         PackJob{.src = static_cast<const char*>(matrix.data) + first * size_of(matrix.dtype),
                 .stride = matrix.stride,
                 .lines = lines.size(),
@@ -157,7 +163,7 @@ class Product {
     const bool first = k.begin == 0, last = k.end == g_.k;
     const bool add = g_.accumulate || !first;
     const float* bias = first ? g_.bias : nullptr;
-    const bool plain = g_.c_dtype == DType::f32 && bias == nullptr && g_.alpha == 1.0f;
+    const bool plain = !sum_in_fp32_ && bias == nullptr && g_.alpha == 1.0f;  // the microkernel writes C
     for (std::int64_t col = cols.begin; col < cols.end; col += kernels.nr) {
       const std::uint32_t* b_panel = b_ + (col - n0) / kernels.nr * b_panel_;
       const std::int64_t width = std::min<std::int64_t>(kernels.nr, cols.end - col);
@@ -165,17 +171,19 @@ class Product {
       for (std::int64_t row = rows.begin; row < rows.end; row += kernels.mr) {
         const std::uint32_t* a_panel = a + (row - rows.begin) / kernels.mr * a_panel_;
         const std::int64_t height = std::min<std::int64_t>(kernels.mr, rows.end - row);
-        const MicroFn micro =
-            kernels.micro[static_cast<std::size_t>(height - 1)][static_cast<std::size_t>(vectors - 1)];
+        const auto micro = [&](Storage tile) {
+          return kernels
+              .micro[index(tile)][static_cast<std::size_t>(height - 1)][static_cast<std::size_t>(vectors - 1)];
+        };
         char* c = static_cast<char*>(g_.c) + (row * g_.c_stride + col) * size_of(g_.c_dtype);
         if (plain && width == vectors * kernels.lanes) {
-          micro(k_words, a_panel, b_panel, reinterpret_cast<float*>(c), g_.c_stride, add);
+          micro(storage_of(g_.c_dtype))(k_words, a_panel, b_panel, c, g_.c_stride, add);
           continue;
         }
         alignas(64) float scratch[max_mr * max_nr];
         float* tile = sum_in_fp32_ ? sums_ + (row - m0) * n_block_ + (col - n0) : scratch;
         const std::int64_t tile_stride = sum_in_fp32_ ? n_block_ : kernels.nr;
-        micro(k_words, a_panel, b_panel, tile, tile_stride, sum_in_fp32_ && !first);
+        micro(Storage::f32)(k_words, a_panel, b_panel, tile, tile_stride, sum_in_fp32_ && !first);
         if (sum_in_fp32_ && !last) continue;
         const float* tile_bias = sum_in_fp32_ ? g_.bias : bias;
         kernels.finish(FinishJob{.tile = tile,

@@ -28,36 +28,60 @@ struct Avx2Lanes {
   BITTERN_INLINE void store_words(std::uint32_t* p, Words x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
   BITTERN_INLINE Words broadcast(const std::uint32_t* p) { return _mm256_set1_epi32(static_cast<int>(*p)); }
   BITTERN_INLINE Acc zero_acc() { return _mm256_setzero_ps(); }
-  BITTERN_INLINE Acc load_acc(const float* p) { return _mm256_loadu_ps(p); }
-  BITTERN_INLINE void store_acc(float* p, Acc x) { _mm256_storeu_ps(p, x); }
+  BITTERN_INLINE Acc all(float x) { return _mm256_set1_ps(x); }
   BITTERN_INLINE Acc add(Acc x, Acc y) { return _mm256_add_ps(x, y); }
+  BITTERN_INLINE Acc multiply(Acc x, Acc y) { return _mm256_mul_ps(x, y); }
   BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
     return _mm256_fmadd_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), acc);
   }
 
-  /// `count` floats, the rest zero.
-  BITTERN_INLINE __m256 floats(const float* p, int count) {
-    if (count >= 8) return _mm256_loadu_ps(p);
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane));
+  BITTERN_INLINE __m256i first(int count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
-  /// `count` bf16 as floats, the rest zero. Four or more are read as two overlapping halves, fewer one by one.
-  BITTERN_INLINE Words halves(const bf16* p, int count) {
-    __m128i x;
-    if (count >= 8) {
-      x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  /// `count` elements as floats; the rest is zero.
+  BITTERN_INLINE Acc load(const float* p, int count = 8) {
+    return count >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first(count));
+  }
+  BITTERN_INLINE Acc load(const bf16* p, int count = 8) {
+    const __m128i halves = count >= 8 ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)) : some_halves(p, count);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  }
+  /// Fewer than eight bf16: four or more are read as two overlapping halves, fewer one by one.
+  BITTERN_INLINE __m128i some_halves(const bf16* p, int count) {
+    std::uint64_t low = 0, high = 0;
+    if (count > 4) {
+      std::memcpy(&low, p, sizeof low);
+      std::memcpy(&high, p + count - 4, sizeof high);
+      high >>= 16 * (8 - count);
     } else {
-      std::uint64_t low = 0, high = 0;
-      if (count >= 4) {
-        std::memcpy(&low, p, sizeof low);
-        std::memcpy(&high, p + count - 4, sizeof high);
-        high = count == 4 ? 0 : high >> (16 * (8 - count));
-      } else {
-        for (int i = 0; i < count; ++i) low |= static_cast<std::uint64_t>(p[i].bits) << (16 * i);
-      }
-      x = _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
+      for (int i = 0; i < count; ++i) low |= static_cast<std::uint64_t>(p[i].bits) << (16 * i);
     }
-    return _mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16);
+    return _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
+  }
+  BITTERN_INLINE void store(float* p, Acc x, int count = 8) {
+    if (count >= 8)
+      _mm256_storeu_ps(p, x);
+    else
+      _mm256_maskstore_ps(p, first(count), x);
+  }
+  BITTERN_INLINE void store(bf16* p, Acc x, int count = 8) {
+    const __m256i words = _mm256_srli_epi32(rounded(x), 16);
+    const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    if (count >= 8) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), halves);
+    } else {
+      bf16 all_eight[8];
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(all_eight), halves);
+      for (int i = 0; i < count; ++i) p[i] = all_eight[i];
+    }
+  }
+  /// to_bf16 (quant/bf16.h), left in the upper halves; the lower ones are to be ignored.
+  BITTERN_INLINE Words rounded(Acc x) {
+    const Words bits = _mm256_castps_si256(x);
+    const Words odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const Words up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const Words quiet_nan = _mm256_or_si256(bits, _mm256_set1_epi32(0x00400000));
+    return _mm256_blendv_epi8(up, quiet_nan, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
   }
 
   // Pairs of words, then of double words, then the 128-bit halves change places.
@@ -90,7 +114,7 @@ struct LoadF32 {
   using Lanes = Avx2Lanes;
   using Stored = float;
   static constexpr int per_word = 1;
-  BITTERN_INLINE __m256i along(const float* p, int count = 8) { return _mm256_castps_si256(Lanes::floats(p, count)); }
+  BITTERN_INLINE __m256i along(const float* p, int count = 8) { return _mm256_castps_si256(Lanes::load(p, count)); }
   BITTERN_INLINE __m256i across(const float* p, const float*, int count = 8, bool = true) { return along(p, count); }
 };
 
@@ -98,7 +122,7 @@ struct LoadBf16 {
   using Lanes = Avx2Lanes;
   using Stored = bf16;
   static constexpr int per_word = 1;
-  BITTERN_INLINE __m256i along(const bf16* p, int count = 8) { return Lanes::halves(p, count); }
+  BITTERN_INLINE __m256i along(const bf16* p, int count = 8) { return _mm256_castps_si256(Lanes::load(p, count)); }
   BITTERN_INLINE __m256i across(const bf16* p, const bf16*, int count = 8, bool = true) { return along(p, count); }
 };
 
@@ -108,13 +132,7 @@ struct LoadF32Rounded {
   using Stored = float;
   static constexpr int per_word = 1;
   BITTERN_INLINE __m256i along(const float* p, int count = 8) {
-    const __m256 x = Lanes::floats(p, count);
-    const __m256i bits = _mm256_castps_si256(x), upper_half = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
-    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
-    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x00400000));
-    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
-    return _mm256_and_si256(_mm256_blendv_epi8(rounded, quiet, nan), upper_half);
+    return _mm256_and_si256(Lanes::rounded(Lanes::load(p, count)), _mm256_set1_epi32(static_cast<int>(0xffff0000u)));
   }
   BITTERN_INLINE __m256i across(const float* p, const float*, int count = 8, bool = true) { return along(p, count); }
 };

@@ -8,7 +8,8 @@
 
 #if defined(__x86_64__)
 #if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see one in their own header (bug 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see some in their own header (bug 105593)
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include <immintrin.h>
 
@@ -30,7 +31,7 @@ struct LoadF32 {
   using Lanes = FloatLanes;
   using Stored = float;
   static constexpr int per_word = 1;
-  BITTERN_INLINE __m512i along(const float* p, int count = 16) { return _mm512_castps_si512(Lanes::floats(p, count)); }
+  BITTERN_INLINE __m512i along(const float* p, int count = 16) { return _mm512_castps_si512(Lanes::load(p, count)); }
   BITTERN_INLINE __m512i across(const float* p, const float*, int count = 16, bool = true) { return along(p, count); }
 };
 
@@ -38,7 +39,7 @@ struct LoadBf16 {
   using Lanes = FloatLanes;
   using Stored = bf16;
   static constexpr int per_word = 1;
-  BITTERN_INLINE __m512i along(const bf16* p, int count = 16) { return _mm512_slli_epi32(Lanes::halves(p, count), 16); }
+  BITTERN_INLINE __m512i along(const bf16* p, int count = 16) { return _mm512_castps_si512(Lanes::load(p, count)); }
   BITTERN_INLINE __m512i across(const bf16* p, const bf16*, int count = 16, bool = true) { return along(p, count); }
 };
 
@@ -48,12 +49,7 @@ struct LoadF32Rounded {
   using Stored = float;
   static constexpr int per_word = 1;
   BITTERN_INLINE __m512i along(const float* p, int count = 16) {
-    const __m512 x = Lanes::floats(p, count);
-    const __m512i bits = _mm512_castps_si512(x), upper_half = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-    const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x00400000));
-    return _mm512_and_si512(_mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet), upper_half);
+    return _mm512_and_si512(Lanes::rounded(Lanes::load(p, count)), _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
   }
   BITTERN_INLINE __m512i across(const float* p, const float*, int count = 16, bool = true) { return along(p, count); }
 };

@@ -9,7 +9,8 @@
 
 #if defined(__x86_64__)
 #if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see one in their own header (bug 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see some in their own header (bug 105593)
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include <immintrin.h>
 
@@ -33,12 +34,12 @@ struct LoadF32 {
   using Stored = float;
   static constexpr int per_word = 2;
   BITTERN_INLINE __m512i along(const float* p, int count = 32) {
-    const __m512 upper = count > 16 ? Lanes::floats(p + 16, count - 16) : _mm512_setzero_ps();
-    return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(upper, Lanes::floats(p, count)));
+    const __m512 upper = count > 16 ? Lanes::load(p + 16, count - 16) : _mm512_setzero_ps();
+    return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(upper, Lanes::load(p, count)));
   }
   BITTERN_INLINE __m512i across(const float* p, const float* q, int count = 16, bool has_q = true) {
-    const auto low = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(Lanes::floats(p, count)));
-    const auto high = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(Lanes::floats(q, has_q ? count : 0)));
+    const auto low = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(Lanes::load(p, count)));
+    const auto high = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(Lanes::load(q, has_q ? count : 0)));
     return Lanes::pairs(_mm512_cvtepu16_epi32(low), _mm512_cvtepu16_epi32(high));
   }
 };

@@ -15,20 +15,44 @@ struct Avx512Lanes {
   BITTERN_INLINE void store_words(std::uint32_t* p, Words x) { _mm512_storeu_si512(p, x); }
   BITTERN_INLINE Words broadcast(const std::uint32_t* p) { return _mm512_set1_epi32(static_cast<int>(*p)); }
   BITTERN_INLINE Acc zero_acc() { return _mm512_setzero_ps(); }
-  BITTERN_INLINE Acc load_acc(const float* p) { return _mm512_loadu_ps(p); }
-  BITTERN_INLINE void store_acc(float* p, Acc x) { _mm512_storeu_ps(p, x); }
+  BITTERN_INLINE Acc all(float x) { return _mm512_set1_ps(x); }
   BITTERN_INLINE Acc add(Acc x, Acc y) { return _mm512_add_ps(x, y); }
+  BITTERN_INLINE Acc multiply(Acc x, Acc y) { return _mm512_mul_ps(x, y); }
 
-  /// `count` floats, the rest zero.
-  BITTERN_INLINE __m512 floats(const float* p, int count) {
+  BITTERN_INLINE __mmask16 first(int count) { return static_cast<__mmask16>(count <= 0 ? 0 : (1u << count) - 1u); }
+  /// `count` elements as floats; the rest is zero.
+  BITTERN_INLINE Acc load(const float* p, int count = 16) {
     return count >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(first(count), p);
   }
-  /// `count` bf16 as words with the bf16 in the lower half.
-  BITTERN_INLINE Words halves(const bf16* p, int count) {
+  BITTERN_INLINE Acc load(const bf16* p, int count = 16) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(halves(p, count), 16));
+  }
+  /// `count` bf16 in the lower halves of words; the rest is zero.
+  BITTERN_INLINE Words halves(const bf16* p, int count = 16) {
     return _mm512_cvtepu16_epi32(count >= 16 ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
                                              : _mm256_maskz_loadu_epi16(first(count), p));
   }
-  BITTERN_INLINE __mmask16 first(int count) { return static_cast<__mmask16>(count <= 0 ? 0 : (1u << count) - 1u); }
+  BITTERN_INLINE void store(float* p, Acc x, int count = 16) {
+    if (count >= 16)
+      _mm512_storeu_ps(p, x);
+    else
+      _mm512_mask_storeu_ps(p, first(count), x);
+  }
+  BITTERN_INLINE void store(bf16* p, Acc x, int count = 16) {
+    const __m256i halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded(x), 16));
+    if (count >= 16)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), halves);
+    else
+      _mm256_mask_storeu_epi16(p, first(count), halves);
+  }
+  /// to_bf16 (quant/bf16.h), left in the upper halves; the lower ones are to be ignored.
+  BITTERN_INLINE Words rounded(Acc x) {
+    const Words bits = _mm512_castps_si512(x);
+    const Words odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const Words up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const Words quiet_nan = _mm512_or_si512(bits, _mm512_set1_epi32(0x00400000));
+    return _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet_nan);
+  }
 
   // Pairs of words, then of double words, then of 128-bit quarters change places.
   BITTERN_INLINE void transpose(Words (&r)[16]) {

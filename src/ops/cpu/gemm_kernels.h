@@ -25,16 +25,16 @@ struct PackJob {
 };
 using PackFn = void (*)(const PackJob&);
 
-/// tile (rows, vectors * lanes) = A panel * B panel, or += it.
-using MicroFn = void (*)(std::int64_t k_words, const std::uint32_t* a, const std::uint32_t* b, float* tile,
+/// tile (rows, vectors * lanes) = A panel * B panel, or += it. The tile is f32 or bf16: two tables.
+using MicroFn = void (*)(std::int64_t k_words, const std::uint32_t* a, const std::uint32_t* b, void* tile,
                          std::int64_t tile_stride, bool add);
 
 inline constexpr int max_mr = 14, max_nr = 32;
 using MicroTable = std::array<std::array<MicroFn, 2>, max_mr>;
 
-/// C = alpha * tile (+ C) (+ bias): the way to C for all that the microkernel does not do itself.
+/// C = alpha * tile (+ C) (+ bias): the way to C where the microkernel cannot go itself.
 struct FinishJob {
-  const float* tile;
+  const float* tile;  ///< whole vectors may be read
   std::int64_t tile_stride, rows, cols;
   void* c;
   DType c_dtype;
@@ -53,7 +53,7 @@ struct GemmKernels {
   int mr, nr, lanes;
   int k_per_word;                                       ///< elements of k in a word: 2 for pairs of bf16
   std::array<std::array<PackFn, 2>, 2> pack_a, pack_b;  ///< [Layout][Storage]
-  MicroTable micro;                                     ///< [rows - 1][vectors - 1]
+  std::array<MicroTable, 2> micro;                      ///< [Storage of the tile][rows - 1][vectors - 1]
   FinishFn finish;
 };
 

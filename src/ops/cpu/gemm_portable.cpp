@@ -20,13 +20,17 @@ struct PortableLanes {
   static constexpr int lanes = 4, mr = 4;
 
   BITTERN_INLINE Words zero_words() { return Words{}; }
-  BITTERN_INLINE Words load_words(const std::uint32_t* p) { return load<Words>(p); }
+  BITTERN_INLINE Words load_words(const std::uint32_t* p) {
+    Words x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+  }
   BITTERN_INLINE void store_words(std::uint32_t* p, Words x) { std::memcpy(p, &x, sizeof x); }
   BITTERN_INLINE Words broadcast(const std::uint32_t* p) { return Words{*p, *p, *p, *p}; }
   BITTERN_INLINE Acc zero_acc() { return Acc{}; }
-  BITTERN_INLINE Acc load_acc(const float* p) { return load<Acc>(p); }
-  BITTERN_INLINE void store_acc(float* p, Acc x) { std::memcpy(p, &x, sizeof x); }
+  BITTERN_INLINE Acc all(float x) { return Acc{x, x, x, x}; }
   BITTERN_INLINE Acc add(Acc x, Acc y) { return x + y; }
+  BITTERN_INLINE Acc multiply(Acc x, Acc y) { return x * y; }
   BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
     return acc + reinterpret_cast<Acc>(a) * reinterpret_cast<Acc>(b);
   }
@@ -35,12 +39,16 @@ struct PortableLanes {
     for (int i = 0; i < 4; ++i) r[i] = Words{a[i], b[i], c[i], d[i]};
   }
 
- private:
-  template <class Vector>
-  BITTERN_INLINE Vector load(const void* p) {
-    Vector x;
-    std::memcpy(&x, p, sizeof x);
+  /// `count` elements as floats; the rest is zero.
+  template <class T>
+  BITTERN_INLINE Acc load(const T* p, int count = 4) {
+    Acc x{};
+    for (int i = 0; i < 4 && i < count; ++i) x[i] = to_float(p[i]);
     return x;
+  }
+  template <class T>
+  BITTERN_INLINE void store(T* p, Acc x, int count = 4) {
+    for (int i = 0; i < 4 && i < count; ++i) p[i] = from_float<T>(x[i]);
   }
 };
 

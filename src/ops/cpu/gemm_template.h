@@ -66,17 +66,18 @@ BITTERN_TARGET void pack_across_k(const PackJob& job) {
   }
 }
 
-/// The heart: `rows` x `vectors` accumulators stay in registers over all of k.
-template <class Lanes, int rows, int vectors>
-BITTERN_TARGET void microkernel(std::int64_t k_words, const std::uint32_t* a, const std::uint32_t* b, float* tile,
+/// The heart: `rows` x `vectors` accumulators stay in registers over all of k. C is float or bf16.
+template <class Lanes, class C, int rows, int vectors>
+BITTERN_TARGET void microkernel(std::int64_t k_words, const std::uint32_t* a, const std::uint32_t* b, void* tile,
                                 std::int64_t tile_stride, bool add) {
   typename Lanes::Acc acc[rows][vectors];
+  C* const c = static_cast<C*>(tile);
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
       acc[i][v] = Lanes::zero_acc();
-      __builtin_prefetch(tile + i * tile_stride + v * Lanes::lanes, 1);
+      __builtin_prefetch(c + i * tile_stride + v * Lanes::lanes, 1);
     }
   for (std::int64_t p = 0; p < k_words; ++p, a += Lanes::mr, b += 2 * Lanes::lanes) {
     typename Lanes::Words column[vectors];
@@ -93,37 +94,37 @@ BITTERN_TARGET void microkernel(std::int64_t k_words, const std::uint32_t* a, co
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
-      float* to = tile + i * tile_stride + v * Lanes::lanes;
-      Lanes::store_acc(to, add ? Lanes::add(Lanes::load_acc(to), acc[i][v]) : acc[i][v]);
+      C* const to = c + i * tile_stride + v * Lanes::lanes;
+      Lanes::store(to, add ? Lanes::add(Lanes::load(to), acc[i][v]) : acc[i][v]);
     }
 }
 
-template <class C>
+template <class Lanes, class C>
 BITTERN_TARGET void finish_as(const FinishJob& job) {
-  for (std::int64_t i = 0; i < job.rows; ++i) {
-    const float* tile = job.tile + i * job.tile_stride;
-    C* c = static_cast<C*>(job.c) + i * job.c_stride;
-    float row[max_nr];
-    for (std::int64_t j = 0; j < job.cols; ++j) row[j] = job.alpha * tile[j];
-    if (job.add)
-      for (std::int64_t j = 0; j < job.cols; ++j) row[j] += to_float(c[j]);
-    if (job.bias != nullptr)
-      for (std::int64_t j = 0; j < job.cols; ++j) row[j] += job.bias[j];
-    for (std::int64_t j = 0; j < job.cols; ++j) c[j] = from_float<C>(row[j]);
-  }
+  const typename Lanes::Acc alpha = Lanes::all(job.alpha);
+  for (std::int64_t i = 0; i < job.rows; ++i)
+    for (int j = 0; j < static_cast<int>(job.cols); j += Lanes::lanes) {
+      const int count = static_cast<int>(job.cols) - j;
+      C* const c = static_cast<C*>(job.c) + i * job.c_stride + j;
+      typename Lanes::Acc x = Lanes::multiply(Lanes::load(job.tile + i * job.tile_stride + j), alpha);
+      if (job.add) x = Lanes::add(x, Lanes::load(c, count));
+      if (job.bias != nullptr) x = Lanes::add(x, Lanes::load(job.bias + j, count));
+      Lanes::store(c, x, count);
+    }
 }
 
+template <class Lanes>
 BITTERN_TARGET void finish(const FinishJob& job) {
   if (job.c_dtype == DType::f32)
-    finish_as<float>(job);
+    finish_as<Lanes, float>(job);
   else
-    finish_as<bf16>(job);
+    finish_as<Lanes, bf16>(job);
 }
 
-template <class Lanes, int... row>
+template <class Lanes, class C, int... row>
 constexpr MicroTable microkernels(std::integer_sequence<int, row...>) {
   MicroTable table{};
-  ((table[row] = {microkernel<Lanes, row + 1, 1>, microkernel<Lanes, row + 1, 2>}), ...);
+  ((table[row] = {microkernel<Lanes, C, row + 1, 1>, microkernel<Lanes, C, row + 1, 2>}), ...);
   return table;
 }
 
@@ -141,7 +142,8 @@ constexpr GemmKernels make_kernels() {
                   {pack_across_k<LoadF32, mr>, pack_across_k<LoadBf16, mr>}}},
       .pack_b = {{{pack_along_k<LoadF32, nr>, pack_along_k<LoadBf16, nr>},
                   {pack_across_k<LoadF32, nr>, pack_across_k<LoadBf16, nr>}}},
-      .micro = microkernels<Lanes>(std::make_integer_sequence<int, mr>()),
-      .finish = finish,
+      .micro = {microkernels<Lanes, float>(std::make_integer_sequence<int, mr>()),
+                microkernels<Lanes, bf16>(std::make_integer_sequence<int, mr>())},
+      .finish = finish<Lanes>,
   };
 }
