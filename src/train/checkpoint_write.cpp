@@ -82,7 +82,8 @@ Existing look_at_existing(const std::string& directory, const Manifest& ours) {
   Manifest theirs;
   try {
     theirs = verify_checkpoint(directory, CheckpointCheck::checksums);
-  } catch (const Error&) {
+  } catch (const Error& error) {
+    if (error.exit_code() == ExitCode::failure) throw;  // the machine could not read it: that does not make it broken
     return Existing::broken;
   }
   if (theirs.step == ours.step && same_content(theirs, ours, model_name) && same_content(theirs, ours, optimizer_name))
@@ -123,6 +124,7 @@ std::string write_checkpoint(const std::string& run_dir, const CheckpointContent
     std::int64_t needed = 64 << 10;  // manifest, folders, blocks that are not full
     for (const FileToWrite& file : files) needed += file.size();
     make_directories(parent);
+    sync_directory(run_dir);
     const auto free = free_bytes(parent);
     space =
         free ? fmt::format("it needs {} bytes, {} are free", needed, *free) : fmt::format("it needs {} bytes", needed);
