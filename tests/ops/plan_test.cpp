@@ -1,0 +1,65 @@
+// The plan: lifetimes share memory only when they do not overlap, and what is planned is what is allocated.
+#include "bittern/plan.h"
+
+#include "catch.h"
+
+using namespace bittern;
+
+TEST_CASE("plan: tensors that live at the same time never overlap") {
+  Plan plan;
+  std::vector<TensorId> ids;
+  for (int i = 0; i < 60; ++i) {
+    const int first = (i * 7) % 20, last = first + (i * 5) % 9;
+    ids.push_back(plan.add("t" + std::to_string(i), Shape{1 + (i * 37) % 113, 3}, i % 3 ? DType::f32 : DType::bf16,
+                           Category::activations, i % 5 ? Lifetime{first, last} : whole_run));
+  }
+  plan.lay_out();
+  for (const TensorId a : ids)
+    for (const TensorId b : ids) {
+      if (a.index >= b.index) continue;
+      const PlannedTensor &x = plan[a], &y = plan[b];
+      if (x.lifetime.first > y.lifetime.last || y.lifetime.first > x.lifetime.last) continue;
+      INFO(x.name << " and " << y.name);
+      CHECK((x.offset + x.bytes() <= y.offset || y.offset + y.bytes() <= x.offset));
+    }
+  for (const TensorId id : ids) {
+    CHECK(plan[id].offset % 64 == 0);
+    CHECK(plan[id].offset + plan[id].bytes() <= plan.arena_bytes());
+  }
+}
+
+TEST_CASE("plan: lives that follow each other share memory") {
+  Plan plan;
+  const TensorId a = plan.add("a", Shape{1000}, DType::f32, Category::scratch, {0, 1});
+  const TensorId b = plan.add("b", Shape{1000}, DType::f32, Category::scratch, {2, 3});
+  const TensorId c = plan.add("c", Shape{1000}, DType::f32, Category::scratch, {1, 2});
+  plan.lay_out();
+  CHECK(plan[a].offset == plan[b].offset);
+  CHECK(plan[c].offset != plan[a].offset);
+  CHECK(plan.arena_bytes() == 2 * 4032);  // 4000 bytes, aligned to 64
+  CHECK(plan.shared_bytes() == plan.arena_bytes());
+}
+
+TEST_CASE("plan: stacked tensors lie next to each other without a gap, and one view serves them") {
+  Plan plan;
+  plan.add("before", Shape{3}, DType::f32, Category::weights);
+  const std::vector<Plan::Part> parts = {{"q", 5}, {"k", 3}, {"v", 2}};
+  const auto ids = plan.add_stacked(parts, 7, DType::bf16, Category::weights);
+  plan.lay_out();
+  CHECK(plan[ids[1]].offset == plan[ids[0]].offset + 5 * 7 * 2);
+  CHECK(plan[ids[2]].offset == plan[ids[1]].offset + 3 * 7 * 2);
+  CHECK(plan.whole_run_bytes(Category::weights) == 12 + 10 * 7 * 2);
+  const auto backend = make_cpu_backend(1);
+  const Arena arena(*backend, plan);
+  const Tensor stack = arena.view_stacked(ids.front(), ids.back());
+  CHECK(stack.shape == Shape{10, 7});
+  CHECK(stack.data == arena.view(ids.front()).data);
+  CHECK(arena.bytes() == plan.arena_bytes());
+}
+
+TEST_CASE("plan: nothing can be added after the layout, so no tensor escapes the table") {
+  Plan plan;
+  plan.add("a", Shape{1}, DType::f32, Category::scratch);
+  plan.lay_out();
+  CHECK_THROWS_AS(plan.add("b", Shape{1}, DType::f32, Category::scratch), Error);
+}

@@ -1,0 +1,133 @@
+// The fused update: AdamW against a double-precision reference, codecs, masters, and addressed stochastic rounding.
+#include <cmath>
+#include <vector>
+
+#include "bittern/optimizer.h"
+#include "catch.h"
+#include "ops/cpu/cpu_features.h"
+
+using namespace bittern;
+
+namespace {
+
+float normal_like(std::uint64_t i, std::uint32_t stream) {
+  const PhiloxKey key = philox_key(7, Purpose::test);
+  float sum = 0;
+  for (std::uint32_t k = 0; k < 4; ++k) sum += uniform(philox(key, i, k, stream)) - 0.5f;
+  return sum;
+}
+
+struct Problem {
+  std::vector<float> w, m, v, g, clip{0.0f, 0.5f};
+  std::vector<bf16> w16, m16, v16;
+  explicit Problem(std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const auto at = static_cast<std::uint64_t>(i);
+      w.push_back(normal_like(at, 0));
+      m.push_back(0.1f * normal_like(at, 1));
+      v.push_back(0.01f * std::fabs(normal_like(at, 2)));
+      g.push_back(normal_like(at, 3));
+      w16.push_back(to_bf16(w.back()));
+      m16.push_back(to_bf16(m.back()));
+      v16.push_back(to_bf16(v.back()));
+    }
+  }
+  template <typename T>
+  static Tensor view(std::vector<T>& x) {
+    return Tensor(x.data(), Tensor::dtype_of<T>(), Shape{static_cast<std::int64_t>(x.size())});
+  }
+};
+
+AdamwConstants constants(long long t) { return adamw_constants(1e-2, 0.9, 0.95, 1e-8, 0.1, t); }
+
+}  // namespace
+
+TEST_CASE("optimizer_step: AdamW in fp32 equals the double-precision formula, for every size and thread count") {
+  for (const std::int64_t n : {1, 2, 3, 17, 65, 1024, 1025, 70001}) {
+    Problem p(n), before(n);
+    const auto backend = make_cpu_backend(n > 1000 ? 2 : 1);
+    backend->optimizer_step({.weight = Problem::view(p.w), .master = {}, .m = Problem::view(p.m), .v = Problem::view(p.v),
+                             .gradient = Problem::view(p.g), .clip = Problem::view(p.clip), .constants = constants(3),
+                             .key = {}});
+    for (std::size_t i = 0; i < p.w.size(); ++i) {
+      const double g = 0.5 * before.g[i];
+      const double m = 0.9 * before.m[i] + 0.1 * g, v = 0.95 * before.v[i] + 0.05 * g * g;
+      const double denominator = std::sqrt(v) / std::sqrt(1 - std::pow(0.95, 3)) + 1e-8;
+      const double w = before.w[i] * (1 - 1e-2 * 0.1) - 1e-2 / (1 - std::pow(0.9, 3)) * m / denominator;
+      REQUIRE(p.m[i] == Approx(m).epsilon(1e-6).margin(1e-9));
+      REQUIRE(p.v[i] == Approx(v).epsilon(1e-6).margin(1e-12));
+      REQUIRE(p.w[i] == Approx(w).epsilon(1e-5).margin(1e-7));
+    }
+  }
+}
+
+TEST_CASE("optimizer_step: bf16 states and a master are the fp32 update, rounded to nearest once") {
+  const std::int64_t n = 3001;
+  Problem p(n), expected(n);
+  for (std::size_t i = 0; i < p.w.size(); ++i) {
+    expected.m[i] = to_float(p.m16[i]);
+    expected.v[i] = to_float(p.v16[i]);
+  }
+  const auto backend = make_cpu_backend(1);
+  backend->optimizer_step({.weight = Problem::view(p.w16), .master = Problem::view(p.w), .m = Problem::view(p.m16),
+                           .v = Problem::view(p.v16), .gradient = Problem::view(p.g), .clip = Problem::view(p.clip),
+                           .constants = constants(1), .key = {}});
+  for (std::size_t i = 0; i < p.w.size(); ++i) {
+    adamw(expected.w[i], expected.m[i], expected.v[i], p.g[i] * 0.5f, constants(1));
+    REQUIRE(p.w[i] == expected.w[i]);
+    REQUIRE(p.w16[i].bits == to_bf16(expected.w[i]).bits);
+    REQUIRE(p.m16[i].bits == to_bf16(expected.m[i]).bits);
+    REQUIRE(p.v16[i].bits == to_bf16(expected.v[i]).bits);
+  }
+}
+
+TEST_CASE("optimizer_step: stochastic rounding is unbiased, and addressed by step, tensor and element alone") {
+  const std::int64_t n = 40000;
+  const auto backend = make_cpu_backend(2);
+  const auto run = [&](std::uint32_t step, std::uint32_t tensor) {
+    Problem p(n);
+    for (bf16& w : p.w16) w = to_bf16(1.0f);
+    std::fill(p.m.begin(), p.m.end(), 0.0f);
+    std::fill(p.v.begin(), p.v.end(), 1.0f);
+    std::fill(p.g.begin(), p.g.end(), 1.0f);
+    backend->optimizer_step({.weight = Problem::view(p.w16), .master = {}, .m = Problem::view(p.m), .v = Problem::view(p.v),
+                             .gradient = Problem::view(p.g), .clip = Problem::view(p.clip), .constants = constants(1),
+                             .weight_rounding = Rounding::stochastic, .key = philox_key(1, Purpose::weight_rounding),
+                             .step = step, .tensor_id = tensor});
+    return p.w16;
+  };
+  float w = 1.0f, m = 0.0f, v = 1.0f;
+  adamw(w, m, v, 0.5f, constants(1));
+  const auto codes = run(5, 3);
+  double mean = 0;
+  for (const bf16 code : codes) mean += to_float(code);
+  mean /= static_cast<double>(n);
+  const double gap = 0x1p-8;  // bf16 spacing below 1
+  CHECK(std::fabs(mean - w) < 4 * 0.5 * gap / std::sqrt(static_cast<double>(n)));
+
+  const auto same = [](const std::vector<bf16>& a, const std::vector<bf16>& b) {
+    for (std::size_t i = 0; i < a.size(); ++i)
+      if (a[i].bits != b[i].bits) return false;
+    return true;
+  };
+  CHECK(same(codes, run(5, 3)));
+  CHECK_FALSE(same(codes, run(6, 3)));
+  CHECK_FALSE(same(codes, run(5, 4)));
+  for (const cpu::Isa isa : cpu::available_isas()) {
+    cpu::set_isa(isa);
+    CHECK(same(codes, run(5, 3)));
+  }
+  cpu::set_isa(cpu::available_isas().back());
+}
+
+TEST_CASE("optimizer: weight decay applies where decay_on says") {
+  OptimizerSection config;
+  const ParameterSpec norm{"n", Shape{4}, Role::norm}, linear{"l", Shape{4, 4}, Role::mlp_linear},
+      embedding{"e", Shape{4, 4}, Role::embedding};
+  config.decay_on = "all";
+  CHECK((is_decayed(norm, config) && is_decayed(linear, config) && is_decayed(embedding, config)));
+  config.decay_on = "matrices";
+  CHECK((!is_decayed(norm, config) && is_decayed(linear, config) && is_decayed(embedding, config)));
+  config.decay_on = "linears";
+  CHECK((!is_decayed(norm, config) && is_decayed(linear, config) && !is_decayed(embedding, config)));
+}

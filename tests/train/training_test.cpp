@@ -1,0 +1,219 @@
+// Whole runs of a tiny model: they learn, they resume bit for bit from any step, and threads, recomputation and interruption
+// change nothing.
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "bittern/checkpoint.h"
+#include "bittern/config.h"
+#include "bittern/prepare.h"
+#include "bittern/trainer.h"
+#include "catch.h"
+#include "train/training.h"
+
+using namespace bittern;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A folder that goes with the test.
+struct Scratch {
+  std::string path;
+  explicit Scratch(const std::string& name) : path((fs::temp_directory_path() / ("bittern_" + name + "_" + std::to_string(getpid()))).string()) {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
+  ~Scratch() { fs::remove_all(path); }
+};
+
+/// A small corpus, prepared once for all tests of this file: sentences with structure that a tiny model can learn.
+const std::string& corpus() {
+  static const Scratch scratch("training_corpus");
+  static const std::string out = scratch.path + "/corpus";
+  if (!fs::exists(out)) {
+    std::ofstream text(scratch.path + "/text.txt");
+    const char* subjects[] = {"the heron", "a bittern", "the warbler", "one grebe", "the old otter"};
+    const char* verbs[] = {"waits for", "looks at", "finds", "forgets", "calls"};
+    const char* objects[] = {"the reeds", "a small fish", "the evening", "its mate", "the still water"};
+    for (unsigned i = 0; i < 3000; ++i)
+      text << subjects[i * 7 % 5] << ' ' << verbs[i * i % 5] << ' ' << objects[(i / 3) % 5] << (i % 4 ? ", and " : ".\n");
+    text.close();
+    PrepareOptions options;
+    options.inputs = {scratch.path + "/text.txt"};
+    options.out = out;
+    options.vocab_size = 320;
+    options.valid_fraction = 0.05;
+    prepare(options, {});
+  }
+  return out;
+}
+
+std::string config_text(const std::string& extra = "{}") {
+  nlohmann::json config = {
+      {"run", {{"name", "tiny"}, {"seed", 3}, {"threads", 2}}},
+      {"model", {{"hidden_size", 32}, {"num_hidden_layers", 2}, {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"intermediate_size", 48}, {"max_position_embeddings", 64}}},
+      {"data", {{"path", corpus()}, {"sequence_length", 24}}},
+      {"train", {{"steps", 12}, {"batch_sequences", 4}, {"micro_batch_sequences", 2}, {"evaluate_every", 4}, {"evaluate_sequences", 4}, {"checkpoint_every", 3}, {"keep_checkpoints", 0}, {"sample_every", 6}, {"sample_tokens", 5}}},
+      {"schedule", {{"lr", 0.01}, {"warmup_steps", 2}}},
+      {"precision", {{"compute", "f32"}}}};
+  config.merge_patch(nlohmann::json::parse(extra));
+  return config.dump();
+}
+
+RunConfig config(const std::string& extra = "{}") { return parse_config(config_text(extra), "test"); }
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void check_same_weights(const std::string& run_a, const std::string& run_b, std::int64_t step) {
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+    INFO(file);
+    const std::string a = bytes_of(run_a + "/checkpoints/" + checkpoint_name(step) + "/" + file);
+    REQUIRE(!a.empty());
+    CHECK(a == bytes_of(run_b + "/checkpoints/" + checkpoint_name(step) + "/" + file));
+  }
+}
+
+std::vector<nlohmann::json> metrics(const std::string& run) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(run + "/metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    lines.push_back(nlohmann::json::parse(line));
+    for (const char* timing : {"tokens_per_second", "step_ms", "seconds", "peak_rss", "evaluate_ms"}) lines.back().erase(timing);
+  }
+  return lines;
+}
+
+/// The undisturbed run of a config, made once.
+const std::string& reference_run() {
+  static const Scratch scratch("training_reference");
+  static const std::string run = scratch.path + "/run";
+  if (!fs::exists(run)) REQUIRE(train(config(), {.out = run}) == ExitCode::ok);
+  return run;
+}
+
+}  // namespace
+
+TEST_CASE("training: a tiny model learns, and everything that watches it is there") {
+  const std::string& run = reference_run();
+  const auto lines = metrics(run);
+  double first = 0, last = 0;
+  for (const auto& line : lines) {
+    if (line.contains("loss") && line["step"] == 1) first = line["loss"];
+    if (line.contains("loss") && line["step"] == 12) last = line["loss"];
+  }
+  CHECK(first == Approx(std::log(320.0)).epsilon(0.05));
+  CHECK(last < first - 0.5);
+  for (const char* file : {"config.json", "metrics.jsonl", "report.html", "heartbeat.json", "log.txt", "tensorboard"}) {
+    INFO(file);
+    CHECK(fs::exists(run + "/" + file));
+  }
+  for (const std::int64_t step : {3, 6, 9, 12}) CHECK(fs::exists(run + "/checkpoints/" + checkpoint_name(step)));
+}
+
+TEST_CASE("training: resumed from every checkpoint, weights, states and metrics are those of the undisturbed run") {
+  const std::string& reference = reference_run();
+  for (const std::int64_t step : {3, 6, 9}) {
+    INFO("resumed at " << step);
+    const Scratch scratch("training_resume");
+    const std::string run = scratch.path + "/run";
+    fs::copy(reference, run, fs::copy_options::recursive);
+    for (std::int64_t later = step + 3; later <= 12; later += 3) fs::remove_all(run + "/checkpoints/" + checkpoint_name(later));
+    REQUIRE(train(config(), {.out = run}) == ExitCode::ok);
+    check_same_weights(reference, run, 12);
+    CHECK(metrics(run) == metrics(reference));
+  }
+}
+
+TEST_CASE("training: bits do not depend on threads or recomputation") {
+  for (const std::string extra : {R"({"run":{"threads":1}})", R"({"run":{"threads":3}})", R"({"run":{"threads":8}})",
+                                  R"({"train":{"recompute":"block"}})"}) {
+    INFO(extra);
+    const Scratch scratch("training_variant");
+    const std::string run = scratch.path + "/run";
+    REQUIRE(train(config(extra), {.out = run}) == ExitCode::ok);
+    check_same_weights(reference_run(), run, 12);
+  }
+}
+
+TEST_CASE("training: bf16 compute resumes and recomputes bit for bit too") {
+  const std::string bf16 = R"({"precision":{"compute":"bf16"},"optimizer":{"states":{"m":"bf16","v":"bf16"}},
+    "weights":{"block_linear":{"codec":"bf16","rounding":"stochastic"},"embedding":{"codec":"bf16","master":"f32"}}})";
+  const Scratch scratch("training_bf16");
+  const std::string a = scratch.path + "/a", b = scratch.path + "/b", c = scratch.path + "/c";
+  REQUIRE(train(config(bf16), {.out = a}) == ExitCode::ok);
+  nlohmann::json recompute = nlohmann::json::parse(bf16);
+  recompute["train"]["recompute"] = "block";
+  REQUIRE(train(config(recompute.dump()), {.out = b}) == ExitCode::ok);
+  check_same_weights(a, b, 12);
+  fs::copy(a, c, fs::copy_options::recursive);
+  for (const std::int64_t step : {9, 12}) fs::remove_all(c + "/checkpoints/" + checkpoint_name(step));
+  REQUIRE(train(config(bf16), {.out = c}) == ExitCode::ok);
+  check_same_weights(a, c, 12);
+}
+
+TEST_CASE("training: a config that makes another run is refused by key, and nothing is lost") {
+  const Scratch scratch("training_refuse");
+  const std::string run = scratch.path + "/run";
+  fs::copy(reference_run(), run, fs::copy_options::recursive);
+  fs::remove_all(run + "/checkpoints/" + checkpoint_name(12));
+  const std::string before = bytes_of(run + "/metrics.jsonl");
+  for (const auto& [extra, key] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"schedule":{"lr":0.02}})", "schedule.lr"}, {R"({"run":{"seed":4}})", "run.seed"}, {R"({"model":{"hidden_size":64}})", "model.hidden_size"}}) {
+    INFO(key);
+    try {
+      train(config(extra), {.out = run});
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error.exit_code() == ExitCode::bad_input);
+      CHECK(std::string(error.what()).find(key) != std::string::npos);
+    }
+  }
+  CHECK(bytes_of(run + "/metrics.jsonl") == before);
+  CHECK_THROWS_AS(train(config(), {.out = run, .resume = "never"}), Error);
+}
+
+TEST_CASE("training: a new run from the weights of a checkpoint starts at that checkpoint's loss") {
+  const Scratch scratch("training_init");
+  const std::string run = scratch.path + "/run", source = reference_run() + "/checkpoints/" + checkpoint_name(12);
+  REQUIRE(train(config(R"({"train":{"steps":2},"schedule":{"warmup_steps":0}})"), {.out = run, .init = source}) == ExitCode::ok);
+  const auto lines = metrics(run);
+  CHECK(lines[1]["loss"].get<double>() < 5.0);
+  CHECK_THROWS_AS(train(config(R"({"model":{"intermediate_size":64}})"), {.out = scratch.path + "/other", .init = source}), Error);
+}
+
+TEST_CASE("training: loss that is not finite skips the step, and too many in a row stop the run with the reason") {
+  const Scratch scratch("training_nan");
+  const std::string run = scratch.path + "/run";
+  try {
+    // A rate this large overflows fp32 within a few steps.
+    train(config(R"({"schedule":{"lr":1e30,"warmup_steps":0},"optimizer":{"clip_grad_norm":0},"train":{"max_skipped_steps":3,"steps":50,"sample_every":0}})"),
+          {.out = run});
+    FAIL("went on");
+  } catch (const Error& error) {
+    CHECK(error.exit_code() == ExitCode::failure);
+    CHECK(std::string(error.what()).find("3 steps in a row") != std::string::npos);
+  }
+  bool null_loss = false;
+  for (const auto& line : metrics(run)) null_loss |= line.contains("loss") && line["loss"].is_null() && line["skipped"] == true;
+  CHECK(null_loss);
+}
+
+TEST_CASE("training: what the plan says is what is allocated, for training and inference") {
+  RunConfig c = config();
+  c.model.vocab_size = 320;
+  for (const bool training : {true, false}) {
+    const auto run = training ? Run::for_training(c, 10) : Run::for_inference(c, 2, 24, 10);
+    run->allocate();
+    CHECK(run->arena->bytes() == run->plan.arena_bytes());
+    std::int64_t end = 0;
+    for (const PlannedTensor& tensor : run->plan.tensors()) end = std::max(end, tensor.offset + tensor.bytes());
+    CHECK(end <= run->plan.arena_bytes());
+    CHECK(run->plan.arena_bytes() - end < 64);
+  }
+}
