@@ -1,0 +1,177 @@
+#include "config/checks.h"
+
+#include <algorithm>
+
+#include "bittern/error.h"
+#include "config/table.h"
+
+namespace bittern::config {
+namespace {
+
+using nlohmann::json;
+
+bool has(const json& given, const char* section, const char* key) {
+  const auto found = given.find(section);
+  return found != given.end() && found->contains(key);
+}
+
+void check_run(const RunSection& run, const std::string& origin) {
+  const bool plain = std::ranges::all_of(run.name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+  });
+  if (!plain || run.name.starts_with('.') || run.name.starts_with('-'))
+    throw input_error(
+        "{}: run.name is \"{}\"; expected letters, digits, '.', '_' and '-', the first a letter or a digit: it "
+        "names a folder",
+        origin, run.name);
+}
+
+void complete_model(ModelSpec& model, const json& given, const std::string& origin) {
+  const Architecture& architecture = *std::ranges::find(architectures(), model.architecture, &Architecture::name);
+  const auto implied = [&](const char* key, bool& value, bool wanted, const char* what, const char* with) {
+    if (has(given, "model", key) && value != wanted)
+      throw input_error(
+          "{}: model.{} is {}, but architecture {} has {}{}; remove the key, or set model.architecture to {}", origin,
+          key, value, model.architecture, wanted ? "" : "no ", what, value ? with : "llama");
+    value = wanted;
+  };
+  implied("attention_bias", model.attention_bias, architecture.attention_bias, "biases on q, k, v (alone)", "qwen2");
+  implied("qk_norm", model.qk_norm, architecture.qk_norm, "norms on queries and keys", "qwen3");
+
+  if (model.num_key_value_heads == 0) model.num_key_value_heads = model.num_attention_heads;
+  if (model.num_attention_heads % model.num_key_value_heads != 0)
+    throw input_error(
+        "{}: model.num_attention_heads is {} and model.num_key_value_heads is {}; expected a multiple of it, as every "
+        "key head serves as many query heads; change one of them",
+        origin, model.num_attention_heads, model.num_key_value_heads);
+  if (model.head_dim == 0) {
+    if (architecture.explicit_head_dim)
+      throw input_error("{}: model.head_dim is not given; architecture {} needs it; set it (hidden_size / heads is {})",
+                        origin, model.architecture, model.hidden_size / model.num_attention_heads);
+    if (model.hidden_size % model.num_attention_heads != 0)
+      throw input_error(
+          "{}: model.hidden_size is {} and model.num_attention_heads is {}; expected a multiple of it where "
+          "model.head_dim is not given; change one of them, or give head_dim",
+          origin, model.hidden_size, model.num_attention_heads);
+    model.head_dim = model.hidden_size / model.num_attention_heads;
+  }
+  if (model.head_dim % 2 != 0 || model.head_dim > 256)
+    throw input_error(
+        "{}: model.head_dim is {}{}; expected an even number of at most 256, as rotary embedding turns pairs; {}",
+        origin, model.head_dim,
+        has(given, "model", "head_dim")
+            ? ""
+            : fmt::format(" (hidden_size {} / {} heads)", model.hidden_size, model.num_attention_heads),
+        has(given, "model", "head_dim") ? "change it" : "change the number of heads, or give head_dim");
+}
+
+void check_train(const RunConfig& config, const std::string& origin) {
+  const TrainSection& train = config.train;
+  if (train.batch_sequences % config.micro_batch() != 0)
+    throw input_error(
+        "{}: train.micro_batch_sequences is {}; expected a divisor of train.batch_sequences, which is {}; change one "
+        "of them, or set micro_batch_sequences to 0 for the whole batch at once",
+        origin, train.micro_batch_sequences, train.batch_sequences);
+  if (config.data.sequence_length > config.model.max_position_embeddings)
+    throw input_error(
+        "{}: data.sequence_length is {}; expected at most model.max_position_embeddings, which is {}; shorten the "
+        "sequences or raise it",
+        origin, config.data.sequence_length, config.model.max_position_embeddings);
+}
+
+void check_schedule(const RunConfig& config, const std::string& origin) {
+  const ScheduleSection& schedule = config.schedule;
+  if (schedule.warmup_steps > 0 && schedule.warmup_fraction > 0)
+    throw input_error(
+        "{}: schedule.warmup_steps is {} and schedule.warmup_fraction is {}; expected one of them; set the other to 0",
+        origin, schedule.warmup_steps, schedule.warmup_fraction);
+  if (schedule.warmup_steps > config.train.steps)
+    throw input_error(
+        "{}: schedule.warmup_steps is {}; expected at most train.steps, which is {}; lower it, or use "
+        "schedule.warmup_fraction",
+        origin, schedule.warmup_steps, config.train.steps);
+  if (schedule.shape == "wsd") {
+    const double warmup = schedule.warmup_fraction > 0
+                              ? schedule.warmup_fraction
+                              : static_cast<double>(schedule.warmup_steps) / static_cast<double>(config.train.steps);
+    if (warmup + schedule.decay_fraction > 1.0)
+      throw input_error(
+          "{}: schedule.decay_fraction is {} and the warm-up takes {:.3g} of the steps; expected a sum of at most 1; "
+          "lower one of them",
+          origin, schedule.decay_fraction, warmup);
+  }
+}
+
+void check_weights(const RunConfig& config, const std::string& origin) {
+  const WeightsSection& weights = config.weights;
+  const struct {
+    const char* role;
+    const WeightCodecConfig& codec;
+  } roles[] = {{"embedding", weights.embedding},
+               {"head", weights.head},
+               {"norm", weights.norm},
+               {"attention_linear", weights.attention_linear},
+               {"mlp_linear", weights.mlp_linear}};
+  for (const auto& [role, weight] : roles) {
+    const std::string path = fmt::format("weights.{}", role);
+    if (std::string_view(role) == "norm" && weight.codec != DType::f32)
+      throw input_error(
+          "{}: {}.codec is {}; expected f32: norms are few, and their updates are too small for fewer bits; remove it",
+          origin, path, name(weight.codec));
+    if (weight.master && weight.codec == DType::f32)
+      throw input_error(
+          "{}: {}.master is f32 with codec f32; a master is a copy of more bits than the weight has; set "
+          "master to none or codec to bf16",
+          origin, path);
+    if (weight.rounding == Rounding::stochastic && weight.codec == DType::f32)
+      throw input_error(
+          "{}: {}.rounding is stochastic with codec f32; an f32 weight is not rounded; set rounding to "
+          "nearest or codec to bf16",
+          origin, path);
+    if (weight.rounding == Rounding::stochastic && weight.master)
+      throw input_error(
+          "{}: {}.rounding is stochastic with master f32; the master keeps what rounding would lose; set "
+          "master to none or rounding to nearest",
+          origin, path);
+  }
+}
+
+// The table bounds each size; this bounds their products, so that everything later may multiply without looking.
+void check_products(const RunConfig& config, const std::string& origin) {
+  const ModelSpec& model = config.model;
+  const auto real = [](std::int64_t value) { return static_cast<double>(value); };
+  const double width = real(model.hidden_size), attention = real(model.query_cols()) + 2 * real(model.key_value_cols()),
+               mlp = 3 * real(model.intermediate_size), layers = real(model.num_hidden_layers);
+  const double parameters = 2 * real(model.vocab_size) * width + layers * width * (2 * attention + mlp + 4);
+  const double rows = real(config.micro_batch()) * real(config.data.sequence_length);
+  const double activations = rows * layers * (8 * width + 4 * attention + 2 * mlp);
+  const double tokens =
+      real(config.train.steps) * real(config.train.batch_sequences) * real(config.data.sequence_length);
+  const struct {
+    double count, most;
+    const char *what, *keys;
+  } products[] = {
+      {parameters, 0x1p48, "parameters", "model.hidden_size, num_hidden_layers, intermediate_size or vocab_size"},
+      {activations, 0x1p56, "numbers in activations", "train.micro_batch_sequences or data.sequence_length"},
+      {rows, 0x1p31, "tokens in a micro-batch", "train.micro_batch_sequences or data.sequence_length"},
+      {tokens, 0x1p62, "tokens in the run", "train.steps, train.batch_sequences or data.sequence_length"}};
+  for (const auto& product : products)
+    if (product.count > product.most)
+      throw input_error("{}: asks for {:.3g} {}; expected at most {:.3g}, so that sizes fit into 64 bits; lower {}",
+                        origin, product.count, product.what, product.most, product.keys);
+}
+
+}  // namespace
+
+void complete_and_check(RunConfig& config, const json& given, const std::string& origin) {
+  check_run(config.run, origin);
+  complete_model(config.model, given, origin);
+  if (!has(given, "precision", "residual")) config.precision.residual = config.precision.compute;
+  check_train(config, origin);
+  check_schedule(config, origin);
+  check_weights(config, origin);
+  check_products(config, origin);
+}
+
+}  // namespace bittern::config

@@ -1,0 +1,163 @@
+#include "config/document.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "bittern/error.h"
+#include "bittern/file.h"
+#include "bittern/strict_json.h"
+#include "config/json_text.h"
+
+namespace bittern::config {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t largest_file = 1 << 20;
+constexpr std::size_t longest_chain = 16;
+
+void overlay(json& base, json&& later) {
+  if (!base.is_object() || !later.is_object()) {
+    base = std::move(later);
+    return;
+  }
+  for (auto& [name, value] : later.items()) {
+    const auto found = base.find(name);
+    if (found == base.end())
+      base[name] = std::move(value);
+    else
+      overlay(*found, std::move(value));
+  }
+}
+
+// weights.block_linear becomes its two roles; what the same document says of a role itself wins.
+void expand_groups(json& root) {
+  const auto weights = root.find("weights");
+  if (weights == root.end() || !weights->contains("block_linear")) return;
+  const json group = (*weights)["block_linear"];
+  weights->erase("block_linear");
+  for (const char* role : {"attention_linear", "mlp_linear"}) {
+    json merged = group;
+    if (const auto own = weights->find(role); own != weights->end()) overlay(merged, json(*own));
+    (*weights)[role] = std::move(merged);
+  }
+}
+
+// One file by one name, however it is written, so that a chain that bites its tail is seen.
+std::string canonical(const std::string& path) {
+  std::error_code code;
+  const std::filesystem::path found = std::filesystem::weakly_canonical(path, code);
+  return code ? path : found.string();
+}
+
+void check_document(Document& document, const Origin& origin, const std::string& folder) {
+  if (!document.value.is_object())
+    throw input_error("{}: is {}; expected an object: {{\"model\": ..., \"data\": ...}}", origin.name,
+                      excerpt(document.value));
+  document.value.erase("$schema");  // editors complete and check by it
+  translate_model(document, origin, folder);
+  check_members(document.value, "", origin);
+  expand_groups(document.value);
+}
+
+Document read_document(std::string_view text, const std::string& origin, std::vector<std::string>& chain) {
+  Document document;
+  document.value = parse_json_text(text, origin);
+  json extends;
+  if (document.value.is_object() && document.value.contains("extends")) {
+    extends = document.value["extends"];
+    document.value.erase("extends");
+    if (!extends.is_string() || extends.get_ref<const std::string&>().empty())
+      throw input_error("{}: extends is {}; expected the path of a config, relative to this file", origin,
+                        excerpt(extends));
+  }
+  const std::string folder = parent_directory(origin);
+  check_document(document, {origin}, folder);
+  if (extends.is_null()) return document;
+
+  const std::string file = (std::filesystem::path(folder) / extends.get<std::string>()).lexically_normal().string();
+  const std::string name = canonical(file);
+  if (std::ranges::find(chain, name) != chain.end())
+    throw input_error("{}: extends is {}, which extends this file in turn ({} -> {}); break the circle", origin,
+                      excerpt(extends), joined(chain, " -> "), name);
+  if (chain.size() >= longest_chain)
+    throw input_error("{}: extends is {}; expected a chain of at most {} files; merge some of them", origin,
+                      excerpt(extends), longest_chain);
+  chain.push_back(name);
+  Document base = read_document(read_named_file(file, "a config", origin + ": extends"), file, chain);
+  base.lay_over(std::move(document));
+  return base;
+}
+
+}  // namespace
+
+std::string read_named_file(const std::string& file, std::string_view what, const std::string& named_by) {
+  try {
+    return read_whole_file(file, largest_file, what);
+  } catch (const Error& error) {
+    throw Error(error.exit_code(), fmt::format("{} (named by {})", error.what(), named_by));
+  }
+}
+
+void Document::lay_over(Document&& later) {
+  if (later.replaces_model) value.erase("model");
+  replaces_model = replaces_model || later.replaces_model;
+  overlay(value, std::move(later.value));
+  for (std::string& path : later.ignored)
+    if (std::ranges::find(ignored, path) == ignored.end()) ignored.push_back(std::move(path));
+}
+
+Document load_document(const std::string& file) {
+  std::vector<std::string> chain = {canonical(file)};
+  return read_document(read_whole_file(file, largest_file, "a config"), file, chain);
+}
+
+Document document_from_text(std::string_view text, const std::string& origin) {
+  std::vector<std::string> chain = {canonical(origin)};
+  return read_document(text, origin, chain);
+}
+
+Document document_from_setting(const std::string& setting) {
+  const Origin origin{"--set"};
+  const std::size_t equals = setting.find('=');
+  if (equals == std::string::npos || equals == 0)
+    throw input_error("--set {}: expected path.to.key=value, for example train.steps=100", in_quotes(setting));
+  const std::string path = setting.substr(0, equals), text = setting.substr(equals + 1);
+  if (path == "extends") throw input_error("--set extends={}: a file is extended from a file; write it there", text);
+
+  // A text needs no quotes; for every other key the value is JSON, and a text where it is not (for the message).
+  const Key* key = find_key(path);
+  const bool takes_text = path == "model" || path == "model.from" ||
+                          (key && (!key->names.empty() || std::holds_alternative<std::string*>(field(*key, {}))));
+  json value = text;
+  if (!takes_text || text.starts_with('"') || (path == "model" && text.starts_with('{'))) {
+    try {
+      value = parse_json_text(text, "--set " + path);
+    } catch (const Error&) {
+      if (text.starts_with('"') || text.starts_with('{') || text.starts_with('[')) throw;
+    }
+  }
+  try {
+    (void)json(setting).dump();
+  } catch (const json::exception&) {
+    throw input_error("--set {}: is not UTF-8 text", in_quotes(setting));
+  }
+
+  if (std::ranges::count(path, '.') > 8)
+    throw input_error("--set {}: is no key; `bittern config --reference` lists all of them", in_quotes(setting));
+
+  Document document;
+  json* place = &document.value;
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const std::size_t end = std::min(path.find('.', begin), path.size());
+    if (end == begin)
+      throw input_error("--set {}: has an empty name in its path; expected path.to.key=value", in_quotes(setting));
+    place = &(*place)[path.substr(begin, end - begin)];
+    begin = end + 1;
+  }
+  *place = std::move(value);
+  check_document(document, origin, ".");
+  return document;
+}
+
+}  // namespace bittern::config

@@ -1,0 +1,201 @@
+// The model section in Hugging Face's words, pasted or named by path, brought into the table's.
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <optional>
+
+#include "bittern/error.h"
+#include "bittern/file.h"
+#include "bittern/strict_json.h"
+#include "config/document.h"
+#include "config/json_text.h"
+
+namespace bittern::config {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* remedy = "remove it, or choose another model";
+
+// What a whole config.json has to say, as no default of ours is its model's.
+constexpr std::array<const char*, 5> needed = {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                                               "num_attention_heads"};
+
+class Translator {
+ public:
+  Translator(json& model, const Origin& origin, std::vector<std::string>& ignored)
+      : model_(model), origin_(origin), ignored_(ignored) {}
+
+  void translate() {
+    name_architecture();
+    take_rope("rope_parameters");
+    take_rope("rope_scaling");
+    take_windows();
+    for (const char* key : {"num_key_value_heads", "head_dim"})  // null: follows from the others
+      if (const auto found = model_.find(key); found != model_.end() && found->is_null()) model_.erase(found);
+    for (const ModelExtra& extra : model_extras()) {
+      const auto found = model_.find(extra.name);
+      if (found == model_.end()) continue;
+      if (!extra.allowed.empty() && !allowed(extra.allowed, *found))
+        throw refusal(extra.name, *found, written(extra.allowed), extra.reason);
+      take(extra.name);
+    }
+  }
+
+ private:
+  std::string path(std::string_view name) const { return origin_.path("model." + std::string(name)); }
+
+  Error refusal(std::string_view name, const json& value, std::string_view allowed, std::string_view reason) const {
+    return input_error("{}: {} is {}; expected {}: {}; {}", origin_.name, path(name), excerpt(value), allowed, reason,
+                       remedy);
+  }
+
+  static std::string written(std::string_view choices) {
+    std::string text;
+    for (const char c : choices) text += c == ' ' ? std::string(" or ") : std::string(1, c);
+    return text;
+  }
+
+  static bool allowed(std::string_view choices, const json& value) {
+    while (!choices.empty()) {
+      const std::size_t end = std::min(choices.find(' '), choices.size());
+      if (json::parse(choices.substr(0, end)) == value) return true;  // 0 == 0.0, and false is no number
+      choices.remove_prefix(std::min(end + 1, choices.size()));
+    }
+    return false;
+  }
+
+  void take(std::string_view name) {
+    ignored_.push_back("model." + std::string(name));
+    model_.erase(std::string(name));
+  }
+
+  // model_type and architectures say the architecture; what says it twice must say the same.
+  void name_architecture() {
+    std::string from, name;
+    const auto says = [&](const char* key, const std::string& architecture) {
+      if (!from.empty() && name != architecture)
+        throw input_error("{}: {} means {}, but {} means {}; correct one of them", origin_.name, path(from), name,
+                          path(key), architecture);
+      from = key;
+      name = architecture;
+    };
+    const auto named = [](std::string_view text, std::string_view Architecture::*column) {
+      const auto found = std::ranges::find(architectures(), text, column);
+      return found == architectures().end() ? std::string() : std::string(found->name);
+    };
+    std::vector<std::string_view> names, classes;
+    for (const Architecture& row : architectures()) {
+      names.push_back(row.name);
+      classes.push_back(row.class_name);
+    }
+    if (const auto own = model_.find("architecture"); own != model_.end() && own->is_string())
+      says("architecture", own->get<std::string>());
+    if (const auto type = model_.find("model_type"); type != model_.end()) {
+      const std::string known =
+          type->is_string() ? named(type->get_ref<const std::string&>(), &Architecture::name) : "";
+      if (known.empty())
+        throw input_error("{}: {} is {}; expected one of {}; choose a model of these families", origin_.name,
+                          path("model_type"), excerpt(*type), joined(names, ", "));
+      says("model_type", known);
+    }
+    if (const auto list = model_.find("architectures"); list != model_.end()) {
+      const bool one = list->is_array() && list->size() == 1 && (*list)[0].is_string();
+      const std::string known = one ? named((*list)[0].get_ref<const std::string&>(), &Architecture::class_name) : "";
+      if (known.empty())
+        throw input_error("{}: {} is {}; expected an array with one of {}; choose a model of these families",
+                          origin_.name, path("architectures"), excerpt(*list), joined(classes, ", "));
+      says("architectures", known);
+    }
+    if (!name.empty()) model_["architecture"] = name;
+    model_.erase("model_type");
+    model_.erase("architectures");
+  }
+
+  // rope_parameters (transformers 5) holds rope_theta; both it and rope_scaling may ask for a scaling, which is
+  // refused.
+  void take_rope(const char* key) {
+    const auto found = model_.find(key);
+    if (found == model_.end() || !found->is_object()) return;
+    const json rope = *found;
+    for (const auto& [name, value] : rope.items()) {
+      const bool fine = name == "rope_theta" || ((name == "rope_type" || name == "type") && value == "default") ||
+                        ((name == "partial_rotary_factor" || name == "factor") && (value == 1 || value.is_null()));
+      if (!fine)
+        throw input_error(
+            "{}: {}.{} is {}; expected rope_theta and \"rope_type\": \"default\" alone: scaled rotary embedding is not "
+            "implemented; {}",
+            origin_.name, path(key), name, excerpt(value), remedy);
+    }
+    if (const auto theta = rope.find("rope_theta"); theta != rope.end()) {
+      if (const auto outer = model_.find("rope_theta"); outer != model_.end() && *outer != *theta)
+        throw input_error("{}: {} is {}, but {}.rope_theta is {}; correct one of them", origin_.name,
+                          path("rope_theta"), excerpt(*outer), path(key), excerpt(*theta));
+      model_["rope_theta"] = *theta;
+    }
+    take(key);
+  }
+
+  // Qwen's files name a window and then say that it is not used.
+  void take_windows() {
+    const auto used = model_.find("use_sliding_window");
+    if (used != model_.end() && *used == false && model_.contains("sliding_window")) take("sliding_window");
+    const auto types = model_.find("layer_types");
+    if (types == model_.end() || !types->is_array()) return;
+    if (!std::ranges::all_of(*types, [](const json& type) { return type == "full_attention"; }))
+      throw refusal("layer_types", *types, "\"full_attention\" for every layer",
+                    "attention over a window is not implemented");
+    take("layer_types");
+  }
+
+  json& model_;
+  const Origin& origin_;
+  std::vector<std::string>& ignored_;
+};
+
+// A config.json by path. Its model is the whole model: it must name its sizes, and what it leaves out has transformers'
+// default, where that is not ours.
+json read_model_file(const std::string& file, const Origin& named_by, std::vector<std::string>& ignored) {
+  json model = parse_json_text(read_named_file(file, "a model's config.json", named_by.name + ": model.from"), file);
+  const Origin origin{file, std::string_view("model.").size()};
+  if (!model.is_object())
+    throw input_error("{}: is {}; expected the object of a Hugging Face config.json; check the path", file,
+                      excerpt(model));
+  for (const char* key : needed)
+    if (!model.contains(key))
+      throw input_error("{}: has no {}; expected a Hugging Face config.json of a llama, qwen2 or qwen3; check the path",
+                        file, key);
+  Translator(model, origin, ignored).translate();
+  check_members(model, "model", origin);
+  if (!model.contains("architecture"))
+    throw input_error(
+        "{}: has no model_type; expected a Hugging Face config.json of a llama, qwen2 or qwen3; check the path", file);
+  if (!model.contains("rms_norm_eps")) model["rms_norm_eps"] = 1e-6;
+  return model;
+}
+
+}  // namespace
+
+void translate_model(Document& document, const Origin& origin, const std::string& folder) {
+  const auto model = document.value.find("model");
+  if (model == document.value.end()) return;
+  if (model->is_string()) *model = {{"from", *model}};
+  if (!model->is_object()) return;  // check_members says what is expected
+
+  json base = json::object();
+  if (const auto from = model->find("from"); from != model->end()) {
+    if (!from->is_string() || from->get_ref<const std::string&>().empty())
+      throw input_error("{}: model.from is {}; expected the path of a Hugging Face config.json", origin.name,
+                        excerpt(*from));
+    const std::filesystem::path path = std::filesystem::path(folder) / from->get<std::string>();
+    base = read_model_file(path.lexically_normal().string(), origin, document.ignored);
+    model->erase("from");
+    document.replaces_model = true;
+  }
+  Translator(*model, origin, document.ignored).translate();
+  check_members(*model, "model", origin);
+  base.update(*model);
+  *model = std::move(base);
+}
+
+}  // namespace bittern::config

@@ -1,0 +1,314 @@
+// The rows. Upper bounds keep every product that a run computes (parameters, activations, tokens) inside 64 bits
+// together with the checks of checks.cpp, and counters that address random numbers inside 32.
+#include "config/table.h"
+
+#include <algorithm>
+
+namespace bittern::config {
+namespace {
+
+constexpr double most_u32 = 4294967295.0;
+constexpr double most_count = 2147483647.0;
+constexpr Range none{};
+constexpr Range intervals{0, most_count};
+constexpr Range text{0, 4096};
+constexpr Range factor{0, 1};
+
+const std::vector<std::string_view> float_names = {"f32", "bf16"};
+const std::vector<std::string_view> rounding_names = {"nearest", "stochastic"};
+const std::vector<std::string_view> master_names = {"none", "f32"};
+
+// The three keys of a role, or of a group of roles (whose first role then stands for them).
+template <WeightCodecConfig WeightsSection::*Role>
+void add_role(std::vector<Key>& rows, const std::string& name, bool group = false) {
+  const std::string path = "weights." + name + ".";
+  rows.push_back({path + "codec",
+                  [](RunConfig& c) -> Field { return &(c.weights.*Role).codec; },
+                  none,
+                  float_names,
+                  Resume::identity,
+                  "How the weights are stored between steps.",
+                  {},
+                  group});
+  rows.push_back({path + "master",
+                  [](RunConfig& c) -> Field { return &(c.weights.*Role).master; },
+                  none,
+                  master_names,
+                  Resume::identity,
+                  "bf16 only: f32 keeps a copy, which is what the optimizer updates.",
+                  {},
+                  group});
+  rows.push_back({path + "rounding",
+                  [](RunConfig& c) -> Field { return &(c.weights.*Role).rounding; },
+                  none,
+                  rounding_names,
+                  Resume::identity,
+                  "bf16 without master: how an updated weight is rounded.",
+                  {},
+                  group});
+}
+
+// clang-format off
+std::vector<Key> make_rows() {
+  using enum Resume;
+  using C = RunConfig&;
+  std::vector<Key> rows = {
+    {"run.name", [](C c) -> Field { return &c.run.name; }, {1, 128}, {}, notice,
+     "Names the run in reports; letters, digits, '.', '_' and '-'."},
+    {"run.seed", [](C c) -> Field { return &c.run.seed; }, {0, most_u32}, {}, identity,
+     "Of the initial weights, the order of the data, and stochastic rounding."},
+    {"run.device", [](C c) -> Field { return &c.run.device; }, none, {"auto", "cpu", "cuda"}, notice,
+     "Where to compute; auto takes a GPU where there is one."},
+    {"run.threads", [](C c) -> Field { return &c.run.threads; }, {0, 4096}, {}, silent,
+     "CPU threads; 0: one per CPU that the process may use. Changes no result."},
+
+    {"model.architecture", [](C c) -> Field { return &c.model.architecture; }, none, {"llama", "qwen2", "qwen3"}, identity,
+     "The family; qwen2 is llama with biases on q, k, v, qwen3 is llama with norms on queries and keys. Hugging Face's model_type and architectures say the same."},
+    {"model.vocab_size", [](C c) -> Field { return &c.model.vocab_size; }, {0, 16777216}, {}, identity,
+     "Rows of the embedding and of the head; 0: the data's. May be larger than the data's."},
+    {"model.hidden_size", [](C c) -> Field { return &c.model.hidden_size; }, {1, 262144}, {}, identity,
+     "Width of the residual stream."},
+    {"model.num_hidden_layers", [](C c) -> Field { return &c.model.num_hidden_layers; }, {1, 4096}, {}, identity,
+     "Blocks."},
+    {"model.num_attention_heads", [](C c) -> Field { return &c.model.num_attention_heads; }, {1, 4096}, {}, identity,
+     "Query heads."},
+    {"model.num_key_value_heads", [](C c) -> Field { return &c.model.num_key_value_heads; }, {1, 4096}, {}, identity,
+     "Key and value heads, each shared by as many query heads.", "model.num_attention_heads"},
+    {"model.head_dim", [](C c) -> Field { return &c.model.head_dim; }, {2, 256}, {}, identity,
+     "Width of a head; even. qwen3 needs it.", "model.hidden_size / model.num_attention_heads"},
+    {"model.intermediate_size", [](C c) -> Field { return &c.model.intermediate_size; }, {1, 1048576}, {}, identity,
+     "Width inside the MLP."},
+    {"model.max_position_embeddings", [](C c) -> Field { return &c.model.max_position_embeddings; }, {1, 16777216}, {}, notice,
+     "The longest sequence the model is meant for."},
+    {"model.rope_theta", [](C c) -> Field { return &c.model.rope_theta; }, {0, 1e12, true}, {}, identity,
+     "Base of the rotary embedding's wavelengths."},
+    {"model.rms_norm_eps", [](C c) -> Field { return &c.model.rms_norm_eps; }, {1e-30, 1}, {}, identity,
+     "Added to the mean square in every norm."},
+    {"model.initializer_range", [](C c) -> Field { return &c.model.initializer_range; }, {0, 10, true}, {}, identity,
+     "Standard deviation of the initial weights."},
+    {"model.tie_word_embeddings", [](C c) -> Field { return &c.model.tie_word_embeddings; }, none, {}, identity,
+     "The head is the embedding."},
+    {"model.attention_bias", [](C c) -> Field { return &c.model.attention_bias; }, none, {}, identity,
+     "Biases on q, k, v; follows from the architecture.", "true for qwen2"},
+    {"model.qk_norm", [](C c) -> Field { return &c.model.qk_norm; }, none, {}, identity,
+     "A norm of every query and key head; follows from the architecture.", "true for qwen3"},
+
+    {"data.path", [](C c) -> Field { return &c.data.path; }, text, {}, notice,
+     "A folder made by `bittern prepare`, a llm.c .bin, or a Megatron prefix; relative to the current folder."},
+    {"data.valid_path", [](C c) -> Field { return &c.data.valid_path; }, text, {}, notice,
+     "The same for validation.", "the folder's validation split, if it has one"},
+    {"data.sequence_length", [](C c) -> Field { return &c.data.sequence_length; }, {1, 4194304}, {}, identity,
+     "Tokens per sequence."},
+    {"data.shuffle", [](C c) -> Field { return &c.data.shuffle; }, none, {}, identity,
+     "Visit the sequences in another order every epoch; false: as they lie in the file."},
+
+    {"train.steps", [](C c) -> Field { return &c.train.steps; }, {1, most_u32}, {}, length,
+     "Optimizer steps of the whole run."},
+    {"train.batch_sequences", [](C c) -> Field { return &c.train.batch_sequences; }, {1, 1048576}, {}, identity,
+     "Sequences per step."},
+    {"train.micro_batch_sequences", [](C c) -> Field { return &c.train.micro_batch_sequences; }, {0, 1048576}, {}, notice,
+     "Sequences in memory at a time, a divisor of batch_sequences; 0: all. Less needs less memory. The last bits of results depend on it."},
+    {"train.evaluate_every", [](C c) -> Field { return &c.train.evaluate_every; }, intervals, {}, notice,
+     "Steps between validation losses; 0: never."},
+    {"train.evaluate_sequences", [](C c) -> Field { return &c.train.evaluate_sequences; }, intervals, {}, notice,
+     "At most so many sequences per validation; 0: the whole split."},
+    {"train.sample_every", [](C c) -> Field { return &c.train.sample_every; }, intervals, {}, notice,
+     "Steps between samples of text; 0: never."},
+    {"train.sample_tokens", [](C c) -> Field { return &c.train.sample_tokens; }, {1, 4194304}, {}, notice,
+     "Tokens of a sample."},
+    {"train.sample_prompt", [](C c) -> Field { return &c.train.sample_prompt; }, {0, 65536}, {}, notice,
+     "What a sample goes on from."},
+    {"train.checkpoint_every", [](C c) -> Field { return &c.train.checkpoint_every; }, intervals, {}, notice,
+     "Steps between checkpoints; 0: only at the end."},
+    {"train.keep_checkpoints", [](C c) -> Field { return &c.train.keep_checkpoints; }, intervals, {}, silent,
+     "The newest so many are kept; 0: all."},
+    {"train.log_every", [](C c) -> Field { return &c.train.log_every; }, intervals, {}, silent,
+     "Steps between lines where the output is no terminal; 0: none."},
+    {"train.max_skipped_steps", [](C c) -> Field { return &c.train.max_skipped_steps; }, intervals, {}, notice,
+     "The run stops when so many steps in a row were skipped because the loss or a gradient was not finite; 0: never."},
+    {"train.recompute", [](C c) -> Field { return &c.train.recompute; }, none, {"none", "block"}, silent,
+     "block: keep only the input of every block and compute the rest again in backward; less memory, the same bits."},
+    {"train.z_loss", [](C c) -> Field { return &c.train.z_loss; }, {0, 1}, {}, identity,
+     "Coefficient of the squared log of the softmax's denominator, added to the loss."},
+    {"train.head_rows", [](C c) -> Field { return &c.train.head_rows; }, {0, 16777216}, {}, notice,
+     "Rows of logits that exist at a time; 0: chosen from the vocabulary. The last bits of results depend on it."},
+
+    {"schedule.shape", [](C c) -> Field { return &c.schedule.shape; }, none, {"constant", "linear", "cosine", "wsd"}, identity,
+     "How the rate falls after the warm-up; wsd: constant, then linear over the last decay_fraction."},
+    {"schedule.lr", [](C c) -> Field { return &c.schedule.lr; }, {0, 100, true}, {}, identity,
+     "The highest learning rate."},
+    {"schedule.warmup_steps", [](C c) -> Field { return &c.schedule.warmup_steps; }, {0, most_u32}, {}, identity,
+     "Steps in which the rate rises; or give warmup_fraction."},
+    {"schedule.warmup_fraction", [](C c) -> Field { return &c.schedule.warmup_fraction; }, factor, {}, identity,
+     "The same as a part of train.steps."},
+    {"schedule.start_factor", [](C c) -> Field { return &c.schedule.start_factor; }, factor, {}, identity,
+     "The rate that the warm-up starts from, as a part of lr."},
+    {"schedule.final_factor", [](C c) -> Field { return &c.schedule.final_factor; }, factor, {}, identity,
+     "The rate of the last step, as a part of lr."},
+    {"schedule.decay_fraction", [](C c) -> Field { return &c.schedule.decay_fraction; }, factor, {}, identity,
+     "wsd: the part of train.steps in which the rate falls."},
+
+    {"optimizer.rule", [](C c) -> Field { return &c.optimizer.rule; }, none, {"adamw"}, identity,
+     "The update rule; adamw is PyTorch's, decoupled decay and place of eps included."},
+    {"optimizer.betas", [](C c) -> Field { return std::array{&c.optimizer.beta1, &c.optimizer.beta2}; }, {0, 1, false, true}, {}, identity,
+     "Decay of the first and of the second moment."},
+    {"optimizer.eps", [](C c) -> Field { return &c.optimizer.eps; }, {1e-30, 1}, {}, identity,
+     "Added to the root of the second moment."},
+    {"optimizer.weight_decay", [](C c) -> Field { return &c.optimizer.weight_decay; }, {0, 100}, {}, identity,
+     "Decoupled: every step takes lr * weight_decay of the weight away."},
+    {"optimizer.decay_on", [](C c) -> Field { return &c.optimizer.decay_on; }, none, {"all", "matrices", "linears"}, identity,
+     "What decays: all; matrices: not norms and biases; linears: not the embedding and the head either."},
+    {"optimizer.clip_grad_norm", [](C c) -> Field { return &c.optimizer.clip_grad_norm; }, {0, 1e9}, {}, identity,
+     "Gradients are scaled down to this global norm; 0: never."},
+    {"optimizer.states.m", [](C c) -> Field { return &c.optimizer.state_m; }, none, float_names, identity,
+     "How the first moment is stored."},
+    {"optimizer.states.v", [](C c) -> Field { return &c.optimizer.state_v; }, none, float_names, identity,
+     "How the second moment is stored."},
+
+    {"precision.compute", [](C c) -> Field { return &c.precision.compute; }, none, float_names, identity,
+     "Of the matrix products' operands and of activations; sums are f32 always."},
+    {"precision.residual", [](C c) -> Field { return &c.precision.residual; }, none, float_names, identity,
+     "Of the residual stream.", "precision.compute"},
+  };
+  add_role<&WeightsSection::attention_linear>(rows, "block_linear", true);
+  add_role<&WeightsSection::embedding>(rows, "embedding");
+  add_role<&WeightsSection::head>(rows, "head");
+  add_role<&WeightsSection::norm>(rows, "norm");
+  add_role<&WeightsSection::attention_linear>(rows, "attention_linear");
+  add_role<&WeightsSection::mlp_linear>(rows, "mlp_linear");
+  return rows;
+}
+
+struct SectionMeaning {
+  std::string_view path, meaning;
+};
+constexpr std::array<SectionMeaning, 15> section_meanings = {{
+    {"run", "The run as a whole."},
+    {"model", "What the model is, in Hugging Face's words. A config.json can be pasted here or named by path: \"model\": \"path/config.json\", or {\"from\": \"path/config.json\", ...} with keys that win over the file's; the path is relative to the file that names it. Keys that `transformers` writes and that change nothing here are accepted and listed as ignored."},
+    {"data", "What it learns from."},
+    {"train", "How long, how much at a time, and what happens at intervals."},
+    {"schedule", "The learning rate of every step."},
+    {"optimizer", "How gradients become updates."},
+    {"optimizer.states", "How the optimizer's moments are stored."},
+    {"precision", "What the arithmetic's operands are."},
+    {"weights", "How weights are stored, by role or by group of roles. Within one file a role wins over its group."},
+    {"weights.block_linear", "The group of attention_linear and mlp_linear."},
+    {"weights.embedding", "The embedding (and the head, where it is tied)."},
+    {"weights.head", "The head, where it is not tied."},
+    {"weights.norm", "Norm weights and biases: f32."},
+    {"weights.attention_linear", "q, k, v and o projections."},
+    {"weights.mlp_linear", "gate, up and down projections."},
+}};
+
+constexpr std::array<ModelExtra, 33> extras = {{
+    {"model_type", {}, {}},     // says the architecture
+    {"architectures", {}, {}},  // the same
+    {"torch_dtype", {}, {}},
+    {"dtype", {}, {}},
+    {"use_cache", {}, {}},
+    {"transformers_version", {}, {}},
+    {"bos_token_id", {}, {}},
+    {"eos_token_id", {}, {}},
+    {"pad_token_id", {}, {}},
+    {"unk_token_id", {}, {}},
+    {"_name_or_path", {}, {}},
+    {"_attn_implementation_autoset", {}, {}},
+    {"attn_implementation", {}, {}},
+    {"keys_to_ignore_at_inference", {}, {}},
+    {"max_window_layers", {}, {}},
+    {"hidden_act", "\"silu\"", "the MLP is SwiGLU, whose activation is silu"},
+    {"mlp_bias", "false", "the MLP has no biases"},
+    {"pretraining_tp", "1", "products are not cut into slices"},
+    {"attention_dropout", "0", "there is no dropout"},
+    {"hidden_dropout", "0", "there is no dropout"},
+    {"resid_pdrop", "0", "there is no dropout"},
+    {"embd_pdrop", "0", "there is no dropout"},
+    {"rope_scaling", "null", "scaled rotary embedding is not implemented"},
+    {"rope_parameters", "null", "scaled rotary embedding is not implemented"},
+    {"partial_rotary_factor", "1 null", "rotation of a part of each head is not implemented"},
+    {"use_sliding_window", "false", "attention over a window is not implemented"},
+    {"sliding_window", "null", "attention over a window is not implemented"},
+    {"layer_types", "null", "attention over a window is not implemented"},
+    {"final_logit_softcapping", "null", "soft caps are not implemented"},
+    {"attn_logit_softcapping", "null", "soft caps are not implemented"},
+    {"quantization_config", "null", "quantized weights must be dequantized first"},
+    {"is_encoder_decoder", "false", "only decoders are implemented"},
+    {"add_cross_attention", "false", "only decoders are implemented"},
+}};
+
+constexpr std::array<Architecture, 3> architecture_rows = {{
+    {"llama", "LlamaForCausalLM", false, false, false},
+    {"qwen2", "Qwen2ForCausalLM", true, false, false},
+    {"qwen3", "Qwen3ForCausalLM", false, true, true},
+}};
+// clang-format on
+
+std::string parent(std::string_view path) {
+  const std::size_t dot = path.rfind('.');
+  return std::string(path.substr(0, dot == std::string_view::npos ? 0 : dot));
+}
+
+}  // namespace
+
+std::span<const Key> keys() {
+  static const std::vector<Key> rows = make_rows();
+  return rows;
+}
+
+const Key* find_key(std::string_view path) {
+  const auto found = std::ranges::find(keys(), path, &Key::path);
+  return found == keys().end() ? nullptr : &*found;
+}
+
+const std::vector<std::string>& sections() {
+  static const std::vector<std::string> all = [] {
+    std::vector<std::string> found;
+    for (const SectionMeaning& row : section_meanings) found.emplace_back(row.path);
+    return found;
+  }();
+  return all;
+}
+
+std::string_view section_meaning(std::string_view section) {
+  const auto found = std::ranges::find(section_meanings, section, &SectionMeaning::path);
+  return found == section_meanings.end() ? std::string_view{} : found->meaning;
+}
+
+std::vector<std::string> members(std::string_view section) {
+  std::vector<std::string> found;
+  const auto add = [&](const std::string& path) {
+    if (parent(path) == section) found.push_back(path.substr(section.empty() ? 0 : section.size() + 1));
+  };
+  for (const std::string& path : sections()) add(path);
+  for (const Key& key : keys()) add(key.path);
+  return found;
+}
+
+std::string expected(const Key& key) {
+  if (!key.names.empty()) {
+    if (key.names.size() == 1) return fmt::format("\"{}\"", key.names.front());
+    return fmt::format("one of {}", joined(key.names, ", "));
+  }
+  const Range& range = key.range;
+  const Field where = field(key, RunConfig{});
+  if (std::holds_alternative<std::int64_t*>(where))
+    return fmt::format("a whole number from {} to {}", static_cast<std::int64_t>(range.least),
+                       static_cast<std::int64_t>(range.most));
+  if (std::holds_alternative<bool*>(where)) return "true or false";
+  if (std::holds_alternative<std::string*>(where))
+    return fmt::format("a text of {} to {} bytes", static_cast<std::int64_t>(range.least),
+                       static_cast<std::int64_t>(range.most));
+  const std::string bounds = fmt::format("{} {} and {} {}", range.open_least ? "above" : "of at least", range.least,
+                                         range.open_most ? "below" : "at most", range.most);
+  return std::holds_alternative<double*>(where) ? "a number " + bounds : "an array of two numbers, each " + bounds;
+}
+
+std::span<const ModelExtra> model_extras() {
+  return extras;
+}
+
+std::span<const Architecture> architectures() {
+  return architecture_rows;
+}
+
+}  // namespace bittern::config
