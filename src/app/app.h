@@ -1,0 +1,37 @@
+// The command line: one file per subcommand. Each adds its options to the program and stores what to do in `action`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bittern/error.h"
+
+namespace bittern::app {
+
+using Action = std::function<ExitCode()>;
+
+void add_prepare(CLI::App& program, Action& action);
+void add_train(CLI::App& program, Action& action);
+void add_plan(CLI::App& program, Action& action);
+void add_eval(CLI::App& program, Action& action);
+void add_generate(CLI::App& program, Action& action);
+void add_export(CLI::App& program, Action& action);
+void add_report(CLI::App& program, Action& action);
+void add_config(CLI::App& program, Action& action);
+
+/// CONFIG and --set, which several subcommands take.
+struct ConfigArguments {
+  std::string file;
+  std::vector<std::string> settings;
+};
+void add_config_arguments(CLI::App& command, ConfigArguments& arguments);
+
+/// Numbers of options; the message names the option, the value and the bounds.
+inline CLI::Validator between(double least, double most) {
+  return CLI::Range(least, most, fmt::format("{} to {}", least, most));
+}
+
+}  // namespace bittern::app
