@@ -105,7 +105,7 @@ SplitInfo read_split(const std::string& path, const json& object, const char* na
 
 }  // namespace
 
-std::string manifest_text(const Manifest& manifest) {
+std::string data_manifest_text(const DataManifest& manifest) {
   nlohmann::ordered_json sources = nlohmann::ordered_json::array();
   for (const SourceInfo& source : manifest.sources) sources.push_back({{"file", source.file}, {"bytes", source.bytes}});
   const nlohmann::ordered_json root = {
@@ -125,13 +125,13 @@ std::string manifest_text(const Manifest& manifest) {
   return root.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-Manifest read_manifest(const std::string& folder) {
+DataManifest read_data_manifest(const std::string& folder) {
   const std::string path = folder + "/" + manifest_name;
   const json root = parse_strict_json(read_whole_file(path, largest_manifest, "a manifest of prepared data"), path);
   const Reader reader(path, root, "data");
   if (reader.text("format") != format_name) reader.wrong("format", root.at("format"), "\"bittern data\"");
   if (reader.count("version") != version) reader.wrong("version", root.at("version"), "1");
-  Manifest manifest;
+  DataManifest manifest;
   manifest.vocab_size = reader.count("vocab_size", INT32_MAX);
   if (manifest.vocab_size < 1) reader.wrong("vocab_size", root.at("vocab_size"), "at least 1");
   manifest.bos = reader.id("bos_id", manifest.vocab_size);

@@ -23,7 +23,7 @@ struct SourceInfo {
   std::int64_t bytes = 0;
 };
 
-struct Manifest {
+struct DataManifest {
   std::int64_t vocab_size = 0;
   std::int32_t bos = -1, eos = -1;
   std::uint64_t tokenizer_checksum = 0;
@@ -33,8 +33,8 @@ struct Manifest {
   std::int64_t replaced_bytes = 0;  ///< bytes that were not UTF-8
 };
 
-std::string manifest_text(const Manifest& manifest);
+std::string data_manifest_text(const DataManifest& manifest);
 /// Reads and checks FOLDER/data.json: every name is one that prepare gives, so none leads out of the folder.
-Manifest read_manifest(const std::string& folder);
+DataManifest read_data_manifest(const std::string& folder);
 
 }  // namespace bittern

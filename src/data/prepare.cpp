@@ -296,7 +296,7 @@ PrepareSummary prepare(const PrepareOptions& options, const PrepareCallback& pro
   SplitWriter writer(folder.working(), tokenizer, options.shard_tokens);
   encode(job, corpus, tokenizer, plan, writer);
 
-  Manifest manifest{.vocab_size = tokenizer.vocab_size(),
+  DataManifest manifest{.vocab_size = tokenizer.vocab_size(),
                     .bos = tokenizer.bos(),
                     .eos = tokenizer.eos(),
                     .tokenizer_checksum = checksum(as_bytes(tokenizer.file_bytes())),
@@ -315,7 +315,7 @@ PrepareSummary prepare(const PrepareOptions& options, const PrepareCallback& pro
   for (const SplitInfo* split : {&manifest.train, &manifest.valid})
     for (const auto& shard : split->shards) names.push_back(shard.file);
   write_file_atomically(folder.working() + "/" + tokenizer_name, tokenizer.file_bytes());
-  write_file_atomically(folder.working() + "/" + manifest_name, manifest_text(manifest));
+  write_file_atomically(folder.working() + "/" + manifest_name, data_manifest_text(manifest));
   job.tell("encoding", corpus.input_bytes, corpus.input_bytes, writer.tokens());
   folder.commit(names, manifest_name);
 

@@ -158,7 +158,7 @@ TokenStream TokenStream::open(const std::string& path, Split split) {
           "{}: has no {}; expected a folder made by `bittern prepare` (one that was interrupted is not "
           "complete: run it again)",
           path, manifest_name);
-    const Manifest manifest = read_manifest(path);
+    const DataManifest manifest = read_data_manifest(path);
     const SplitInfo& info = split == Split::train ? manifest.train : manifest.valid;
     for (const auto& shard : info.shards) add_shard(opened, File::open(path + "/" + shard.file), &shard);
     if (!opened.parts.empty() && opened.vocab_size != manifest.vocab_size)

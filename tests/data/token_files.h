@@ -34,7 +34,7 @@ inline std::string write_prepared(const Folder& folder, const std::string& name,
                                   std::int64_t vocab_size, std::int64_t shard_tokens) {
   const std::string path = folder / name;
   std::filesystem::create_directories(path);
-  bittern::Manifest manifest;
+  bittern::DataManifest manifest;
   manifest.vocab_size = vocab_size;
   manifest.bos = 1;
   manifest.eos = 2;
@@ -50,7 +50,7 @@ inline std::string write_prepared(const Folder& folder, const std::string& name,
     info->documents = writer.documents();
     info->text_bytes = 3 * writer.tokens();
   }
-  bittern::File::create(path + "/" + bittern::manifest_name).write(bittern::as_bytes(manifest_text(manifest)));
+  bittern::File::create(path + "/" + bittern::manifest_name).write(bittern::as_bytes(data_manifest_text(manifest)));
   return path;
 }
 
