@@ -60,11 +60,13 @@ struct Tensor {
   std::int64_t rows() const { return cols() == 0 ? 0 : elements() / cols(); }
   bool contiguous() const { return row_stride == cols() || rows() <= 1; }
 
-  /// Rows [first, first + count) as a matrix.
+  /// Rows [first, first + count) as a matrix; of a vector, those elements.
   Tensor slice_rows(std::int64_t first, std::int64_t count) const {
+    const bool vector = shape.rank <= 1;
     Tensor view = *this;
-    view.shape = Shape{count, cols()};
-    view.data = static_cast<char*>(data) + first * row_stride * size_of(dtype);
+    view.shape = vector ? Shape{count} : Shape{count, cols()};
+    view.row_stride = vector ? count : row_stride;
+    view.data = static_cast<char*>(data) + first * (vector ? 1 : row_stride) * size_of(dtype);
     return view;
   }
   /// Columns [first, first + count) of every row, as a matrix.

@@ -92,21 +92,17 @@ void Transformer::forward_to_final_norm(const Pass& pass) {
 
 LossSums Transformer::head(std::int64_t total_targets, bool backward, bool accumulate) {
   const std::int64_t N = full_pass().rows();
-  const Tensor n = arena_->view(final_.n), targets = arena_->view(targets_);
+  const Tensor n = arena_->view(final_.n);
+  Tensor targets = arena_->view(targets_);
+  targets.shape = Shape{N};
   const Tensor losses = arena_->view(losses_), lse_squared = arena_->view(lse_squared_);
-  const auto vector_rows = [](Tensor vector, std::int64_t first, std::int64_t count) {
-    vector.data = static_cast<char*>(vector.data) + first * size_of(vector.dtype);
-    vector.shape = Shape{count};
-    vector.row_stride = count;
-    return vector;
-  };
   const float scale = total_targets > 0 ? 1.0f / static_cast<float>(total_targets) : 0.0f;
   for (std::int64_t first = 0; first < N; first += options_.head_rows) {
     const std::int64_t count = std::min(options_.head_rows, N - first);
     const Tensor logits = rows(final_.logits, count), n_rows = n.slice_rows(first, count);
     backend_.linear_forward(logits, n_rows, weight(head_), {}, options_.compute);
-    backend_.cross_entropy(logits, vector_rows(targets, first, count), vector_rows(losses, first, count),
-                           vector_rows(lse_squared, first, count), scale, options_.z_loss, backward);
+    backend_.cross_entropy(logits, targets.slice_rows(first, count), losses.slice_rows(first, count),
+                           lse_squared.slice_rows(first, count), scale, options_.z_loss, backward);
     if (!backward) continue;
     backend_.linear_backward_input(arena_->view(dn_).slice_rows(first, count), logits, weight(head_), options_.compute);
     backend_.linear_backward_weight(gradient(head_), logits, n_rows, accumulate || first > 0, options_.compute);
