@@ -38,7 +38,9 @@ struct Problem {
   }
 };
 
-AdamwConstants constants(long long t) { return adamw_constants(1e-2, 0.9, 0.95, 1e-8, 0.1, t); }
+AdamwConstants constants(long long t) {
+  return adamw_constants(1e-2, 0.9, 0.95, 1e-8, 0.1, t);
+}
 
 }  // namespace
 
@@ -46,8 +48,13 @@ TEST_CASE("optimizer_step: AdamW in fp32 equals the double-precision formula, fo
   for (const std::int64_t n : {1, 2, 3, 17, 65, 1024, 1025, 70001}) {
     Problem p(n), before(n);
     const auto backend = make_cpu_backend(n > 1000 ? 2 : 1);
-    backend->optimizer_step({.weight = Problem::view(p.w), .master = {}, .m = Problem::view(p.m), .v = Problem::view(p.v),
-                             .gradient = Problem::view(p.g), .clip = Problem::view(p.clip), .constants = constants(3),
+    backend->optimizer_step({.weight = Problem::view(p.w),
+                             .master = {},
+                             .m = Problem::view(p.m),
+                             .v = Problem::view(p.v),
+                             .gradient = Problem::view(p.g),
+                             .clip = Problem::view(p.clip),
+                             .constants = constants(3),
                              .key = {}});
     for (std::size_t i = 0; i < p.w.size(); ++i) {
       const double g = 0.5 * before.g[i];
@@ -69,9 +76,14 @@ TEST_CASE("optimizer_step: bf16 states and a master are the fp32 update, rounded
     expected.v[i] = to_float(p.v16[i]);
   }
   const auto backend = make_cpu_backend(1);
-  backend->optimizer_step({.weight = Problem::view(p.w16), .master = Problem::view(p.w), .m = Problem::view(p.m16),
-                           .v = Problem::view(p.v16), .gradient = Problem::view(p.g), .clip = Problem::view(p.clip),
-                           .constants = constants(1), .key = {}});
+  backend->optimizer_step({.weight = Problem::view(p.w16),
+                           .master = Problem::view(p.w),
+                           .m = Problem::view(p.m16),
+                           .v = Problem::view(p.v16),
+                           .gradient = Problem::view(p.g),
+                           .clip = Problem::view(p.clip),
+                           .constants = constants(1),
+                           .key = {}});
   for (std::size_t i = 0; i < p.w.size(); ++i) {
     adamw(expected.w[i], expected.m[i], expected.v[i], p.g[i] * 0.5f, constants(1));
     REQUIRE(p.w[i] == expected.w[i]);
@@ -90,10 +102,17 @@ TEST_CASE("optimizer_step: stochastic rounding is unbiased, and addressed by ste
     std::fill(p.m.begin(), p.m.end(), 0.0f);
     std::fill(p.v.begin(), p.v.end(), 1.0f);
     std::fill(p.g.begin(), p.g.end(), 1.0f);
-    backend->optimizer_step({.weight = Problem::view(p.w16), .master = {}, .m = Problem::view(p.m), .v = Problem::view(p.v),
-                             .gradient = Problem::view(p.g), .clip = Problem::view(p.clip), .constants = constants(1),
-                             .weight_rounding = Rounding::stochastic, .key = philox_key(1, Purpose::weight_rounding),
-                             .step = step, .tensor_id = tensor});
+    backend->optimizer_step({.weight = Problem::view(p.w16),
+                             .master = {},
+                             .m = Problem::view(p.m),
+                             .v = Problem::view(p.v),
+                             .gradient = Problem::view(p.g),
+                             .clip = Problem::view(p.clip),
+                             .constants = constants(1),
+                             .weight_rounding = Rounding::stochastic,
+                             .key = philox_key(1, Purpose::weight_rounding),
+                             .step = step,
+                             .tensor_id = tensor});
     return p.w16;
   };
   float w = 1.0f, m = 0.0f, v = 1.0f;

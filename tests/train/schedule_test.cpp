@@ -1,4 +1,5 @@
-// Schedules by worked numbers: the first rate is above zero, the last is exactly final_factor * lr, and pieces are monotone.
+// Schedules by worked numbers: the first rate is above zero, the last is exactly final_factor * lr, and pieces are
+// monotone.
 #include "bittern/schedule.h"
 
 #include "catch.h"
@@ -24,7 +25,7 @@ TEST_CASE("schedule: worked numbers") {
   CHECK(warmup_steps(schedule("cosine"), steps) == 10);
   for (const char* shape : {"constant", "linear", "cosine", "wsd"}) {
     INFO(shape);
-    CHECK(learning_rate(schedule(shape), steps, 1) == Approx(0.2));   // 2 * 1/10
+    CHECK(learning_rate(schedule(shape), steps, 1) == Approx(0.2));  // 2 * 1/10
     CHECK(learning_rate(schedule(shape), steps, 5) == Approx(1.0));
     CHECK(learning_rate(schedule(shape), steps, 10) == 2.0);
   }
