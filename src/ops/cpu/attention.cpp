@@ -84,10 +84,8 @@ void store_sums(const Tensor& dqkv, const AttentionShape& shape, const Kernels& 
   const Columns columns{shape};
   const std::int64_t first = which / shape.kv_heads * T, kv = which % shape.kv_heads;
   const float scale = 1.0f / std::sqrt(static_cast<float>(D));
-  for (std::int64_t t = 0; t < T; ++t) {
-    kernels.store_row(at(dqkv, first + t, columns.k(kv)), sums + t * (size / T), scale, D);
-    kernels.store_row(at(dqkv, first + t, columns.v(kv)), sums + size + t * (size / T), 1.0f, D);
-  }
+  kernels.store_rows(at(dqkv, first, columns.k(kv)), dqkv.row_stride, sums, scale, T, D);
+  kernels.store_rows(at(dqkv, first, columns.v(kv)), dqkv.row_stride, sums + size, 1.0f, T, D);
 }
 
 }  // namespace

@@ -137,8 +137,9 @@ struct Kernels {
   Lanes lanes;
   void (*forward)(const ForwardUnit& unit, const ForwardScratch& scratch);
   void (*backward)(const BackwardUnit& unit, const BackwardScratch& scratch);
-  /// One row of dk, dv to the type of the tensors: to (D) = scale * from
-  void (*store_row)(void* to, const float* from, float scale, std::int64_t head_dim);
+  /// to (rows, D) = scale * from (rows, D'): a sum of dk or dv in the type of the tensors
+  void (*store_rows)(void* to, std::int64_t stride, const float* from, float scale, std::int64_t rows,
+                     std::int64_t head_dim);
   void (*decode)(const DecodeUnit& unit, const DecodeScratch& scratch);
 };
 

@@ -93,7 +93,7 @@ Kernels kernels() {
   return {.lanes = {Avx2::width, Avx2::panel},
           .forward = forward<M>,
           .backward = backward<M>,
-          .store_row = store_row<Avx2, E>,
+          .store_rows = store_rows<Avx2, E>,
           .decode = decode<Avx2, E>};
 }
 

@@ -18,7 +18,7 @@ Kernels kernels() {
   return {.lanes = {Avx512::width, Avx512::panel},
           .forward = forward<M>,
           .backward = backward<M>,
-          .store_row = store_row<Avx512, E>,
+          .store_rows = store_rows<Avx512, E>,
           .decode = decode<Avx512, E>};
 }
 

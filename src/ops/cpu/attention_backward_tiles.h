@@ -5,6 +5,7 @@
 // A number that is not finite may spread to gradients of earlier tokens (0 * NaN): its own gradients are lost anyway.
 #pragma once
 
+#include "ops/cpu/attention_product.h"
 #include "ops/cpu/attention_tiles.h"
 
 namespace bittern::cpu::attention {
@@ -40,6 +41,11 @@ template <class M>
   using E = typename M::E;
   constexpr std::int64_t lanes = S::panel;
   const std::int64_t D = u.head_dim, padded = round_up(D, S::width), word_stride = round_up(D / M::pack, S::width);
+  for (std::int64_t head = 0; head < u.heads; ++head) {
+    prefetch_rows(static_cast<const E*>(u.q) + head * D, u.qkv_stride, u.first_row, u.first_row + u.rows, D);
+    prefetch_rows(static_cast<const E*>(u.dout) + head * D, u.dout_stride, u.first_row, u.first_row + u.rows, D);
+    prefetch_rows(static_cast<const E*>(u.out) + head * D, u.out_stride, u.first_row, u.first_row + u.rows, D);
+  }
   for (std::int64_t panel = 0; panel < panels; ++panel) {
     const std::int64_t head = panel % u.heads, row = panel / u.heads * lanes, rows = smaller(lanes, u.rows - row);
     const E* q = static_cast<const E*>(u.q) + (u.first_row + row) * u.qkv_stride + head * D;
@@ -81,9 +87,17 @@ template <class M>
       M::pack_row(s.k + key * word_stride, k + key * u.qkv_stride, D, word_stride);
       M::pack_row(s.v + key * word_stride, v + key * u.qkv_stride, D, word_stride);
     }
-    M::pack_columns(s.k_columns, k, u.qkv_stride, keys, round_up(keys, M::pack), D, padded);
+    const float* k_columns = s.k;  // with words of one number both are the same
+    if constexpr (M::pack > 1) {
+      M::pack_columns(s.k_columns, k, u.qkv_stride, keys, round_up(keys, M::pack), D, padded);
+      k_columns = s.k_columns;
+    }
 
+    const std::int64_t next_keys = smaller(key_tile, all_keys - k0 - keys);
     for (std::int64_t panel = 0; panel < panels; ++panel) {
+      const std::int64_t from = next_keys * panel / panels, end = next_keys * (panel + 1) / panels;
+      prefetch_rows(k + key_tile * u.qkv_stride, u.qkv_stride, from, end, D);
+      prefetch_rows(v + key_tile * u.qkv_stride, u.qkv_stride, from, end, D);
       const std::int64_t first = k0 - (u.first_row + panel / u.heads * lanes);
       const std::int64_t visible = smaller(keys, lanes - first);
       if (visible <= 0) continue;
@@ -93,7 +107,7 @@ template <class M>
       product<M, false, 2>(visible, s.v, word_stride, s.dout + panel * word_stride * lanes, lanes, words,
                            Add<S>{dp, lanes, false});
       M::differentiate(s, panel, width, visible, c);
-      product<M, true, 2>(D, s.k_columns, padded, M::ds_columns(s) + panel * lanes, width,
+      product<M, true, 2>(D, k_columns, padded, M::ds_columns(s) + panel * lanes, width,
                           (visible + M::pack - 1) / M::pack, Add<S>{s.dq + panel * padded * lanes, lanes, k0 > 0});
     }
 
@@ -113,6 +127,14 @@ template <class M>
     E* dq = static_cast<E*>(u.dq) + (u.first_row + row) * u.dqkv_stride + panel % u.heads * D;
     store_panel<S>(dq, u.dqkv_stride, s.dq + panel * padded * lanes, factor, smaller(lanes, u.rows - row), D);
   }
+}
+
+/// to (rows, D) = scale * from (rows, D'): a sum of dK or dV in the type of the tensors.
+template <class S, class E>
+[[BITTERN_TARGET]] void store_rows(void* to, std::int64_t stride, const float* from, float scale, std::int64_t rows,
+                                   std::int64_t head_dim) {
+  for (std::int64_t row = 0; row < rows; ++row)
+    narrow_row<S>(static_cast<E*>(to) + row * stride, from + row * round_up(head_dim, S::width), scale, head_dim);
 }
 
 }  // namespace

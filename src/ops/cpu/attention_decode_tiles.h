@@ -78,10 +78,5 @@ template <class S, class E>
     narrow_row<S>(static_cast<E*>(u.out) + head * D, s.out + head * padded, 1.0f / sum[head], D);
 }
 
-template <class S, class E>
-[[BITTERN_TARGET]] void store_row(void* to, const float* from, float scale, std::int64_t head_dim) {
-  narrow_row<S>(static_cast<E*>(to), from, scale, head_dim);
-}
-
 }  // namespace
 }  // namespace bittern::cpu::attention

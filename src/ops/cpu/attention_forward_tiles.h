@@ -6,6 +6,7 @@
 // alg. 1).
 #pragma once
 
+#include "ops/cpu/attention_product.h"
 #include "ops/cpu/attention_tiles.h"
 
 namespace bittern::cpu::attention {
@@ -59,10 +60,14 @@ template <class M>
   constexpr std::int64_t lanes = S::panel;
   const std::int64_t D = u.head_dim, words = D / M::pack, word_stride = round_up(words, S::width);
   const std::int64_t padded = round_up(D, S::width);
-  const std::int64_t row_panels = (u.rows + lanes - 1) / lanes;
+  const std::int64_t panels = (u.rows + lanes - 1) / lanes * u.heads, all_keys = u.position + u.first_row + u.rows;
   const float c = log2_e / __builtin_sqrtf(static_cast<float>(D));
 
-  for (std::int64_t panel = 0; panel < row_panels * u.heads; ++panel) {
+  for (std::int64_t head = 0; head < u.heads; ++head)
+    prefetch_rows(static_cast<const E*>(u.q) + head * D, u.q_stride, u.first_row, u.first_row + u.rows, D);
+  prefetch_rows(static_cast<const E*>(u.k), u.k_stride, 0, smaller(key_tile, all_keys), D);
+  prefetch_rows(static_cast<const E*>(u.v), u.v_stride, 0, smaller(key_tile, all_keys), D);
+  for (std::int64_t panel = 0; panel < panels; ++panel) {
     const std::int64_t row = panel / u.heads * lanes;
     const E* q = static_cast<const E*>(u.q) + (u.first_row + row) * u.q_stride + panel % u.heads * D;
     pack_panel<M>(s.q + panel * word_stride * lanes, s.stage, q, u.q_stride, u.rows - row, D);
@@ -72,7 +77,6 @@ template <class M>
     }
   }
 
-  const std::int64_t all_keys = u.position + u.first_row + u.rows;
   for (std::int64_t k0 = 0; k0 < all_keys; k0 += key_tile) {
     const std::int64_t keys = smaller(key_tile, all_keys - k0);
     const E* k = static_cast<const E*>(u.k) + k0 * u.k_stride;
@@ -82,7 +86,11 @@ template <class M>
     const bool special = M::pack_columns(s.v, v, u.v_stride, keys, round_up(keys, M::pack), D, padded);
     if (special) M::clear_special(s.v, round_up(keys, M::pack) / M::pack * padded);
 
-    for (std::int64_t panel = 0; panel < row_panels * u.heads; ++panel) {
+    const std::int64_t next_keys = smaller(key_tile, all_keys - k0 - keys);
+    for (std::int64_t panel = 0; panel < panels; ++panel) {
+      const std::int64_t from = next_keys * panel / panels, end = next_keys * (panel + 1) / panels;
+      prefetch_rows(k + key_tile * u.k_stride, u.k_stride, from, end, D);
+      prefetch_rows(v + key_tile * u.v_stride, u.v_stride, from, end, D);
       const std::int64_t first = k0 - (u.position + u.first_row + panel / u.heads * lanes);
       const std::int64_t visible = smaller(keys, lanes - first);
       if (visible <= 0) continue;
@@ -97,7 +105,7 @@ template <class M>
     }
   }
 
-  for (std::int64_t panel = 0; panel < row_panels * u.heads; ++panel) {
+  for (std::int64_t panel = 0; panel < panels; ++panel) {
     const std::int64_t row = panel / u.heads * lanes, head = panel % u.heads;
     const std::int64_t rows = smaller(lanes, u.rows - row);
     float lse[lanes];

@@ -80,14 +80,13 @@ struct Checks {
   }
 };
 
-/// Runs body(sequence, kv head, unit, worker) for all units, those of late queries first: they take longest.
+/// Runs body(sequence, kv head, unit, worker) for all units: head after head, so that its keys and values stay in the
+/// caches; in a head the late queries first, because they take longest and the short ones should end the work.
 template <class F>
 void for_all_units(std::int64_t batch, std::int64_t kv_heads, const Units& units, F&& body) {
-  const std::int64_t side_by_side = batch * kv_heads * units.head_units;
-  parallel_for(side_by_side * units.row_units, [&](std::int64_t part, int worker) {
-    const std::int64_t row_unit = units.row_units - 1 - part / side_by_side, rest = part % side_by_side;
-    const std::int64_t which = rest / units.head_units;
-    body(which / kv_heads, which % kv_heads, row_unit * units.head_units + rest % units.head_units, worker);
+  parallel_for(batch * kv_heads * units.count(), [&](std::int64_t part, int worker) {
+    const std::int64_t which = part / units.count(), unit = units.count() - 1 - part % units.count();
+    body(which / kv_heads, which % kv_heads, unit, worker);
   });
 }
 

@@ -72,7 +72,7 @@ Kernels kernels() {
   return {.lanes = {Portable::width, Portable::panel},
           .forward = forward<M>,
           .backward = backward<M>,
-          .store_row = store_row<Portable, E>,
+          .store_rows = store_rows<Portable, E>,
           .decode = decode<Portable, E>};
 }
 
