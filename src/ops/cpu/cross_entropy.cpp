@@ -4,13 +4,12 @@
 //     dlogits = scale * (softmax * (1 + 2 z_loss lse) - onehot(target)), 0 in ignored rows
 //   Every target is checked before anything is written. Reads logits once, writes them once.
 //
-// One exponential per element: it dominates. A row is taken a block at a time; a block, still in L1, has its maximum
-// taken, and exp(x - m), m the maximum so far, is added up and kept (in the row itself, or in scratch where logits are
-// bf16, so that nothing is rounded twice). At the end every block needs one factor to become probabilities: exp(its m -
-// last m) / sum.
+// One exponential per element: it dominates. A row is taken a block at a time: exp(x - m) is added up and kept in
+// scratch, m being the largest logit of an earlier block. A sum that shows that the block has far larger logits is
+// thrown away, and the block, still in L1, is done again with its own maximum. At the end every block needs one factor
+// to become probabilities: exp(its m - last m) / sum.
 #include <algorithm>
 #include <limits>
-#include <type_traits>
 #include <utility>
 
 #include "bittern/profile.h"
@@ -30,22 +29,15 @@ std::int64_t blocks_of(std::int64_t V) {
 
 template <typename T>
 inline float max_of(const T* x, std::int64_t n, float start) {
-  float largest = start;
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float v = to_float(x[i]);
-    largest = v > largest ? v : largest;
-  }
-  return largest;
+  return max_over(n, start, [=](std::int64_t i) { return to_float(x[i]); });
 }
 
-/// exps[i] = exp(x[i] - m) where exps is not null; returns their sum. exps may be x's memory.
-template <typename T>
+/// The sum of exp(x[i] - m); with keep, exps[i] is each of them (exps may be x's memory).
+template <bool fused, bool keep, typename T>
 inline float exp_sum(float* exps, const T* x, float m, std::int64_t n) {
-  if (exps == nullptr) return sum_over(n, [=](std::int64_t i) { return exp_f32(to_float(x[i]) - m); });
   return sum_over(n, [=](std::int64_t i) {
-    const float e = exp_f32(to_float(x[i]) - m);
-    exps[i] = e;
+    const float e = exp_f32<fused>(to_float(x[i]) - m);
+    if constexpr (keep) exps[i] = e;
     return e;
   });
 }
@@ -60,60 +52,58 @@ struct Row {
   std::int64_t V;
   std::int32_t target;
   float scale, z_loss;
-  float* exps;       ///< V floats, or null: no backward
-  float* block_max;  ///< the maximum up to each block
+  float* block_m;  ///< m of each block
+  float* exps;     ///< V floats: exp(x - m)
 };
 
 /// One row with a target. Returns lse and loss.
-template <typename T>
+template <bool fused, bool backward, typename T>
 inline std::pair<float, float> cross_entropy_row(T* logits, const Row& row) {
   const std::int64_t V = row.V;
-  // Not -inf, so that x - m is never -inf - -inf: masked logits give exp = 0.
-  float m = std::numeric_limits<float>::lowest(), sum = 0.0f;
   const float target_logit = to_float(logits[row.target]);
+  // Far from overflow, far above the sum of a block whose logits are no larger than m.
+  constexpr float too_large = 1e6f;
+  // Not -inf, so that x - m is never -inf - -inf: masked logits give exp = 0.
+  constexpr float lowest = std::numeric_limits<float>::lowest();
+  float m = max_of(logits, std::min(block_size, V), lowest), sum = 0.0f;
   for (std::int64_t first = 0; first < V; first += block_size) {
     const std::int64_t n = std::min(block_size, V - first);
-    const float before = m;
-    m = max_of(logits + first, n, m);
-    row.block_max[first / block_size] = m;
-    sum = sum * exp_f32(before - m) + exp_sum(row.exps ? row.exps + first : nullptr, logits + first, m, n);
+    float block_sum = exp_sum<fused, backward>(row.exps + first, logits + first, m, n);
+    if (!(block_sum < too_large)) {
+      const float before = m;
+      m = max_of(logits + first, n, m);
+      sum *= exp_f32<fused>(before - m);
+      block_sum = exp_sum<fused, backward>(row.exps + first, logits + first, m, n);
+    }
+    sum += block_sum;
+    row.block_m[first / block_size] = m;
   }
   const float lse = m + log_f32(sum);
-  if (row.exps != nullptr) {
+  if constexpr (backward) {
     const float common = row.scale * (1.0f + 2.0f * row.z_loss * lse) / sum;
-    const float target_exp = row.exps[row.target];
+    const auto factor = [&](std::int64_t block) { return common * exp_f32<fused>(row.block_m[block] - m); };
     for (std::int64_t first = 0; first < V; first += block_size)
-      scale_into(logits + first, row.exps + first, common * exp_f32(row.block_max[first / block_size] - m),
-                 std::min(block_size, V - first));
-    const float factor = common * exp_f32(row.block_max[row.target / block_size] - m);
-    logits[row.target] = from_float<T>(target_exp * factor - row.scale);
+      scale_into(logits + first, row.exps + first, factor(first / block_size), std::min(block_size, V - first));
+    logits[row.target] = from_float<T>(row.exps[row.target] * factor(row.target / block_size) - row.scale);
   }
   return {lse, lse - target_logit};
 }
 
-template <typename T>
+template <bool backward, typename T>
 void launch(const Tensor& logits, const std::int32_t* targets, float* loss, float* lse_squared, float scale,
-            float z_loss, bool backward, float* scratch) {
+            float z_loss, float* scratch) {
   const std::int64_t R = logits.rows(), V = logits.cols();
   parallel_for(R, [&](std::int64_t r, int worker) {
-    T* row = row_of<T>(logits, r);
+    T* logits_row = row_of<T>(logits, r);
     if (targets[r] < 0) {
       loss[r] = lse_squared[r] = 0.0f;
-      if (backward) std::fill_n(row, V, T{});
+      if (backward) std::fill_n(logits_row, V, T{});
       return;
     }
-    float* block_max = scratch + worker * cross_entropy_scratch_floats(V);
-    float* exps = nullptr;
-    if (backward) {
-      if constexpr (std::is_same_v<T, float>)
-        exps = row;
-      else
-        exps = block_max + blocks_of(V);
-    }
-    simd([&] {
-      const auto [lse, row_loss] = cross_entropy_row(
-          row,
-          Row{.V = V, .target = targets[r], .scale = scale, .z_loss = z_loss, .exps = exps, .block_max = block_max});
+    float* own = scratch + worker * cross_entropy_scratch_floats(V);
+    const Row row{.V = V, .target = targets[r], .scale = scale, .z_loss = z_loss, .block_m = own + V, .exps = own};
+    simd([&](auto fused) {
+      const auto [lse, row_loss] = cross_entropy_row<fused(), backward>(logits_row, row);
       loss[r] = row_loss;
       lse_squared[r] = lse * lse;
     });
@@ -143,7 +133,8 @@ void CpuBackend::cross_entropy(const Tensor& logits, const Tensor& targets, cons
   auto* memory =
       static_cast<float*>(scratch(op, thread_count() * cross_entropy_scratch_floats(V) * size_of(DType::f32)));
   with_act(logits.dtype, [&](auto t) {
-    launch<decltype(t)>(logits, ids, loss.as<float>(), lse_squared.as<float>(), scale, z_loss, backward, memory);
+    const auto run = backward ? launch<true, decltype(t)> : launch<false, decltype(t)>;
+    run(logits, ids, loss.as<float>(), lse_squared.as<float>(), scale, z_loss, memory);
   });
 }
 

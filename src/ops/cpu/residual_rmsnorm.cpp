@@ -24,15 +24,15 @@ inline float forward_row(S* sum, O* n, const X* x, const Y* y, const float* w, s
   float squares;
   if (y != nullptr) {
     squares = sum_over(C, [=](std::int64_t i) {
-      const S s = from_float<S>(to_float(x[i]) + to_float(y[i]));
-      sum[i] = s;
-      return to_float(s) * to_float(s);
+      const float exact = to_float(x[i]) + to_float(y[i]), s = to_float(from_float<S>(exact));
+      sum[i] = from_float<S>(exact);
+      return s * s;
     });
   } else {
     squares = sum_over(C, [=](std::int64_t i) {
-      const S s = from_float<S>(to_float(x[i]));
-      sum[i] = s;
-      return to_float(s) * to_float(s);
+      const float s = to_float(from_float<S>(to_float(x[i])));
+      sum[i] = from_float<S>(to_float(x[i]));
+      return s * s;
     });
   }
   const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(C) + eps);

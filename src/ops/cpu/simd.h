@@ -12,18 +12,37 @@
 // can therefore never reach an old CPU in its AVX-512 form. A helper called from the lambda gets the wide form if it is
 // inlined (small `inline` functions are); otherwise it runs in its plain form, which is slow but right.
 //
+// A body with a parameter, simd([&](auto fused) { ... }), is told at compile time (fused(): bool) whether a fused
+// multiply-add is one instruction there; where it is not, std::fma is a call that would be fifty times slower.
+//
 // Call it around loops of some length (a row, a block of rows), inside parallel_for's body: it costs a call and a
 // switch.
 #pragma once
+
+#include <type_traits>
 
 #include "ops/cpu/cpu_features.h"
 
 namespace bittern::cpu {
 namespace detail {
 
+#ifdef __FP_FAST_FMAF
+inline constexpr bool base_target_has_fma = true;
+#else
+inline constexpr bool base_target_has_fma = false;
+#endif
+
+template <bool fused, class F>
+inline void call_body(F& body) {
+  if constexpr (std::is_invocable_v<F&, std::bool_constant<fused>>)
+    body(std::bool_constant<fused>{});
+  else
+    body();
+}
+
 template <class F>
 [[gnu::noinline]] void simd_portable(F& body) {
-  body();
+  call_body<base_target_has_fma>(body);
 }
 
 #if defined(__x86_64__)
@@ -35,12 +54,12 @@ template <class F>
 #endif
 template <class F>
 [[gnu::noinline, gnu::flatten, gnu::target("avx2,fma")]] void simd_avx2(F& body) {
-  body();
+  call_body<true>(body);
 }
 template <class F>
 [[gnu::noinline, gnu::flatten, gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma" BITTERN_PREFER_512)]] void
 simd_avx512(F& body) {
-  body();
+  call_body<true>(body);
 }
 #undef BITTERN_PREFER_512
 #endif

@@ -14,21 +14,21 @@
 namespace bittern::cpu {
 namespace {
 
-template <typename O, typename G>
+template <bool fused, typename O, typename G>
 inline void forward_row(O* out, const G* gate, const G* up, std::int64_t F) {
 #pragma omp simd
   for (std::int64_t i = 0; i < F; ++i) {
     const float g = to_float(gate[i]);
-    out[i] = from_float<O>(g * sigmoid_f32(g) * to_float(up[i]));
+    out[i] = from_float<O>(g * sigmoid_f32<fused>(g) * to_float(up[i]));
   }
 }
 
-template <typename G, typename O, typename D>
+template <bool fused, typename G, typename O, typename D>
 inline void backward_row(G* gate, G* up, O* out, const D* dout, std::int64_t F) {
 #pragma omp simd
   for (std::int64_t i = 0; i < F; ++i) {
     const float g = to_float(gate[i]), u = to_float(up[i]), d = to_float(dout[i]);
-    const float s = sigmoid_f32(g);
+    const float s = sigmoid_f32<fused>(g);
     const float silu = g * s;
     out[i] = from_float<O>(silu * u);
     gate[i] = from_float<G>(d * u * (s * (1.0f + g * (1.0f - s))));
@@ -40,10 +40,10 @@ template <typename O, typename G>
 void launch_forward(const Tensor& out, const Tensor& gate_up) {
   const std::int64_t N = out.rows(), F = out.cols();
   for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last) {
-    simd([&] {
+    simd([&](auto fused) {
       for (std::int64_t r = first; r < last; ++r) {
         const G* gate = row_of<G>(gate_up, r);
-        forward_row(row_of<O>(out, r), gate, gate + F, F);
+        forward_row<fused()>(row_of<O>(out, r), gate, gate + F, F);
       }
     });
   });
@@ -53,10 +53,10 @@ template <typename G, typename O, typename D>
 void launch_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) {
   const std::int64_t N = out.rows(), F = out.cols();
   for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last) {
-    simd([&] {
+    simd([&](auto fused) {
       for (std::int64_t r = first; r < last; ++r) {
         G* gate = row_of<G>(gate_up, r);
-        backward_row(gate, gate + F, row_of<O>(out, r), row_of<D>(dout, r), F);
+        backward_row<fused()>(gate, gate + F, row_of<O>(out, r), row_of<D>(dout, r), F);
       }
     });
   });

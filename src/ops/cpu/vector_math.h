@@ -1,11 +1,13 @@
-// vector_math: exp, log and sigmoid as plain inline code that the compiler vectorises inside a loop (simd.h).
+// vector_math: exp, log, sigmoid and sums as plain inline code that the compiler vectorises inside simd() (simd.h).
 //
-// Only additions, multiplications and integer operations, no fma: every instruction set makes the same bits, and none
-// is slow. Polynomials are minimax fits of our own (Remez's exchange, relative error). exp: within 2 ulp of the true
-// value (subnormal results: within their last bit); exp(-inf) = 0, exp(large) = inf. log: within 2 ulp; log(0) = -inf,
-// log(negative) = NaN. NaN gives NaN everywhere.
+// exp and sigmoid come in two forms: fused, with multiply-add instructions, and plain, for a target without them; simd
+// tells its body which. Each is within 2.5 ulp (sigmoid: 4) of the true value wherever that is a normal float, the same
+// bits on every instruction set of its form. The polynomials are minimax fits of our own (Remez's exchange, relative
+// error). NaN gives NaN everywhere. Sums go over a fixed number of lanes, so they too have the same bits for every
+// width of vectors.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -15,32 +17,48 @@ namespace bittern::cpu {
 
 // ln 2 in two floats: the first has 9 bits, so its product with any exponent is exact.
 inline constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+inline constexpr float log2_e = 1.44269502f, log2_e_low = 1.92596303e-8f;
 
-/// e^x = 2^k e^r with k = round(x / ln 2), |r| <= ln 2 / 2, e^r = 1 + r + r^2 p(r).
-inline float exp_f32(float x) {
-  const float below = x > 89.0f ? 89.0f : x;          // e^89 is infinite already; NaN passes
-  const float v = below < -104.0f ? -104.0f : below;  // e^-104 is zero already
-  constexpr float round_to_int = 12582912.0f;         // 1.5 * 2^23: adding it leaves the integer in the low bits
-  const float shifted = v * 1.44269504f + round_to_int;
-  const float k = shifted - round_to_int;
-  const float r = (v - k * ln2_high) - k * ln2_low;
-  float p = 0.00138145406f;
-  p = p * r + 0.00836874545f;
-  p = p * r + 0.0416683890f;
-  p = p * r + 0.166665211f;
-  p = p * r + 0.499999940f;
-  const float e = (p * (r * r) + r) + 1.0f;
-  // 2^k in two factors, because k may lie outside the exponents of normal floats.
-  const auto exponent = static_cast<std::int32_t>(float_bits(shifted) - float_bits(round_to_int));
-  const std::int32_t half = exponent >> 1;
-  const float scale1 = bits_float(static_cast<std::uint32_t>(half + 127) << 23);
-  const float scale2 = bits_float(static_cast<std::uint32_t>(exponent - half + 127) << 23);
-  return e * scale1 * scale2;
+/// a * b + c, rounded once if fused.
+template <bool fused>
+inline float multiply_add(float a, float b, float c) {
+  if constexpr (fused)
+    return std::fma(a, b, c);
+  else
+    return a * b + c;
 }
 
-/// 1 / (1 + e^-x), within 4 ulp; 0 below -88, where e^-x is infinite.
+/// e^x = 2^k 2^f with k = round(x log2 e), |f| <= 1/2. 0 below -87 (no subnormals), infinite above 88.4.
+template <bool fused>
+inline float exp_f32(float x) {
+  // Adding 1.5 * 2^23 leaves k in the low bits. The least of integers rather than of floats: g++ makes branches of the
+  // latter and blends of these. 2^128 is infinity, also in its exponent bits.
+  constexpr float round_to_int = 12582912.0f;
+  constexpr std::int32_t bits_of_zero = 0x4b400000, largest = bits_of_zero + 128;
+  const auto bits = static_cast<std::int32_t>(float_bits(multiply_add<fused>(x, log2_e, round_to_int)));
+  const auto clamped = static_cast<std::uint32_t>(bits < largest ? bits : largest);
+  const float k = bits_float(clamped) - round_to_int;
+  float f;
+  if constexpr (fused)
+    f = std::fma(x, log2_e_low, std::fma(x, log2_e, -k));
+  else
+    f = ((x - k * ln2_high) - k * ln2_low) * log2_e;
+  float p = 0.00132646458f;
+  p = multiply_add<fused>(p, f, 0.00967157632f);
+  p = multiply_add<fused>(p, f, 0.0555073470f);
+  p = multiply_add<fused>(p, f, 0.240222409f);
+  p = multiply_add<fused>(p, f, 0.693147004f);
+  p = multiply_add<fused>(p, f, 1.0f);
+  const float e = p * bits_float((clamped << 23) + 0x3f800000u);  // the shift leaves k alone, as exponent
+  return x < -87.0f ? 0.0f : e;
+}
+
+/// 1 / (1 + e^-x), from e^-|x|, which is never large. (Two steps of Newton instead of the division: 1.3 times slower,
+/// Zen 4.)
+template <bool fused>
 inline float sigmoid_f32(float x) {
-  return 1.0f / (1.0f + exp_f32(-x));
+  const float e = exp_f32<fused>(-std::fabs(x));
+  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
 /// log x = k ln 2 + log m with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh(s), s = (m-1)/(m+1), by its series in s^2.
@@ -64,21 +82,39 @@ inline float log_f32(float x) {
                   : (x == 0.0f ? -infinity : std::numeric_limits<float>::quiet_NaN());
 }
 
-/// The sum of f(i) over i in [0, n), in four running sums so that additions do not wait for one another. f may also
-/// store at index i, and there alone.
+/// combine(lane, f(i)) over i in [0, n), lane i mod 32 each from `start`; then the lanes are combined pairwise. f may
+/// also store at index i, and there alone.
+template <class F, class Combine>
+inline float over_lanes(std::int64_t n, float start, F f, Combine combine) {
+  constexpr std::int64_t width = 32;
+  float lanes[width];
+  for (float& lane : lanes) lane = start;
+  std::int64_t i = 0;
+  for (; i + width <= n; i += width) {
+#pragma omp simd
+    for (std::int64_t l = 0; l < width; ++l) lanes[l] = combine(lanes[l], f(i + l));
+  }
+  if (i < n) {
+#pragma omp simd
+    for (std::int64_t l = 0; l < width; ++l)
+      if (i + l < n) lanes[l] = combine(lanes[l], f(i + l));
+  }
+  for (std::int64_t half = width / 2; half > 0; half /= 2) {
+#pragma omp simd
+    for (std::int64_t l = 0; l < half; ++l) lanes[l] = combine(lanes[l], lanes[l + half]);
+  }
+  return lanes[0];
+}
+
 template <class F>
 inline float sum_over(std::int64_t n, F f) {
-  const std::int64_t quarter = n / 4;
-  float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-  for (std::int64_t i = 0; i < quarter; ++i) {
-    s0 += f(i);
-    s1 += f(i + quarter);
-    s2 += f(i + 2 * quarter);
-    s3 += f(i + 3 * quarter);
-  }
-  for (std::int64_t i = 4 * quarter; i < n; ++i) s0 += f(i);
-  return (s0 + s1) + (s2 + s3);
+  return over_lanes(n, 0.0f, f, [](float a, float b) { return a + b; });
+}
+
+/// The largest f(i); NaN is passed over.
+template <class F>
+inline float max_over(std::int64_t n, float start, F f) {
+  return over_lanes(n, start, f, [](float a, float b) { return b > a ? b : a; });
 }
 
 }  // namespace bittern::cpu

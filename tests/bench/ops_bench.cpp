@@ -1,0 +1,303 @@
+// ops_bench: each op that is not a matrix product against the machine's streaming bandwidth, on inputs larger than the
+// caches.
+//   ops_bench [threads] [op]
+// An op is charged the bytes of its opening comment: every input read once, every output written once. Its yardstick is
+// a loop over as many plain arrays with the same mix of reading, writing and updating in place, timed in turn with the
+// op, so that both meet the same neighbours on a shared machine. Medians; ratios are what to trust.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bittern/error.h"
+#include "bittern/ops.h"
+#include "bittern/profile.h"
+#include "bittern/quant/philox.h"
+#include "ops/cpu/parallel.h"
+#include "ops/cpu/simd.h"
+
+using namespace bittern;
+
+namespace {
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Tensors of the benchmark, touched and filled with numbers in [-1, 1), released at the end.
+class Memory {
+ public:
+  explicit Memory(Backend& backend) : backend_(backend) {}
+  ~Memory() {
+    for (const Tensor& t : tensors_) backend_.release(t.data, t.bytes());
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  Tensor tensor(DType dtype, std::int64_t rows, std::int64_t cols, float scale = 1.0f) {
+    const Shape shape{rows, cols};
+    const Tensor t(backend_.allocate(shape.elements() * size_of(dtype)), dtype, shape);
+    cpu::parallel_for(rows, [&](std::int64_t r) {
+      std::uint32_t state = static_cast<std::uint32_t>(r) * 2654435761u + 1;
+      for (std::int64_t c = 0; c < cols; ++c) {
+        state = state * 1664525u + 1013904223u;
+        const float value = scale * (static_cast<float>(state >> 8) * 0x1p-23f - 1.0f);
+        if (dtype == DType::bf16)
+          static_cast<bf16*>(t.data)[r * cols + c] = to_bf16(value);
+        else
+          static_cast<float*>(t.data)[r * cols + c] = value;
+      }
+    });
+    tensors_.push_back(t);
+    return t;
+  }
+  /// `count` row numbers below `limit`.
+  Tensor ids(std::int64_t count, std::int64_t limit) {
+    const Tensor t(backend_.allocate(count * 4), DType::i32, Shape{count});
+    for (std::int64_t i = 0; i < count; ++i)
+      t.as<std::int32_t>()[i] =
+          static_cast<std::int32_t>(philox(philox_key(1, Purpose::test), static_cast<std::uint64_t>(i), 0, 0) %
+                                    static_cast<std::uint32_t>(limit));
+    tensors_.push_back(t);
+    return t;
+  }
+
+ private:
+  Backend& backend_;
+  std::vector<Tensor> tensors_;
+};
+
+/// How many of an op's arrays (in units of equal size) are only read, only written, or read and then written in place.
+struct Mix {
+  int read, written, updated;
+};
+
+/// One pass over plain arrays, as many as a mix has.
+class Stream {
+ public:
+  explicit Stream(Memory& memory) : pool_(memory.tensor(DType::f32, 6, array)) {}
+
+  /// GB/s of one pass; in-place bytes count twice.
+  double gbs(const Mix& mix) {
+    float* base = pool_.as<float>();
+    constexpr std::int64_t parts = 64, part_size = array / parts;
+    const double seconds = seconds_of([&] {
+      cpu::parallel_for(parts, [&](std::int64_t part) {
+        cpu::simd([&] {
+          float* at[6];
+          for (int k = 0; k < 6; ++k) at[k] = base + k * array + part * part_size;
+          pass(at, mix, part_size);
+        });
+      });
+    });
+    return static_cast<double>(array * 4 * (mix.read + mix.written + 2 * mix.updated)) / seconds * 1e-9;
+  }
+
+ private:
+  static constexpr std::int64_t array = std::int64_t{16} << 20;  // 64 MiB each
+
+  // Blocks of 4 KiB: each array is streamed in runs, as an op goes through a row.
+  static void pass(float* const* at, const Mix& mix, std::int64_t n) {
+    constexpr std::int64_t block = 1024;
+    float total = 0.0f;
+    for (std::int64_t first = 0; first < n; first += block) {
+      int k = 0;
+      float sum = 1.0f;
+      for (int i = 0; i < mix.read; ++i, ++k) {
+        const float* x = at[k] + first;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t j = 0; j < block; ++j) sum += x[j];
+      }
+      for (int i = 0; i < mix.written; ++i, ++k) {
+        float* x = at[k] + first;
+#pragma omp simd
+        for (std::int64_t j = 0; j < block; ++j) x[j] = sum;
+      }
+      for (int i = 0; i < mix.updated; ++i, ++k) {
+        float* x = at[k] + first;
+#pragma omp simd
+        for (std::int64_t j = 0; j < block; ++j) x[j] = x[j] * 0.5f + 1.0f;
+      }
+      total += sum;
+    }
+    [[maybe_unused]] volatile float kept = total;
+  }
+
+  Tensor pool_;
+};
+
+/// One line of the table: makes its tensors and gives the op to run.
+struct Line {
+  std::string name;
+  Mix mix;
+  std::function<std::function<void()>(Backend&, Memory&)> make;
+};
+
+std::vector<Line> lines() {
+  constexpr std::int64_t N = 40960, C = 640, F = 1792, V = 32000, D = 128, H = 5;
+  std::vector<Line> all;
+  for (const DType t : {DType::f32, DType::bf16}) {
+    const std::string type = fmt::format(" {}", name(t));
+    const auto add = [&](const std::string& op, Mix mix, auto make) { all.push_back({op + type, mix, make}); };
+    add("embedding_forward", {1, 1, 0}, [=](Backend& b, Memory& m) {
+      const Tensor w = m.tensor(t, V, C), out = m.tensor(t, N, C), ids = m.ids(N, V);
+      return [=, &b] { b.embedding_forward(out, w, ids); };
+    });
+    // f32 gradient rows are updated, activations' gradient rows read.
+    add("embedding_backward", t == DType::f32 ? Mix{1, 0, 1} : Mix{1, 0, 2}, [=](Backend& b, Memory& m) {
+      const Tensor dw = m.tensor(DType::f32, V, C), dout = m.tensor(t, N, C), ids = m.ids(N, V);
+      return [=, &b] { b.embedding_backward(dw, dout, ids); };
+    });
+    add("embedding_backward, one token", {1, 0, 0}, [=](Backend& b, Memory& m) {
+      const Tensor dw = m.tensor(DType::f32, V, C), dout = m.tensor(t, N, C), ids = m.ids(N, 1);
+      return [=, &b] { b.embedding_backward(dw, dout, ids); };
+    });
+    add("residual_rmsnorm_forward", {2, 2, 0}, [=](Backend& b, Memory& m) {
+      const Tensor x = m.tensor(t, N, C), y = m.tensor(t, N, C), sum = m.tensor(t, N, C), n = m.tensor(t, N, C);
+      const Tensor rstd = m.tensor(DType::f32, 1, N), w = m.tensor(DType::f32, 1, C);
+      return [=, &b] { b.residual_rmsnorm_forward(sum, n, rstd, x, y, w, 1e-5f); };
+    });
+    add("residual_rmsnorm_backward", {2, 0, 1}, [=](Backend& b, Memory& m) {
+      const Tensor dx = m.tensor(t, N, C), dn = m.tensor(t, N, C), sum = m.tensor(t, N, C);
+      const Tensor rstd = m.tensor(DType::f32, 1, N), w = m.tensor(DType::f32, 1, C), dw = m.tensor(DType::f32, 1, C);
+      return [=, &b] { b.residual_rmsnorm_backward(dx, dw, dn, sum, rstd, w); };
+    });
+    for (const bool norm : {false, true}) {
+      const std::string op = norm ? "qk_norm_rope_" : "rope_";
+      const auto args = [=](Memory& m) {
+        const AttentionShape shape{.batch = N / 512, .sequence_length = 512, .heads = H, .kv_heads = H, .head_dim = D};
+        QkNormRope a{.shape = shape,
+                     .qkv = m.tensor(t, N, shape.packed()),
+                     .qkv_raw = {},
+                     .q_norm = {},
+                     .k_norm = {},
+                     .q_norm_rstd = {},
+                     .rope = m.tensor(DType::f32, 512, D),
+                     .first_position = 0,
+                     .eps = 1e-6f};
+        if (!norm) return a;
+        a.qkv_raw = m.tensor(t, N, shape.packed());
+        a.q_norm = m.tensor(DType::f32, 1, D);
+        a.k_norm = m.tensor(DType::f32, 1, D);
+        a.q_norm_rstd = m.tensor(DType::f32, N, 2 * H);
+        return a;
+      };
+      add(op + "forward", norm ? Mix{1, 1, 0} : Mix{0, 0, 1}, [=](Backend& b, Memory& m) {
+        const QkNormRope a = args(m);
+        return [=, &b] { b.qk_norm_rope_forward(a); };
+      });
+      add(op + "backward", norm ? Mix{1, 0, 1} : Mix{0, 0, 1}, [=](Backend& b, Memory& m) {
+        const QkNormRope a = args(m);
+        const Tensor dq = m.tensor(DType::f32, 1, D), dk = m.tensor(DType::f32, 1, D);
+        return [=, &b] { b.qk_norm_rope_backward(a, a.qkv, dq, dk); };
+      });
+    }
+    add("swiglu_forward", {2, 1, 0}, [=](Backend& b, Memory& m) {
+      const Tensor gate_up = m.tensor(t, N / 2, 2 * F, 4.0f), out = m.tensor(t, N / 2, F);
+      return [=, &b] { b.swiglu_forward(out, gate_up); };
+    });
+    add("swiglu_backward", {1, 1, 2}, [=](Backend& b, Memory& m) {
+      const Tensor gate_up = m.tensor(t, N / 2, 2 * F, 4.0f), out = m.tensor(t, N / 2, F), dout = m.tensor(t, N / 2, F);
+      return [=, &b] { b.swiglu_backward(gate_up, out, dout); };
+    });
+    for (const bool backward : {false, true})
+      add(backward ? "cross_entropy, backward" : "cross_entropy, loss", backward ? Mix{0, 0, 1} : Mix{1, 0, 0},
+          [=](Backend& b, Memory& m) {
+            const Tensor logits = m.tensor(t, 2048, V, 4.0f), ids = m.ids(2048, V);
+            const Tensor loss = m.tensor(DType::f32, 1, 2048), squared = m.tensor(DType::f32, 1, 2048);
+            return [=, &b] { b.cross_entropy(logits, ids, loss, squared, 1.0f, 0.0f, backward); };
+          });
+    add("bias_backward", {1, 0, 0}, [=](Backend& b, Memory& m) {
+      const Tensor dy = m.tensor(t, N, 3 * C), dbias = m.tensor(DType::f32, 1, 3 * C);
+      return [=, &b] { b.bias_backward(dbias, dy); };
+    });
+    add(t == DType::f32 ? "copy to bf16 from" : "copy to f32 from", t == DType::f32 ? Mix{2, 1, 0} : Mix{1, 2, 0},
+        [=](Backend& b, Memory& m) {
+          const Tensor from = m.tensor(t, N, C), to = m.tensor(t == DType::f32 ? DType::bf16 : DType::f32, N, C);
+          return [=, &b] { b.copy(to, from); };
+        });
+    add("copy to the same type", {1, 1, 0}, [=](Backend& b, Memory& m) {
+      const Tensor from = m.tensor(t, N, C), to = m.tensor(t, N, C);
+      return [=, &b] { b.copy(to, from); };
+    });
+  }
+  all.push_back({"zero f32", {0, 1, 0}, [=](Backend& b, Memory& m) {
+                   const Tensor x = m.tensor(DType::f32, N, 2 * C);
+                   return [=, &b] { b.zero(x); };
+                 }});
+  all.push_back({"global_norm f32", {1, 0, 0}, [=](Backend& b, Memory& m) {
+                   std::vector<Tensor> gradients = {m.tensor(DType::f32, V, C), m.tensor(DType::f32, V, C)};
+                   for (int layer = 0; layer < 6; ++layer) {
+                     gradients.push_back(m.tensor(DType::f32, C, C * 4));
+                     gradients.push_back(m.tensor(DType::f32, F, C * 3));
+                     gradients.push_back(m.tensor(DType::f32, 1, C));
+                   }
+                   const Tensor norm = m.tensor(DType::f32, 1, 2);
+                   return [=, &b] { b.global_norm(norm, gradients, 1.0f); };
+                 }});
+  return all;
+}
+
+void run(int threads, std::string_view filter) {
+  const std::unique_ptr<Backend> backend = make_cpu_backend(threads);
+  Memory memory(*backend);
+  const std::int64_t bytes = backend->workspace_bytes({.max_rows = 1 << 16,
+                                                       .max_cols = 1 << 13,
+                                                       .sequence_length = 512,
+                                                       .head_dim = 128,
+                                                       .heads = 8,
+                                                       .kv_heads = 8,
+                                                       .batch = 1,
+                                                       .vocab_size = 32000});
+  const Tensor workspace(backend->allocate(bytes), DType::u8, Shape{bytes});
+  backend->bind_workspace(workspace);
+  Stream stream(memory);
+  fmt::print("{}, {} threads\n{:<34} {:>9} {:>8} {:>8} {:>8}\n", backend->description(), cpu::thread_count(), "op",
+             "ms", "GB/s", "stream", "%");
+  for (const Line& line : lines()) {
+    if (line.name.find(filter) == std::string::npos) continue;
+    Memory own(*backend);
+    const std::function<void()> op = line.make(*backend, own);
+    op();
+    Profile profile;
+    Profile::current() = &profile;
+    op();
+    Profile::current() = nullptr;
+    const double op_bytes = profile.costs().begin()->second.bytes;
+    std::vector<double> seconds, yardstick, ratio;
+    for (int i = 0; i < 7; ++i) {
+      yardstick.push_back(stream.gbs(line.mix));
+      seconds.push_back(seconds_of(op));
+      ratio.push_back(op_bytes / seconds.back() * 1e-9 / yardstick.back());
+    }
+    fmt::print("{:<34} {:>9.3f} {:>8.1f} {:>8.1f} {:>7.0f}%\n", line.name, median(seconds) * 1e3,
+               op_bytes / median(seconds) * 1e-9, median(yardstick), 100 * median(ratio));
+    std::fflush(stdout);
+  }
+  backend->release(workspace.data, bytes);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(argc > 1 ? std::atoi(argv[1]) : 0, argc > 2 ? argv[2] : "");
+  } catch (const Error& e) {
+    fmt::print(stderr, "ops_bench: {}\n", e.what());
+    return static_cast<int>(e.exit_code());
+  }
+  return 0;
+}
