@@ -205,8 +205,8 @@ void TokenStream::limit_vocabulary(std::int64_t vocab_size) {
 
 void TokenStream::read(std::int64_t first, std::span<std::int32_t> out) const {
   const auto count = static_cast<std::int64_t>(out.size());
-  check(first >= 0 && first <= tokens_ && count <= tokens_ - first, "{}: tokens {} to {} asked; there are {}", name_,
-        first, first + count, tokens_);
+  check(first >= 0 && first <= tokens_ && count <= tokens_ - first, "{}: {} tokens from {} on are asked; there are {}",
+        name_, count, first, tokens_);
   auto part = std::upper_bound(parts_.begin(), parts_.end(), first,
                                [](std::int64_t at, const TokenPart& candidate) { return at < candidate.first; });
   if (part != parts_.begin()) --part;
