@@ -16,7 +16,7 @@ E2
 cat >config.json <<'E2'
 {"run": {"name": "kill", "threads": 1}, "data": {"path": "corpus", "sequence_length": 16},
  "model": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64},
- "train": {"steps": 20000, "batch_sequences": 2, "checkpoint_every": 20, "keep_checkpoints": 2, "evaluate_every": 500, "evaluate_sequences": 4},
+ "train": {"steps": 40000, "batch_sequences": 2, "checkpoint_every": 20, "keep_checkpoints": 2, "evaluate_every": 500, "evaluate_sequences": 4},
  "precision": {"compute": "f32"}}
 E2
 "$BITTERN" train config.json --out undisturbed 2>/dev/null
@@ -44,7 +44,7 @@ if killed < kills // 2:
 E2
 "$BITTERN" train config.json --out killed 2>/dev/null
 for file in model.safetensors optimizer.safetensors; do
-  cmp "undisturbed/checkpoints/step_00020000/$file" "killed/checkpoints/step_00020000/$file"
+  cmp "undisturbed/checkpoints/step_00040000/$file" "killed/checkpoints/step_00040000/$file"
 done
 python3 - <<'E2'
 import json
