@@ -60,7 +60,10 @@ inline std::string read_bytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
+/// A new file each time: ext4 flushes a file that is truncated and written again, which is slow thousands of times.
 inline void write_bytes(const std::string& path, const std::string& bytes) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored)) std::filesystem::remove(path, ignored);
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
