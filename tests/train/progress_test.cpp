@@ -11,7 +11,6 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <thread>
 
 #include "bittern/error.h"
@@ -103,9 +102,8 @@ TEST_CASE("console: lines of many threads stay whole") {
     });
   for (std::thread& thread : threads) thread.join();
   screen.console.clear_status();
-  const std::string text = screen.text();
-  const std::regex line("line [0-3] [0-9]+\n");
-  CHECK(std::distance(std::sregex_iterator(text.begin(), text.end(), line), std::sregex_iterator()) == 200);
+  for (int t = 0; t < 4; ++t)
+    for (int i = 0; i < 50; ++i) CHECK(screen.text().find(fmt::format("line {} {}\n", t, i)) != std::string::npos);
 }
 
 TEST_CASE("console: a reader that went away is no error") {
@@ -275,6 +273,9 @@ TEST_CASE("log: lines are appended to the file with their times and shown on the
   CHECK(screen.text() == "hello 0\nwarning: careful\nhello 1\nwarning: careful\n");
   const std::string log = read_whole_file(run + "/log.txt", 1 << 16, "log");
   CHECK(std::count(log.begin(), log.end(), '\n') == 4);
-  CHECK(std::regex_search(log, std::regex(R"(^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} info    hello 0\n)")));
+  std::string shape = log.substr(0, log.find('\n'));
+  for (char& c : shape)
+    if (c >= '0' && c <= '9') c = 'd';
+  CHECK(shape == "dddd-dd-dd dd:dd:dd.ddd info    hello d");
   CHECK_THROWS_AS(setup_logging(screen.console, "/proc/none/log.txt"), Error);
 }

@@ -300,13 +300,13 @@ TEST_CASE("report: several runs have one table, one page, and names that differ"
   const std::string a = make_run("several_a", 40), b = make_run("several_b", 20);
   const Report report({a, b + "/metrics.jsonl"});
   CHECK(report.table() ==
-        "run        steps  tokens  last loss  mean of 100  best valid  at step  tok/s   time  skipped\n"
+        "run        steps  tokens  last loss  mean of 100  best valid  at step  tok/s  time  skipped\n"
         "several_a     40   40.0k     3.1988       " +
             fmt::format("{:.4f}", json::parse(report.json()).at(0).at("loss_recent").get<double>()) +
-            "      4.2000       30  2.00k    20s        0\n"
+            "      4.2000       30  2.00k   20s        0\n"
             "several_b     20   20.0k     3.1491       " +
             fmt::format("{:.4f}", json::parse(report.json()).at(1).at("loss_recent").get<double>()) +
-            "      4.3000       20  2.00k    10s        0\n");
+            "      4.3000       20  2.00k   10s        0\n");
   report.write(a + "/both.html");
   CHECK(data_of(text_of(a + "/both.html")).at("runs").size() == 2);
   const json twice = json::parse(Report({a, a}).json());
