@@ -143,17 +143,19 @@ void check_skipped(const Training& t) {
       t.saved_step >= 0 ? t.folder.path() + "/checkpoints/" + checkpoint_name(t.saved_step) : "none");
 }
 
-void evaluate_step(Training& t, Watchers& watchers) {
+/// False if a stop was asked for before it was finished: nothing is noted then.
+bool evaluate_step(Training& t, Watchers& watchers) {
   watchers.progress.activity("evaluating");
   const double started = now();
   const ValidationResult result = validation_loss(*t.run->model, *t.valid, t.config.train.evaluate_sequences);
-  if (result.interrupted) return;
+  if (result.interrupted) return false;
   watchers.evaluation({.step = t.state.step,
                        .tokens = t.state.tokens,
                        .valid_loss = result.loss,
                        .valid_tokens = result.targets,
                        .evaluate_ms = 1e3 * (now() - started),
                        .seconds = watchers.trained_seconds});
+  return true;
 }
 
 void sample_step(Training& t, Watchers& watchers) {
@@ -188,9 +190,18 @@ void checkpoint_at_end(Training& t, Watchers& watchers, CheckpointWriter& writer
   t.saved_step = t.state.step;
 }
 
-ExitCode training_loop(Training& t, Watchers& watchers, CheckpointWriter& writer) {
-  const TrainSection& config = t.config.train;
+/// What is due after a step beside training. A stop in the middle leaves it owed: the resumed run begins with it.
+void look_at_model(Training& t, Watchers& watchers) {
   const auto due = [&](std::int64_t every) { return every > 0 && (t.state.step % every == 0 || t.finished()); };
+  t.state.look_owed = true;
+  if (t.valid && due(t.config.train.evaluate_every) && !evaluate_step(t, watchers)) return;
+  if (due(t.config.train.sample_every)) sample_step(t, watchers);
+  t.state.look_owed = false;
+}
+
+ExitCode training_loop(Training& t, Watchers& watchers, CheckpointWriter& writer) {
+  const std::int64_t checkpoint_every = t.config.train.checkpoint_every;
+  if (t.state.look_owed) look_at_model(t, watchers);
   while (!t.finished() && !stop_requested()) {
     std::optional<StepMetrics> step = train_step(t);
     if (!step) break;
@@ -198,14 +209,14 @@ ExitCode training_loop(Training& t, Watchers& watchers, CheckpointWriter& writer
     step->seconds = watchers.trained_seconds;
     watchers.step(*step);
     check_skipped(t);
-    if (t.valid && due(config.evaluate_every)) evaluate_step(t, watchers);
-    if (due(config.sample_every)) sample_step(t, watchers);
-    if (config.checkpoint_every > 0 && t.state.step % config.checkpoint_every == 0)
-      checkpoint_step(t, watchers, writer);
+    look_at_model(t, watchers);
+    if (stop_requested()) break;
+    if (checkpoint_every > 0 && t.state.step % checkpoint_every == 0) checkpoint_step(t, watchers, writer);
   }
-  if (t.finished() ? config.checkpoint_every > 0 : true) checkpoint_at_end(t, watchers, writer);
+  const bool complete = t.finished() && !t.state.look_owed;
+  if (!complete || checkpoint_every > 0) checkpoint_at_end(t, watchers, writer);
   writer.wait();
-  return t.finished() ? ExitCode::ok : ExitCode::interrupted;
+  return complete ? ExitCode::ok : ExitCode::interrupted;
 }
 
 /// A step to warm up, then `steps` steps with every op's cost noted. Nothing is saved.
@@ -231,7 +242,7 @@ ExitCode train(const RunConfig& config, const TrainOptions& options) {
   const StopSignals signals;
   Training t = set_up_training(config, options, console);
   for (const std::string& key : config.ignored_keys) spdlog::info("ignored, it changes nothing here: {}", key);
-  if (t.finished()) {
+  if (t.finished() && !t.state.look_owed) {
     spdlog::info("{} is finished: {} steps", t.folder.path(), t.state.step);
     return ExitCode::ok;
   }

@@ -33,6 +33,7 @@ std::string trainer_json(const TrainerState& state, const RunIdentity& identity,
                                        {"tokens", state.tokens},
                                        {"skipped_steps", state.skipped_steps},
                                        {"skipped_in_a_row", state.skipped_in_a_row},
+                                       {"look_owed", state.look_owed},
                                        {"backend", identity.backend},
                                        {"data_fingerprint", identity.data_fingerprint},
                                        {"config", nlohmann::ordered_json::parse(config_json(config))}};
@@ -51,7 +52,8 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
                     .update = count_field(json, "update", path),
                     .tokens = count_field(json, "tokens", path),
                     .skipped_steps = count_field(json, "skipped_steps", path),
-                    .skipped_in_a_row = count_field(json, "skipped_in_a_row", path)},
+                    .skipped_in_a_row = count_field(json, "skipped_in_a_row", path),
+                    .look_owed = json.value("look_owed", nlohmann::json(false)) == true},
           .identity = {.backend = text_field(json, "backend", path),
                        .data_fingerprint = text_field(json, "data_fingerprint", path)},
           .config_json = json["config"].dump()};
