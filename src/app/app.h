@@ -29,9 +29,9 @@ struct ConfigArguments {
 };
 void add_config_arguments(CLI::App& command, ConfigArguments& arguments);
 
-/// Numbers of options; the message names the option, the value and the bounds.
-inline CLI::Validator between(double least, double most) {
-  return CLI::Range(least, most, fmt::format("{} to {}", least, most));
-}
+/// A check that a number lies between two others; the message names the option, what it was given, and the bounds.
+CLI::Validator between(double least, double most);
+/// A check that a text is one of a few.
+CLI::Validator one_of(std::vector<std::string> names);
 
 }  // namespace bittern::app

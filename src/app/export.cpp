@@ -13,8 +13,8 @@ void add_export(CLI::App& program, Action& action) {
   command->add_option("--out", options->out, "the folder to make")->required()->type_name("DIR");
   command->add_option("--dtype", options->dtype, "of the weights; auto: as they are stored")
       ->capture_default_str()
-      ->type_name("")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+      ->type_name("auto|f32|bf16")
+      ->check(one_of({"auto", "f32", "bf16"}));
   command->footer("Example:\n  bittern export runs/quickstart --out exported --dtype bf16");
   command->callback([options, &action] {
     action = [options] {

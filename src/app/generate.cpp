@@ -35,8 +35,8 @@ void add_generate(CLI::App& program, Action& action) {
   command->add_option("--threads", options->threads, "CPU threads [all]")->type_name("N")->check(between(0, 4096));
   command->add_option("--compute", options->compute, "precision; auto: what it was trained with")
       ->capture_default_str()
-      ->type_name("")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+      ->type_name("auto|f32|bf16")
+      ->check(one_of({"auto", "f32", "bf16"}));
   command->footer("Example:\n  bittern generate runs/quickstart --prompt \"The file\" --tokens 100 --temperature 0.7");
   command->callback([options, &action] {
     action = [options] {

@@ -1,9 +1,12 @@
 // bittern: finds the subcommand, runs it, and turns whatever goes wrong into one sentence and an exit code.
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <new>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "app/app.h"
 
@@ -30,6 +33,16 @@ int run(int argc, char** argv) {
   for (const auto add : {add_prepare, add_train, add_plan, add_eval, add_generate, add_export, add_report, add_config})
     add(program, action);
 
+  // The parser would only say that a subcommand is missing.
+  if (argc > 1 && argv[1][0] != '-') {
+    std::string names;
+    bool known = false;
+    for (const CLI::App* command : program.get_subcommands([](CLI::App*) { return true; })) {
+      known = known || command->get_name() == argv[1];
+      names += (names.empty() ? "" : ", ") + command->get_name();
+    }
+    if (!known) throw input_error("{} is not a command; expected one of {}; see `bittern --help`", argv[1], names);
+  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -71,6 +84,30 @@ int guarded(int argc, char** argv) {
 }
 
 }  // namespace
+
+CLI::Validator between(double least, double most) {
+  const auto check = [least, most](std::string& text) -> std::string {
+    char* end = nullptr;
+    const double number = std::strtod(text.c_str(), &end);
+    const bool is_number = end != text.c_str() && *end == '\0';
+    if (is_number && number >= least && number <= most) return "";
+    return fmt::format("is {}; expected a number from {} to {}", text, least, most);
+  };
+  return CLI::Validator(check, "", "between");
+}
+
+CLI::Validator one_of(std::vector<std::string> names) {
+  const auto check = [names = std::move(names)](std::string& text) -> std::string {
+    std::string all;
+    for (const std::string& name : names) {
+      if (name == text) return "";
+      all += (all.empty() ? "" : ", ") + name;
+    }
+    return fmt::format("is {}; expected one of {}", text, all);
+  };
+  return CLI::Validator(check, "", "one_of");
+}
+
 }  // namespace bittern::app
 
 int main(int argc, char** argv) {

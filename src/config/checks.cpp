@@ -153,8 +153,8 @@ void check_products(const RunConfig& config, const std::string& origin) {
     const char *what, *keys;
   } products[] = {
       {parameters, 0x1p48, "parameters", "model.hidden_size, num_hidden_layers, intermediate_size or vocab_size"},
-      {activations, 0x1p56, "numbers in activations", "train.micro_batch_sequences or data.sequence_length"},
       {rows, 0x1p31, "tokens in a micro-batch", "train.micro_batch_sequences or data.sequence_length"},
+      {activations, 0x1p56, "numbers in activations", "train.micro_batch_sequences or data.sequence_length"},
       {tokens, 0x1p62, "tokens in the run", "train.steps, train.batch_sequences or data.sequence_length"}};
   for (const auto& product : products)
     if (product.count > product.most)

@@ -80,7 +80,7 @@ class Builder : public json::json_sax_t {
     std::size_t offset = read - (read > 0);
     const bool whole_string = token.size() >= 2 && token.front() == '"' && token.back() == '"';
     const bool whole_number = !token.empty() && token.find_first_not_of("0123456789+-.eE") == std::string::npos;
-    if (whole_string || whole_number) offset = read - std::min(read, token.size());
+    if ((whole_string || whole_number) && read <= text_.size()) offset = read - std::min(read, token.size());
     while (offset > 0 && offset < text_.size() && letter(text_[offset]) && letter(text_[offset - 1])) --offset;  // nan
     if (error.id == 406)
       throw input_error("{}:{}: the number {} is too large; numbers go up to 1.7e308", origin_, place(text_, offset),

@@ -124,6 +124,13 @@ bool read_field(const Key& key, const json& value, RunConfig& config) {
   return true;
 }
 
+// {"train": {"steps": 5}} for train.steps
+std::string nested(std::string_view path, const json& value) {
+  const std::size_t dot = path.find('.');
+  if (dot == std::string_view::npos) return fmt::format("{{\"{}\": {}}}", path, excerpt(value));
+  return fmt::format("{{\"{}\": {}}}", path.substr(0, dot), nested(path.substr(dot + 1), value));
+}
+
 // What a person should do about a value of the wrong kind.
 std::string advice(const Key& key, const json& value) {
   if (!key.names.empty()) {
@@ -171,18 +178,23 @@ void check_members(const json& object, const std::string& section, const Origin&
   RunConfig scratch;
   for (const auto& [name, value] : object.items()) {
     const std::string path = section.empty() ? name : section + "." + name;
-    if (const Key* key = find_key(path)) {
+    // A dot in a name is part of that name, so it never leads into a section, though its path reads as if it did.
+    const bool dotted = name.find('.') != std::string::npos;
+    if (const Key* key = find_key(path); key && !dotted) {
       read_value(*key, value, origin, scratch);
-    } else if (std::ranges::find(sections(), path) != sections().end()) {
+    } else if (!dotted && std::ranges::find(sections(), path) != sections().end()) {
       if (!value.is_object())
         throw input_error("{}: {} is {}; expected an object with keys of: {}", origin.name, origin.path(path),
                           excerpt(value), joined(members(path), ", "));
       check_members(value, path, origin);
     } else {
       // A name of odd bytes is shown as JSON would write it; a plain one as it is.
-      const bool plain =
-          name.size() <= 64 && std::ranges::all_of(name, [](unsigned char c) { return c > ' ' && c < 127; });
+      const bool plain = !name.empty() && name.size() <= 64 &&
+                         std::ranges::all_of(name, [](unsigned char c) { return c > ' ' && c < 127; });
       const std::string shown = origin.path(section.empty() ? "" : section + ".") + (plain ? name : in_quotes(name));
+      if (find_key(path))
+        throw input_error("{}: {} is one name with a dot in it; in a file, write {}", origin.name, shown,
+                          nested(path, value));
       const std::string meant = nearest_key(name, section, origin);
       throw input_error("{}: {} is not a known key (its value is {}); {}allowed {}: {}", origin.name, shown,
                         excerpt(value), meant.empty() ? "" : fmt::format("did you mean {}? ", meant),

@@ -1,0 +1,83 @@
+// Keys against each other.
+#include "config_support.h"
+
+using namespace bittern;
+using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
+
+TEST_CASE("config: a combination that cannot be is refused with both keys, both values and what to change") {
+  const auto [settings, message] = GENERATE(table<std::vector<std::string>, std::string>({
+      {{"model.hidden_size=250"},
+       "model.hidden_size is 250 and model.num_attention_heads is 4; expected a multiple of it where model.head_dim is "
+       "not given; change one of them, or give head_dim"},
+      {{"model.num_key_value_heads=3"},
+       "model.num_attention_heads is 4 and model.num_key_value_heads is 3; expected a multiple of it"},
+      {{"model.num_key_value_heads=8"}, "expected a multiple of it"},
+      {{"model.hidden_size=12"},
+       "model.head_dim is 3 (hidden_size 12 / 4 heads); expected an even number of at most 256"},
+      {{"model.hidden_size=2048"}, "model.head_dim is 512 (hidden_size 2048 / 4 heads)"},
+      {{"model.head_dim=7"},
+       "model.head_dim is 7; expected an even number of at most 256, as rotary embedding turns "
+       "pairs; change it"},
+      {{"model.architecture=qwen3"},
+       "model.head_dim is not given; architecture qwen3 needs it; set it (hidden_size / "
+       "heads is 64)"},
+      {{"model.architecture=qwen2", "model.attention_bias=false"},
+       "model.attention_bias is false, but architecture qwen2 has biases on q, k, v (alone); remove the key, or set "
+       "model.architecture to llama"},
+      {{"train.batch_sequences=8", "train.micro_batch_sequences=3"},
+       "train.micro_batch_sequences is 3; expected a divisor of train.batch_sequences, which is 8"},
+      {{"train.batch_sequences=8", "train.micro_batch_sequences=16"}, "expected a divisor of train.batch_sequences"},
+      {{"data.sequence_length=4096"},
+       "data.sequence_length is 4096; expected at most model.max_position_embeddings, which is 2048"},
+      {{"train.steps=10", "schedule.warmup_steps=11"},
+       "schedule.warmup_steps is 11; expected at most train.steps, which is 10"},
+      {{"schedule.warmup_steps=5", "schedule.warmup_fraction=0.1"},
+       "schedule.warmup_steps is 5 and schedule.warmup_fraction is 0.1; expected one of them; set the other to 0"},
+      {{"schedule.shape=wsd", "schedule.warmup_fraction=0.6", "schedule.decay_fraction=0.5"},
+       "schedule.decay_fraction is 0.5 and the warm-up takes 0.6 of the steps; expected a sum of at most 1"},
+      {{"schedule.shape=wsd", "train.steps=10", "schedule.warmup_steps=9"}, "the warm-up takes 0.9 of the steps"},
+      {{"weights.norm.codec=bf16"}, "weights.norm.codec is bf16; expected f32"},
+      {{"weights.head.master=f32"}, "weights.head.master is f32 with codec f32; a master is a copy of more bits"},
+      {{"weights.embedding.rounding=stochastic"}, "weights.embedding.rounding is stochastic with codec f32"},
+      {{"weights.block_linear.codec=bf16", "weights.block_linear.master=f32", "weights.mlp_linear.rounding=stochastic"},
+       "weights.mlp_linear.rounding is stochastic with master f32; the master keeps what rounding would lose; set "
+       "master to none or rounding to nearest"},
+      {{"run.name=a/b"}, "run.name is \"a/b\"; expected letters, digits"},
+      {{"run.name=.."}, "run.name is \"..\"; expected letters, digits"},
+      {{"run.name=-x"}, "expected letters, digits"},
+  }));
+  const std::string said = refusal("{}", settings);
+  CAPTURE(said);
+  CHECK_THAT(said, StartsWith("a.json with --set: ") && Contains(message));
+}
+
+TEST_CASE("config: edges of combinations are accepted") {
+  const auto settings = GENERATE(values<std::vector<std::string>>({
+      {"model.hidden_size=250", "model.head_dim=64"},
+      {"model.num_key_value_heads=1"},
+      {"model.hidden_size=1024", "model.head_dim=256"},
+      {"data.sequence_length=2048"},
+      {"train.batch_sequences=8", "train.micro_batch_sequences=8"},
+      {"train.steps=10", "schedule.warmup_steps=10"},
+      {"schedule.shape=wsd", "schedule.warmup_fraction=0.5", "schedule.decay_fraction=0.5"},
+      {"model.architecture=qwen3", "model.head_dim=64"},
+      {"weights.block_linear.codec=bf16", "weights.block_linear.master=f32"},
+      {"weights.head.codec=bf16", "weights.head.rounding=stochastic"},
+      {"precision.compute=bf16", "precision.residual=f32"},
+  }));
+  CHECK(refusal("{}", settings) == "accepted");
+}
+
+TEST_CASE("config: sizes whose product leaves 64 bits are refused") {
+  CHECK_THAT(
+      refusal("{}", {"model.hidden_size=262144", "model.head_dim=256", "model.num_attention_heads=4096",
+                     "model.num_hidden_layers=4096", "model.intermediate_size=1048576"}),
+      Contains("parameters; expected at most 2.81e+14, so that sizes fit into 64 bits; lower model.hidden_size"));
+  CHECK_THAT(refusal("{}", {"train.batch_sequences=1048576", "data.sequence_length=4194304",
+                            "model.max_position_embeddings=4194304"}),
+             Contains("tokens in a micro-batch; expected at most 2.15e+09"));
+  CHECK_THAT(refusal("{}", {"train.batch_sequences=1048576", "data.sequence_length=4194304", "train.steps=4294967295",
+                            "train.micro_batch_sequences=1", "model.max_position_embeddings=4194304"}),
+             Contains("tokens in the run; expected at most"));
+}

@@ -1,0 +1,177 @@
+// The model section in Hugging Face's words.
+#include "config_support.h"
+
+using namespace bittern;
+using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
+
+namespace {
+
+// As `transformers` 4 writes them.
+const char* const llama = R"({
+  "_name_or_path": "somebody/llama", "architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+  "bos_token_id": 1, "eos_token_id": 2, "head_dim": 64, "hidden_act": "silu", "hidden_size": 512, "initializer_range": 0.02,
+  "intermediate_size": 1376, "max_position_embeddings": 1024, "mlp_bias": false, "model_type": "llama",
+  "num_attention_heads": 8, "num_hidden_layers": 8, "num_key_value_heads": 4, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+  "rope_scaling": null, "rope_theta": 10000.0, "tie_word_embeddings": false, "torch_dtype": "float32",
+  "transformers_version": "4.45.0", "use_cache": true, "vocab_size": 32000})";
+const char* const qwen2 = R"({
+  "architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643, "eos_token_id": 151643,
+  "hidden_act": "silu", "hidden_size": 896, "initializer_range": 0.02, "intermediate_size": 4864,
+  "max_position_embeddings": 32768, "max_window_layers": 24, "model_type": "qwen2", "num_attention_heads": 14,
+  "num_hidden_layers": 24, "num_key_value_heads": 2, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
+  "sliding_window": 32768, "tie_word_embeddings": true, "torch_dtype": "bfloat16", "transformers_version": "4.40.1",
+  "use_cache": true, "use_sliding_window": false, "vocab_size": 151936})";
+// As version 5 does: dtype and rope_parameters.
+const char* const qwen3 = R"({
+  "architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "dtype": "bfloat16",
+  "head_dim": 128, "hidden_act": "silu", "hidden_size": 1024, "initializer_range": 0.02, "intermediate_size": 3072,
+  "layer_types": ["full_attention", "full_attention"], "max_position_embeddings": 40960, "max_window_layers": 28,
+  "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 2, "num_key_value_heads": 8, "pad_token_id": null,
+  "rms_norm_eps": 1e-06, "rope_parameters": {"rope_theta": 1000000, "rope_type": "default"}, "sliding_window": null,
+  "tie_word_embeddings": true, "transformers_version": "5.0.0", "use_cache": true, "use_sliding_window": false,
+  "vocab_size": 151936})";
+
+std::string pasted(const std::string& model) {
+  return "{\"model\": " + model + "}";
+}
+
+// The llama above with one member more, or another value of it.
+std::string with(const std::string& member) {
+  return R"({"model": {"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, )" + member + "}}";
+}
+
+}  // namespace
+
+TEST_CASE("config: Hugging Face's config.json can be pasted; what changes nothing is listed as ignored") {
+  const RunConfig config = parse_config(pasted(llama), "a.json");
+  CHECK(config.model.architecture == "llama");
+  CHECK(config.model.hidden_size == 512);
+  CHECK(config.model.num_key_value_heads == 4);
+  CHECK(config.model.vocab_size == 32000);
+  CHECK_FALSE(config.model.attention_bias);
+  CHECK_FALSE(config.model.qk_norm);
+  const auto ignored = [&](const char* path) {
+    return std::find(config.ignored_keys.begin(), config.ignored_keys.end(), path) != config.ignored_keys.end();
+  };
+  CHECK(ignored("model.torch_dtype"));
+  CHECK(ignored("model.use_cache"));
+  CHECK(ignored("model.rope_scaling"));
+  CHECK(ignored("model.hidden_act"));
+  CHECK_FALSE(ignored("model.hidden_size"));
+}
+
+TEST_CASE("config: qwen2 has biases on q, k, v; qwen3 has norms on queries and keys") {
+  const ModelSpec second = parse_config(pasted(qwen2), "a.json").model;
+  CHECK(second.architecture == "qwen2");
+  CHECK(second.attention_bias);
+  CHECK_FALSE(second.qk_norm);
+  CHECK(second.head_dim == 64);
+  CHECK(second.tie_word_embeddings);
+  const ModelSpec third = parse_config(pasted(qwen3), "a.json").model;
+  CHECK(third.architecture == "qwen3");
+  CHECK_FALSE(third.attention_bias);
+  CHECK(third.qk_norm);
+  CHECK(third.head_dim == 128);
+  CHECK(third.rope_theta == 1e6);
+}
+
+TEST_CASE("config: a model file is named by path, relative to the config, and is the whole model") {
+  const TestFolder folder("config_model");
+  folder.write("hf/config.json", qwen2);
+  folder.write("hf/old.json", R"({"model_type": "llama", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 128,
+                                  "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": null})");
+  const std::string top = folder.write("a.json", R"({"model": "hf/config.json"})");
+  CHECK(load_config(top).model.hidden_size == 896);
+  const std::string over =
+      folder.write("b.json", R"({"model": {"from": "hf/config.json", "num_hidden_layers": 3, "vocab_size": 1000}})");
+  CHECK(load_config(over).model.num_hidden_layers == 3);
+  CHECK(load_config(over).model.hidden_size == 896);
+  // Nothing of an earlier model stays: neither its head_dim nor its number of key heads.
+  const std::string replaced = folder.write("c.json", R"({"extends": "d.json", "model": "hf/old.json"})");
+  folder.write("d.json", R"({"model": {"architecture": "qwen3", "head_dim": 32, "num_key_value_heads": 1}})");
+  const ModelSpec model = load_config(replaced).model;
+  CHECK(model.architecture == "llama");
+  CHECK(model.head_dim == 16);
+  CHECK(model.num_key_value_heads == 4);
+  CHECK(model.rms_norm_eps == 1e-6);  // transformers' default
+  CHECK(load_config(top, std::vector<std::string>{"model=" + folder.at("hf/old.json")}).model.hidden_size == 64);
+  CHECK(load_config(top, std::vector<std::string>{"model.from=" + folder.at("hf/old.json")}).model.hidden_size == 64);
+}
+
+TEST_CASE("config: a message about a model file names that file and the key as it stands there") {
+  const TestFolder folder("config_model_blame");
+  const std::string top = folder.write("a.json", R"({"model": "hf.json"})");
+  CHECK_THAT(file_refusal(top), StartsWith(folder.at("hf.json") + ": cannot open"));
+  CHECK_THAT(file_refusal(top), Contains("(named by " + top + ": model.from)"));
+  const auto [text, message] = GENERATE(table<std::string, std::string>({
+      {"[]", ": is []; expected the object of a Hugging Face config.json"},
+      {"{}", ": has no vocab_size; expected a Hugging Face config.json of a llama, qwen2 or qwen3"},
+      {R"({"vocab_size": 1, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1})",
+       ": has no model_type"},
+      {R"({"vocab_size": 1, "hidden_size": -8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1})",
+       ": hidden_size is -8; expected a whole number"},
+      {R"({"vocab_size": 1, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
+           "hidden_act": "gelu"})",
+       ": hidden_act is \"gelu\"; expected \"silu\""},
+      {R"({"vocab_size": 1, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
+           "new_invention": 3})",
+       ": new_invention is not a known key (its value is 3)"},
+  }));
+  folder.write("hf.json", text);
+  CHECK_THAT(file_refusal(top), StartsWith(folder.at("hf.json") + message));
+}
+
+TEST_CASE("config: what the model cannot honour is refused with the reason") {
+  const auto [member, message] = GENERATE(table<std::string, std::string>({
+      {R"("rope_scaling": {"rope_type": "llama3", "factor": 8})", "rope_scaling.factor is 8; expected rope_theta"},
+      {R"("rope_scaling": {"type": "linear"})",
+       "rope_scaling.type is \"linear\"; expected rope_theta and \"rope_type\": "
+       "\"default\" alone: scaled rotary embedding is not implemented"},
+      {R"("rope_scaling": 2)", "rope_scaling is 2; expected null: scaled rotary embedding is not implemented"},
+      {R"("rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4})", "rope_parameters.rope_type is \"yarn\""},
+      {R"("rope_parameters": {"rope_theta": 5e5}, "rope_theta": 1e4)", "correct one of them"},
+      {R"("rope_parameters": {"rope_theta": -1})", "model.rope_theta is -1; expected a number above 0"},
+      {R"("hidden_act": "gelu")", "hidden_act is \"gelu\"; expected \"silu\": the MLP is SwiGLU"},
+      {R"("mlp_bias": true)", "mlp_bias is true; expected false: the MLP has no biases"},
+      {R"("mlp_bias": 0)", "mlp_bias is 0; expected false"},
+      {R"("attention_dropout": 0.1)", "attention_dropout is 0.1; expected 0: there is no dropout"},
+      {R"("pretraining_tp": 2)", "pretraining_tp is 2; expected 1"},
+      {R"("sliding_window": 4096)", "sliding_window is 4096; expected null: attention over a window"},
+      {R"("sliding_window": 4096, "use_sliding_window": true)", "sliding_window is"},
+      {R"("use_sliding_window": true)", "use_sliding_window is true; expected false"},
+      {R"("layer_types": ["full_attention", "sliding_attention"])", "layer_types is"},
+      {R"("partial_rotary_factor": 0.5)", "partial_rotary_factor is 0.5; expected 1 or null"},
+      {R"("quantization_config": {"bits": 4})", "quantized weights must be dequantized first"},
+      {R"("attention_bias": true)", "model.attention_bias is true, but architecture llama has no biases on q, k, v"},
+      {R"("qk_norm": true)",
+       "architecture llama has no norms on queries and keys; remove the key, or set "
+       "model.architecture to qwen3"},
+      {R"("architectures": ["MistralForCausalLM"])",
+       "expected an array with one of LlamaForCausalLM, Qwen2ForCausalLM"},
+      {R"("architectures": "LlamaForCausalLM")", "expected an array with one of"},
+      {R"("architectures": ["Qwen2ForCausalLM"])", "model.model_type means llama, but model.architectures means qwen2"},
+      {R"("architecture": "qwen2")", "model.architecture means qwen2, but model.model_type means llama"},
+  }));
+  const std::string said = refusal(with(member));
+  CAPTURE(said);
+  CHECK_THAT(said, StartsWith("a.json: ") && Contains(message));
+  CHECK_THAT(refusal(R"({"model": {"model_type": "gpt2"}})"),
+             Contains("model.model_type is \"gpt2\"; expected one of llama, qwen2, qwen3"));
+  CHECK_THAT(refusal(R"({"model": {"architecture": "gpt2"}})"), Contains("expected one of llama, qwen2, qwen3"));
+}
+
+TEST_CASE("config: harmless spellings of the same are accepted") {
+  const std::string member =
+      GENERATE(as<std::string>{}, R"("rope_scaling": {"rope_type": "default"})",
+               R"("rope_parameters": {"rope_theta": 10000, "rope_type": "default"}, "rope_theta": 1e4)",
+               R"("rope_parameters": null)", R"("attention_dropout": 0)", R"("head_dim": null)",
+               R"("num_key_value_heads": null)", R"("sliding_window": 4096, "use_sliding_window": false)",
+               R"("partial_rotary_factor": 1.0)", R"("attention_bias": false)", R"("layer_types": null)");
+  CHECK(refusal(with(member)) == "accepted");
+}
+
+TEST_CASE("config: model that is neither object nor path is refused") {
+  CHECK_THAT(refusal(R"({"model": 3})"), Contains("a.json: model is 3; expected an object with keys of: architecture"));
+  CHECK_THAT(refusal(R"({"model": {"from": 3}})"), Contains("model.from is 3; expected the path"));
+}
