@@ -107,20 +107,19 @@ void bench_training(const AttentionShape& shape, DType dtype, const Options& opt
   std::fflush(stdout);
 }
 
-void bench_generation(std::int64_t heads, std::int64_t kv_heads, std::int64_t D, std::int64_t position, DType dtype,
-                      double read_gbs, const Options& options) {
-  const AttentionShape shape{.batch = 1, .sequence_length = 1, .heads = heads, .kv_heads = kv_heads, .head_dim = D};
-  const Array qkv(dtype, 1, shape.packed(), 1), out(dtype, 1, heads * D, 2);
-  const Array k(dtype, position + 1, kv_heads * D, 3), v(dtype, position + 1, kv_heads * D, 4);
+void bench_generation(std::int64_t heads, std::int64_t kv_heads, std::int64_t D, std::int64_t rows,
+                      std::int64_t position, DType dtype, double read_gbs, const Options& options) {
+  const AttentionShape shape{.batch = 1, .sequence_length = rows, .heads = heads, .kv_heads = kv_heads, .head_dim = D};
+  const Array qkv(dtype, rows, shape.packed(), 1), out(dtype, rows, heads * D, 2);
+  const Array k(dtype, position + rows, kv_heads * D, 3), v(dtype, position + rows, kv_heads * D, 4);
   const Memory workspace(attention_workspace_bytes(shape));
   const double time = bench::interleaved(
       {[&] { attention_cached(out.tensor, qkv.tensor, k.tensor, v.tensor, shape, position, workspace.get()); }},
       options.seconds, options.cpu_time ? bench::cpu_now : bench::now)[0];
   const double gbs = static_cast<double>(k.tensor.bytes() + v.tensor.bytes()) / time * 1e-9;
-  std::printf("%-12s %-4s H%lld KV%lld D%lld at %-8lld %8.3f ms %7.1f GB/s %4.0f %%\n",
-              std::string(name(isa())).c_str(), std::string(name(dtype)).c_str(), static_cast<long long>(heads),
-              static_cast<long long>(kv_heads), static_cast<long long>(D), static_cast<long long>(position), time * 1e3,
-              gbs, 100.0 * gbs / read_gbs);
+  const std::string label = fmt::format("{} rows at {} H{} KV{} D{}", rows, position, heads, kv_heads, D);
+  std::printf("%-12s %-4s %-30s %8.3f ms %7.1f GB/s %4.0f %%\n", std::string(name(isa())).c_str(),
+              std::string(name(dtype)).c_str(), label.c_str(), time * 1e3, gbs, 100.0 * gbs / read_gbs);
 }
 
 int run(int argc, char** argv) {
@@ -155,8 +154,9 @@ int run(int argc, char** argv) {
     set_isa(each);
     for (const DType dtype : {DType::f32, DType::bf16})
       if (dtype_name == "both" || dtype_name == name(dtype)) {
-        bench_generation(10, 10, 64, 511, dtype, read_gbs, options);
-        bench_generation(32, 8, 128, 8191, dtype, read_gbs, options);
+        for (const std::int64_t rows : {1, 4, 7, 8, 64})
+          bench_generation(10, 10, 64, rows, 511, dtype, read_gbs, options);
+        bench_generation(32, 8, 128, 1, 8191, dtype, read_gbs, options);
       }
   }
   return 0;

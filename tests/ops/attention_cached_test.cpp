@@ -44,8 +44,13 @@ Fed feed(const AttentionCase& c, const Matrix& qkv, const std::vector<std::int64
 TEST_CASE("attention_cached: a sequence fed in pieces gives what the whole gives") {
   const cpu::Isa before = cpu::isa();
   for (const DType dtype : {DType::f32, DType::bf16})
-    for (const auto& [T, H, KV, D] : std::vector<std::array<std::int64_t, 4>>{
-             {1, 1, 1, 2}, {40, 4, 1, 16}, {70, 2, 2, 6}, {65, 16, 2, 80}, {300, 4, 2, 64}, {530, 1, 1, 34}}) {
+    for (const auto& [T, H, KV, D] : std::vector<std::array<std::int64_t, 4>>{{1, 1, 1, 2},
+                                                                              {40, 4, 1, 16},
+                                                                              {70, 2, 2, 6},
+                                                                              {70, 10, 2, 6},
+                                                                              {65, 16, 2, 80},
+                                                                              {300, 4, 2, 64},
+                                                                              {530, 1, 1, 34}}) {
       const AttentionCase c{.shape = {.batch = 1, .sequence_length = T, .heads = H, .kv_heads = KV, .head_dim = D},
                             .dtype = dtype};
       const Matrix qkv = random_qkv(c);
@@ -53,7 +58,7 @@ TEST_CASE("attention_cached: a sequence fed in pieces gives what the whole gives
       for (const cpu::Isa isa : cpu::available_isas()) {
         cpu::set_isa(isa);
         for (const std::vector<std::int64_t>& pieces :
-             std::vector<std::vector<std::int64_t>>{{1}, {1000}, {7}, {8}, {13, 1, 1, 40}, {100, 1}}) {
+             std::vector<std::vector<std::int64_t>>{{1}, {1000}, {7}, {11}, {12}, {13, 1, 1, 40}, {100, 1}}) {
           INFO(c.text() << " " << name(isa) << " first piece " << pieces[0]);
           const Fed fed = feed(c, qkv, pieces);
           CHECK(relative_error([&](std::int64_t i) { return fed.out.get(i); }, truth.out) <

@@ -1,4 +1,5 @@
 // Attention against double precision, for every instruction set that this machine can run.
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -33,21 +34,35 @@ struct Result {
   Matrix out, lse, dqkv;
 };
 
-/// The workspace is exactly as large as promised, and filled with NaN.
-std::vector<float> dirty_workspace(const AttentionShape& shape) {
-  const std::int64_t bytes = cpu::attention_workspace_bytes(shape);
-  return std::vector<float>(static_cast<std::size_t>((bytes + 3) / 4), std::nanf(""));
-}
+/// A workspace of exactly the promised size, filled with NaN, and what lies behind it.
+class Workspace {
+ public:
+  explicit Workspace(const AttentionShape& shape)
+      : promised_(static_cast<std::size_t>((cpu::attention_workspace_bytes(shape) + 3) / 4)),
+        memory_(promised_ + guard, std::nanf("")) {
+    std::fill(memory_.end() - guard, memory_.end(), 1234.5f);
+  }
+  ~Workspace() {
+    CHECK(std::all_of(memory_.end() - guard, memory_.end(), [](float x) { return x == 1234.5f; }));
+  }
+  void* data() { return memory_.data(); }
+  void dirty() { std::fill(memory_.begin(), memory_.end() - guard, std::nanf("")); }
+
+ private:
+  static constexpr std::ptrdiff_t guard = 4096;
+  std::size_t promised_;
+  std::vector<float> memory_;
+};
 
 Result run(const AttentionCase& c, const Matrix& qkv, const Matrix* dout) {
   Result r{Matrix(c.dtype, c.rows(), c.out_cols()),
            Matrix(DType::f32, c.shape.batch * c.shape.heads, c.shape.sequence_length),
            Matrix(c.dtype, c.rows(), c.shape.packed())};
-  std::vector<float> workspace = dirty_workspace(c.shape);
+  Workspace workspace(c.shape);
   const Attention args{.shape = c.shape, .qkv = qkv.tensor, .out = r.out.tensor, .lse = r.lse.tensor};
   cpu::attention_forward(args, workspace.data());
   if (dout != nullptr) {
-    std::fill(workspace.begin(), workspace.end(), std::nanf(""));
+    workspace.dirty();
     cpu::attention_backward(args, r.dqkv.tensor, dout->tensor, workspace.data());
   }
   return r;
@@ -268,7 +283,7 @@ TEST_CASE("attention: rows may lie apart, and nothing between them is touched") 
       copy(a, qkv.tensor);
       copy(e, dout.tensor);
       Matrix lse(DType::f32, 4, 40);
-      std::vector<float> workspace = dirty_workspace(c.shape);
+      Workspace workspace(c.shape);
       const Attention args{.shape = c.shape, .qkv = a, .out = b, .lse = lse.tensor};
       cpu::attention_forward(args, workspace.data());
       cpu::attention_backward(args, d, e, workspace.data());
@@ -284,10 +299,29 @@ TEST_CASE("attention: rows may lie apart, and nothing between them is touched") 
   }
 }
 
+TEST_CASE("attention: the workspace of a batch serves every smaller and shorter one") {
+  Isas().each([&] {
+    for (const int threads : {1, 2, 8}) {
+      cpu::set_thread_count(threads);
+      for (const std::int64_t kv : {1, 2, 5}) {
+        const AttentionShape largest{.batch = 20, .sequence_length = 300, .heads = 10, .kv_heads = kv, .head_dim = 48};
+        const std::int64_t bytes = cpu::attention_workspace_bytes(largest);
+        for (std::int64_t batch = 1; batch <= 20; ++batch)
+          for (std::int64_t T = 1; T <= 300; T += 13) {
+            AttentionShape shape = largest;
+            shape.batch = batch;
+            shape.sequence_length = T;
+            if (cpu::attention_workspace_bytes(shape) > bytes) FAIL(batch << " x " << T << " with KV " << kv);
+          }
+      }
+    }
+  });
+}
+
 TEST_CASE("attention: wrong tensors are named") {
   const AttentionCase c = make(1, 4, 2, 1, 8, DType::f32);
   Matrix qkv = random_qkv(c), out(DType::f32, 4, 16), lse(DType::f32, 2, 4), wrong(DType::bf16, 4, 16);
-  std::vector<float> workspace = dirty_workspace(c.shape);
+  Workspace workspace(c.shape);
   const auto forward = [&](AttentionShape shape, const Tensor& o) {
     cpu::attention_forward({.shape = shape, .qkv = qkv.tensor, .out = o, .lse = lse.tensor}, workspace.data());
   };

@@ -121,14 +121,17 @@ struct DecodeUnit {
 };
 
 inline constexpr std::int64_t decode_tile = 256;
+inline constexpr int decode_heads_together = 4;
 
 struct DecodeScratch {
-  float *q, *scores, *out;
+  float *q, *scores, *out, *max, *sum;
   DecodeScratch(Carver& carve, Lanes lanes, std::int64_t head_dim, std::int64_t heads) {
     const std::int64_t padded = round_up(head_dim, lanes.vector);
-    q = carve.floats(heads * padded);
-    scores = carve.floats(decode_tile);
-    out = carve.floats(heads * padded + 2 * heads);
+    q = carve.floats(heads * padded);  // (heads, D') f32
+    scores = carve.floats(decode_heads_together * decode_tile);
+    out = carve.floats(heads * padded);  // (heads, D')
+    max = carve.floats(heads);
+    sum = carve.floats(heads);
   }
 };
 

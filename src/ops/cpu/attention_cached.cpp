@@ -16,7 +16,7 @@ using namespace attention;
 namespace {
 
 // From here on tiles are faster though many of their lanes are empty (tests/bench/attention_bench).
-constexpr std::int64_t rows_for_tiles = 8;
+constexpr std::int64_t rows_for_tiles = 12;
 
 struct Cached {
   const Tensor &out, &qkv, &k_cache, &v_cache;
