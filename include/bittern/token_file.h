@@ -51,7 +51,7 @@ class TokenStream {
   std::int32_t eos() const { return eos_; }
   /// UTF-8 bytes of text per token, for bits per byte; 0 where the format does not say.
   double bytes_per_token() const { return bytes_per_token_; }
-  /// The tokenizer model's file; empty where there is none.
+  /// The tokenizer model's file (its checksum fits the data's); empty where there is none.
   const std::string& tokenizer_path() const { return tokenizer_path_; }
   /// The path it was opened by, for messages.
   const std::string& name() const { return name_; }

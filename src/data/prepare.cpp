@@ -297,14 +297,14 @@ PrepareSummary prepare(const PrepareOptions& options, const PrepareCallback& pro
   encode(job, corpus, tokenizer, plan, writer);
 
   DataManifest manifest{.vocab_size = tokenizer.vocab_size(),
-                    .bos = tokenizer.bos(),
-                    .eos = tokenizer.eos(),
-                    .tokenizer_checksum = checksum(as_bytes(tokenizer.file_bytes())),
-                    .train = writer.finish(Split::train),
-                    .valid = writer.finish(Split::valid),
-                    .sources = {},
-                    .valid_fraction = options.valid_fraction,
-                    .replaced_bytes = corpus.replaced};
+                        .bos = tokenizer.bos(),
+                        .eos = tokenizer.eos(),
+                        .tokenizer_checksum = checksum(as_bytes(tokenizer.file_bytes())),
+                        .train = writer.finish(Split::train),
+                        .valid = writer.finish(Split::valid),
+                        .sources = {},
+                        .valid_fraction = options.valid_fraction,
+                        .replaced_bytes = corpus.replaced};
   for (const TextFile& file : corpus.files)
     manifest.sources.push_back({std::filesystem::path(file.path).filename().string(), file.bytes});
   if (manifest.train.tokens == 0)

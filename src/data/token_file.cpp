@@ -168,7 +168,15 @@ TokenStream TokenStream::open(const std::string& path, Split split) {
     opened.eos = manifest.eos;
     if (info.tokens > 0)
       stream.bytes_per_token_ = static_cast<double>(info.text_bytes) / static_cast<double>(info.tokens);
-    stream.tokenizer_path_ = path + "/" + tokenizer_name;
+    // Without it nothing but samples is lost; with another one every sample would be gibberish.
+    if (const std::string tokenizer = path + "/" + tokenizer_name; is_file(tokenizer)) {
+      if (const std::uint64_t sum = checksum_file(tokenizer); sum != manifest.tokenizer_checksum)
+        throw input_error(
+            "{}: checksum is {}; expected {}: it is not the tokenizer of this data; put that one back or run "
+            "`bittern prepare` again",
+            tokenizer, checksum_text(sum), checksum_text(manifest.tokenizer_checksum));
+      stream.tokenizer_path_ = tokenizer;
+    }
   } else if (is_file(path)) {
     add_file(opened, path);
   } else if (is_file(path + ".idx")) {

@@ -2,6 +2,8 @@
 #include "bittern/prepare.h"
 
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -483,6 +485,55 @@ TEST_CASE("prepare: stopped at any moment it leaves nothing that looks complete"
     if (code != 0) CHECK_FALSE(fs::exists(folder / "out"));
     fs::remove_all(folder / "out");
   }
+}
+
+TEST_CASE(
+    "prepare: killed at any moment it leaves nothing that looks complete, and the next run is as if nothing was") {
+  const Folder folder;
+  const PrepareOptions options{.inputs = {folder.write("a.txt", prose(17, 2000000))},
+                               .out = folder / "out",
+                               .tokenizer = folder.write("m.model", shared_model()),
+                               .threads = 2,
+                               .shard_tokens = 100000};
+  prepare(options);
+  const auto expected = contents(folder / "out");
+  fs::remove_all(folder / "out");
+  int killed = 0;
+  for (int milliseconds = 1; milliseconds < 400; milliseconds += milliseconds) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      try {
+        prepare(options);
+      } catch (...) {
+      }
+      ::_exit(0);
+    }
+    ::usleep(static_cast<useconds_t>(milliseconds) * 1000);
+    ::kill(child, SIGKILL);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    killed += WIFSIGNALED(status);
+    if (is_prepared_folder(folder / "out")) {
+      TokenStream::open(folder / "out").verify();
+      break;
+    }
+  }
+  CHECK(killed > 0);
+  PrepareOptions again = options;
+  again.overwrite = true;
+  prepare(again);
+  CHECK(contents(folder / "out") == expected);
+}
+
+TEST_CASE("prepare: two runs do not write to one folder") {
+  const Folder folder;
+  const PrepareOptions options{.inputs = {folder.write("a.txt", prose(18, 20000))},
+                               .out = folder / "out",
+                               .tokenizer = folder.write("m.model", shared_model())};
+  std::string message;
+  prepare(options, [&](const PrepareProgress&) { message = error_of([&] { prepare(options); }).second; });
+  CHECK(contains(message, "out: another `bittern prepare` is writing there"));
+  TokenStream::open(folder / "out").verify();
 }
 
 TEST_CASE("prepare: progress rises to the whole input") {

@@ -238,6 +238,15 @@ TEST_CASE("token stream: missing, empty, foreign, truncated and flipped files ge
   CHECK(contains(open_error(path), "train_00000.bin: cannot open: No such file"));
 }
 
+TEST_CASE("token stream: a tokenizer that is not the data's is refused; data without one has none") {
+  const Folder folder;
+  const std::string path = write_prepared(folder, "d", {counting(9, 9)}, 600, 100);
+  folder.write("d/tokenizer.model", "another");
+  CHECK(contains(open_error(path), "d/tokenizer.model: checksum is "));
+  std::filesystem::remove(path + "/tokenizer.model");
+  CHECK(TokenStream::open(path).tokenizer_path().empty());
+}
+
 TEST_CASE("token stream: a header that lies, with a checksum that fits it, is refused") {
   const Folder folder;
   const Ids ids = counting(100, 9);

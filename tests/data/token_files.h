@@ -38,6 +38,8 @@ inline std::string write_prepared(const Folder& folder, const std::string& name,
   manifest.vocab_size = vocab_size;
   manifest.bos = 1;
   manifest.eos = 2;
+  manifest.tokenizer_checksum = bittern::checksum(bittern::as_bytes("a model"));
+  folder.write(name + "/tokenizer.model", "a model");
   for (const auto& [split, info] : {std::pair{"train", &manifest.train}, std::pair{"valid", &manifest.valid}}) {
     bittern::ShardWriter writer(path, split, vocab_size, 2, shard_tokens);
     for (const Ids& document : documents) {

@@ -222,6 +222,9 @@ TEST_CASE("tokenizer: missing, empty, foreign and cut files are refused by name"
                  "empty.model: has no pieces"));
   CHECK(contains(error_of([&] { Tokenizer::load(folder.write("x.model", "{\"version\": 1}")); }).second,
                  "x.model: is not a SentencePiece model"));
+  { File::create(folder / "huge.model").write_at(std::int64_t{1} << 27, as_bytes("x")); }  // sparse
+  CHECK(contains(error_of([&] { Tokenizer::load(folder / "huge.model"); }).second,
+                 "expected a tokenizer model of at most"));
   const std::string bytes = trained();
   for (std::size_t cut = 1; cut < bytes.size(); cut += 1 + bytes.size() / 200) {
     const auto [code, message] = error_of([&] { Tokenizer::from_bytes(bytes.substr(0, cut), "cut.model"); });
