@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Every command of README.md, of docs/*.md and of every --help is run, in a folder that looks as it does after the quickstart,
+# with a small model and few steps. A command that no longer works, or a file that it should make and does not, is named.
+set -euo pipefail
+export PATH=$PWD/bin:$PATH
+mkdir bin && ln -s "$BITTERN" bin/bittern
+cp -r "$SOURCE/configs" .
+
+python3 - "$SOURCE" <<'E2'
+import pathlib, random, re, shutil, struct, subprocess, sys
+
+source = pathlib.Path(sys.argv[1])
+random.seed(1)
+syllables = [a + b for a in "b d f g k l m n p r s t v z br st tr".split() for b in "a e i o u ai en or".split()]
+words = ["".join(random.choice(syllables) for _ in range(random.randint(1, 4))) for _ in range(5000)]
+text = "".join(" ".join(random.choice(words) for _ in range(9)) + ".\n" for _ in range(6000))
+pathlib.Path("book.txt").write_text(text)
+
+small = {"train": "model.hidden_size=32 model.num_hidden_layers=1 model.num_attention_heads=2 model.intermediate_size=48 "
+                  "train.steps=3 train.batch_sequences=2 train.micro_batch_sequences=1 train.evaluate_sequences=2 "
+                  "train.evaluate_every=3 train.sample_every=0 schedule.warmup_fraction=0"}
+failures, ran = [], 0
+
+
+def run(command, where):
+    """As typed, but for train's model and length; what a command makes is removed first where it must be new."""
+    global ran
+    ran += 1
+    tool = command.split()[1]
+    out = re.search(r"--out (\S+)", command)
+    if out and tool in ("prepare", "export"):
+        shutil.rmtree(out[1], ignore_errors=True)
+    typed = command
+    if tool == "train":
+        command += "".join(" --set " + setting for setting in small["train"].split())
+    if tool == "train" and "--profile" in command:
+        command += " --set run.name=profiled"  # a finished run has no step left to profile
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        failures.append(f"{where}: {typed}\n    ended with {done.returncode}: {done.stderr.strip()[-600:]}")
+    elif out and not pathlib.Path(out[1]).exists():
+        failures.append(f"{where}: {typed}\n    did not make {out[1]}")
+    elif tool in ("generate", "eval", "report", "config", "plan") and not done.stdout.strip():
+        failures.append(f"{where}: {typed}\n    printed nothing")
+
+
+# What the quickstart leaves, and what the examples name beside it.
+for command in ("bittern prepare book.txt --out data/quickstart --vocab-size 4096",
+                "bittern train configs/quickstart.json --out runs/quickstart",
+                "bittern prepare book.txt --out data/book --vocab-size 4096",
+                "bittern train configs/quickstart.json --set data.path=data/book --out runs/book",
+                "bittern train configs/quickstart.json --set data.path=data/book --out runs/a",
+                "bittern train configs/quickstart.json --set data.path=data/book --out runs/b"):
+    run(command, "preparation")
+shutil.copy("data/book/tokenizer.model", "llama2.model")
+for folder in ("c4", "llama2"):
+    pathlib.Path(folder).mkdir()
+shutil.copy("llama2.model", "llama2/tokenizer.model")
+pathlib.Path("c4/a.jsonl").write_text("".join('{"text": "%s"}\n' % line for line in text.splitlines()))
+subprocess.run(["zstd", "-q", "--rm", "c4/a.jsonl"], check=True)
+if failures:
+    sys.exit("\n".join(failures))
+
+# The placeholders of a synopsis, and what stands for them. The longer first: RUN is also a part of RUN...
+places = [("TEXT...", "book.txt"), ("RUN...", "runs/a runs/b"), ("CONFIG", "configs/quickstart.json"),
+          ("FILE", "configs/quickstart.json"), ("RUN", "runs/quickstart"), ("FOLDER", "runs/quickstart")]
+
+
+def filled(command):
+    command = re.sub(r"--out DIR", "--out exported" if " export " in command else "--out data/book", command)
+    command = command.replace("DIR", "data/book")
+    for name, value in places:
+        command = re.sub(r"(?<![\w./])" + re.escape(name) + r"(?![\w.])", value, command)
+    return command
+
+
+commands, scripts = [], set()
+documents = [source / "README.md", *sorted((source / "docs").glob("*.md"))]
+for document in documents:
+    fenced = False
+    for number, line in enumerate(document.read_text().splitlines(), 1):
+        where = f"{document.relative_to(source)}:{number}"
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced and re.match(r"(\$ )?(bittern|build/release/bittern|scripts/)", line):
+            command = re.sub(r"^\$ ", "", line)
+            command = re.split(r"\s+#|\s{3,}(?=[^-\s])", command.replace("build/release/", ""))[0].rstrip()
+            # In a synopsis, columns: `bittern plan     CONFIG        what it does`.
+            if re.match(r"bittern \w+ {2,}", line):
+                command = re.split(r"\s{3,}(?=\S)", re.sub(r"^(bittern \w+) +", r"\1 ", line))[0]
+                command = re.sub(r"\s+#.*", "", command)
+            commands.append((command, where))
+        elif not fenced:
+            for span in re.findall(r"`([^`]+)`", line):
+                if re.match(r"bittern \w+ \S", span) and "..." not in span.replace("TEXT...", "").replace("RUN...", ""):
+                    commands.append((span, where))
+                elif span.startswith("scripts/"):
+                    commands.append((span, where))
+for name in ("", "prepare", "train", "plan", "eval", "generate", "export", "report", "config"):
+    shown = subprocess.run(f"bittern {name} --help", shell=True, capture_output=True, text=True, check=True).stdout
+    examples = re.findall(r"^  (bittern \w+ .*)$", shown, re.M)
+    if not examples:
+        failures.append(f"bittern {name} --help shows no example")
+    commands += [(example, f"bittern {name} --help") for example in examples]
+
+subcommands = set()
+for command, where in commands:
+    if command.startswith("scripts/"):  # tests/app/quickstart_test.sh runs one, and this test is a part of the other
+        if not (source / command.split()[0]).is_file():
+            failures.append(f"{where}: {command}\n    there is no such script")
+        continue
+    subcommands.add(command.split()[1])
+    run(filled(command), where)
+if len(subcommands) != 8:
+    failures.append(f"only {sorted(subcommands)} are shown anywhere: were the commands found?")
+
+# What the guide says in words: data of llm.c's kind, weights to begin from.
+ids = [i * 7 % 4096 for i in range(20000)]
+pathlib.Path("tokens.bin").write_bytes(struct.pack("<256i", 20240520, 1, len(ids), *[0] * 253) + struct.pack(f"<{len(ids)}H", *ids))
+run("bittern train configs/quickstart.json --out runs/llmc --set data.path=tokens.bin --set model.vocab_size=4096", "llm.c")
+run("bittern export runs/book --out exported", "export")
+run("bittern train configs/quickstart.json --out runs/init --init exported --set model.vocab_size=4096", "--init")
+
+# The files that the guide lists are there.
+guide = (source / "docs/guide.md").read_text()
+for name in ("config.json", "metrics.jsonl", "tensorboard", "report.html", "log.txt", "heartbeat.json", "checkpoints"):
+    if name not in guide:
+        failures.append(f"docs/guide.md does not say what RUN/{name} is")
+    if not pathlib.Path("runs/quickstart", name).exists():
+        failures.append(f"docs/guide.md lists RUN/{name}, which a run does not make")
+# Links lead to files.
+for document in documents:
+    for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        if not (document.parent / link).exists() and not link.endswith(".png"):
+            failures.append(f"{document.relative_to(source)}: the link {link} leads nowhere")
+
+if failures:
+    sys.exit("\n".join(failures) + f"\n{len(failures)} of {ran} commands failed")
+print(f"{ran} commands of the documentation work as typed")
+E2
