@@ -248,6 +248,17 @@ TEST_CASE("gemm: several blocks of k, n and m, odd sizes") {
   }
 }
 
+TEST_CASE("gemm: rows of A that lie a power of two apart, and many columns") {
+  const Settings settings;
+  for (const Isa choice : available_isas()) {
+    set_isa(choice);
+    for (const DType dtype : dtypes)
+      for (const std::int64_t n : {31, 545})
+        for (const std::int64_t padding : {0, 1})
+          expect_right({.m = 45, .n = n, .k = 1024, .a = dtype, .c = dtype, .compute = dtype, .padding = padding}, 29);
+  }
+}
+
 TEST_CASE("gemm: the number of threads does not change a bit") {
   const Settings settings;
   const Case cases[] = {

@@ -1,6 +1,7 @@
 // gemm in AVX2: FMA on floats, which for bf16 compute were rounded to bf16 while they were packed.
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "bittern/quant/bf16.h"
@@ -26,7 +27,11 @@ struct Avx2Lanes {
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
   }
   BITTERN_INLINE void store_words(std::uint32_t* p, Words x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
-  BITTERN_INLINE Words broadcast(const std::uint32_t* p) { return _mm256_set1_epi32(static_cast<int>(*p)); }
+  BITTERN_INLINE Words broadcast(const void* p) {
+    std::int32_t word;
+    std::memcpy(&word, p, sizeof word);
+    return _mm256_set1_epi32(word);
+  }
   BITTERN_INLINE Acc zero_acc() { return _mm256_setzero_ps(); }
   BITTERN_INLINE Acc all(float x) { return _mm256_set1_ps(x); }
   BITTERN_INLINE Acc add(Acc x, Acc y) { return _mm256_add_ps(x, y); }
@@ -137,8 +142,8 @@ struct LoadF32Rounded {
   BITTERN_INLINE __m256i across(const float* p, const float*, int count = 8, bool = true) { return along(p, count); }
 };
 
-constexpr GemmKernels f32_kernels = make_kernels<Avx2Lanes, LoadF32, LoadBf16>();
-constexpr GemmKernels bf16_kernels = make_kernels<Avx2Lanes, LoadF32Rounded, LoadBf16>();
+constexpr GemmKernels f32_kernels = make_kernels<Avx2Lanes, LoadF32, LoadBf16>(Storage::f32);
+constexpr GemmKernels bf16_kernels = make_kernels<Avx2Lanes, LoadF32Rounded, LoadBf16>(std::nullopt);
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // gemm in AVX-512: FMA on floats, which for bf16 compute were rounded to bf16 while they were packed.
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "bittern/quant/bf16.h"
@@ -54,8 +55,8 @@ struct LoadF32Rounded {
   BITTERN_INLINE __m512i across(const float* p, const float*, int count = 16, bool = true) { return along(p, count); }
 };
 
-constexpr GemmKernels f32_kernels = make_kernels<FloatLanes, LoadF32, LoadBf16>();
-constexpr GemmKernels bf16_kernels = make_kernels<FloatLanes, LoadF32Rounded, LoadBf16>();
+constexpr GemmKernels f32_kernels = make_kernels<FloatLanes, LoadF32, LoadBf16>(Storage::f32);
+constexpr GemmKernels bf16_kernels = make_kernels<FloatLanes, LoadF32Rounded, LoadBf16>(std::nullopt);
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 // It treats denormals as zero, as the conversions here do.
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "bittern/quant/bf16.h"
@@ -56,7 +57,7 @@ struct LoadBf16 {
   }
 };
 
-constexpr GemmKernels bf16_kernels = make_kernels<PairLanes, LoadF32, LoadBf16>();
+constexpr GemmKernels bf16_kernels = make_kernels<PairLanes, LoadF32, LoadBf16>(Storage::bf16);
 
 }  // namespace
 

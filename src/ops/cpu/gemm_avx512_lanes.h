@@ -13,7 +13,11 @@ struct Avx512Lanes {
   BITTERN_INLINE Words zero_words() { return _mm512_setzero_si512(); }
   BITTERN_INLINE Words load_words(const std::uint32_t* p) { return _mm512_load_si512(p); }
   BITTERN_INLINE void store_words(std::uint32_t* p, Words x) { _mm512_storeu_si512(p, x); }
-  BITTERN_INLINE Words broadcast(const std::uint32_t* p) { return _mm512_set1_epi32(static_cast<int>(*p)); }
+  BITTERN_INLINE Words broadcast(const void* p) {
+    std::int32_t word;
+    std::memcpy(&word, p, sizeof word);
+    return _mm512_set1_epi32(word);
+  }
   BITTERN_INLINE Acc zero_acc() { return _mm512_setzero_ps(); }
   BITTERN_INLINE Acc all(float x) { return _mm512_set1_ps(x); }
   BITTERN_INLINE Acc add(Acc x, Acc y) { return _mm512_add_ps(x, y); }

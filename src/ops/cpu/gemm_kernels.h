@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "bittern/dtype.h"
 #include "ops/cpu/cpu_features.h"
@@ -26,7 +27,8 @@ struct PackJob {
 using PackFn = void (*)(const PackJob&);
 
 /// tile (rows, vectors * lanes) = A panel * B panel, or += it. The tile is f32 or bf16: two tables.
-using MicroFn = void (*)(std::int64_t k_words, const std::uint32_t* a, const std::uint32_t* b, void* tile,
+/// A is a panel, or rows as they are stored, `a_stride` bytes apart.
+using MicroFn = void (*)(std::int64_t k_words, const void* a, std::int64_t a_stride, const std::uint32_t* b, void* tile,
                          std::int64_t tile_stride, bool add);
 
 inline constexpr int max_mr = 14, max_nr = 32;
@@ -54,6 +56,8 @@ struct GemmKernels {
   int k_per_word;                                       ///< elements of k in a word: 2 for pairs of bf16
   std::array<std::array<PackFn, 2>, 2> pack_a, pack_b;  ///< [Layout][Storage]
   std::array<MicroTable, 2> micro;                      ///< [Storage of the tile][rows - 1][vectors - 1]
+  std::optional<Storage> as_stored;  ///< a storage type whose rows along k are words already: A need not be packed
+  std::array<std::array<MicroFn, 2>, 2> micro_unpacked;  ///< for that, mr rows: [Storage of the tile][vectors - 1]
   FinishFn finish;
 };
 

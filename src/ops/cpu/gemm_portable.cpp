@@ -2,6 +2,7 @@
 // others.
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "bittern/quant/bf16.h"
@@ -26,7 +27,11 @@ struct PortableLanes {
     return x;
   }
   BITTERN_INLINE void store_words(std::uint32_t* p, Words x) { std::memcpy(p, &x, sizeof x); }
-  BITTERN_INLINE Words broadcast(const std::uint32_t* p) { return Words{*p, *p, *p, *p}; }
+  BITTERN_INLINE Words broadcast(const void* p) {
+    std::uint32_t word;
+    std::memcpy(&word, p, sizeof word);
+    return Words{word, word, word, word};
+  }
   BITTERN_INLINE Acc zero_acc() { return Acc{}; }
   BITTERN_INLINE Acc all(float x) { return Acc{x, x, x, x}; }
   BITTERN_INLINE Acc add(Acc x, Acc y) { return x + y; }
@@ -78,8 +83,10 @@ float widened(bf16 x) {
   return to_float(x);
 }
 
-constexpr GemmKernels f32_kernels = make_kernels<PortableLanes, LoadEach<float, as_it_is>, LoadEach<bf16, widened>>();
-constexpr GemmKernels bf16_kernels = make_kernels<PortableLanes, LoadEach<float, rounded>, LoadEach<bf16, widened>>();
+constexpr GemmKernels f32_kernels =
+    make_kernels<PortableLanes, LoadEach<float, as_it_is>, LoadEach<bf16, widened>>(Storage::f32);
+constexpr GemmKernels bf16_kernels =
+    make_kernels<PortableLanes, LoadEach<float, rounded>, LoadEach<bf16, widened>>(std::nullopt);
 
 }  // namespace
 

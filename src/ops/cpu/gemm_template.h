@@ -66,10 +66,12 @@ BITTERN_TARGET void pack_across_k(const PackJob& job) {
   }
 }
 
-/// The heart: `rows` x `vectors` accumulators stay in registers over all of k. C is float or bf16.
-template <class Lanes, class C, int rows, int vectors>
-BITTERN_TARGET void microkernel(std::int64_t k_words, const std::uint32_t* a, const std::uint32_t* b, void* tile,
-                                std::int64_t tile_stride, bool add) {
+/// The heart: `rows` x `vectors` accumulators stay in registers over all of k. C is float or bf16. A is a panel, or
+/// rows as they are stored; these are reached three from one pointer (+ 0, 1, 2 strides), which the address modes do
+/// for nothing.
+template <class Lanes, class C, int rows, int vectors, bool a_is_packed>
+BITTERN_TARGET void microkernel(std::int64_t k_words, const void* a, std::int64_t a_stride, const std::uint32_t* b,
+                                void* tile, std::int64_t tile_stride, bool add) {
   typename Lanes::Acc acc[rows][vectors];
   C* const c = static_cast<C*>(tile);
 #pragma GCC unroll 16
@@ -79,16 +81,22 @@ BITTERN_TARGET void microkernel(std::int64_t k_words, const std::uint32_t* a, co
       acc[i][v] = Lanes::zero_acc();
       __builtin_prefetch(c + i * tile_stride + v * Lanes::lanes, 1);
     }
-  for (std::int64_t p = 0; p < k_words; ++p, a += Lanes::mr, b += 2 * Lanes::lanes) {
+  const std::int64_t step = a_is_packed ? 4 * Lanes::mr : 4, row_step = a_is_packed ? 4 : a_stride;
+  const char* three_rows[(rows + 2) / 3];
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; i += 3) three_rows[i / 3] = static_cast<const char*>(a) + i * row_step;
+  for (std::int64_t p = 0; p < k_words; ++p, b += 2 * Lanes::lanes) {
     typename Lanes::Words column[vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) column[v] = Lanes::load_words(b + v * Lanes::lanes);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
-      const typename Lanes::Words row = Lanes::broadcast(a + i);
+      const typename Lanes::Words row = Lanes::broadcast(three_rows[i / 3] + i % 3 * row_step);
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; ++v) acc[i][v] = Lanes::multiply_add(acc[i][v], row, column[v]);
     }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i += 3) three_rows[i / 3] += step;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
@@ -124,13 +132,14 @@ BITTERN_TARGET void finish(const FinishJob& job) {
 template <class Lanes, class C, int... row>
 constexpr MicroTable microkernels(std::integer_sequence<int, row...>) {
   MicroTable table{};
-  ((table[row] = {microkernel<Lanes, C, row + 1, 1>, microkernel<Lanes, C, row + 1, 2>}), ...);
+  ((table[row] = {microkernel<Lanes, C, row + 1, 1, true>, microkernel<Lanes, C, row + 1, 2, true>}), ...);
   return table;
 }
 
 /// The table of one instruction set and compute type; LoadF32 and LoadBf16 turn each storage type into its words.
+/// `as_stored` is the storage type that needs no turning.
 template <class Lanes, class LoadF32, class LoadBf16>
-constexpr GemmKernels make_kernels() {
+constexpr GemmKernels make_kernels(std::optional<Storage> as_stored) {
   constexpr int mr = Lanes::mr, nr = 2 * Lanes::lanes;
   static_assert(mr <= max_mr && nr <= max_nr);
   return GemmKernels{
@@ -144,6 +153,9 @@ constexpr GemmKernels make_kernels() {
                   {pack_across_k<LoadF32, nr>, pack_across_k<LoadBf16, nr>}}},
       .micro = {microkernels<Lanes, float>(std::make_integer_sequence<int, mr>()),
                 microkernels<Lanes, bf16>(std::make_integer_sequence<int, mr>())},
+      .as_stored = as_stored,
+      .micro_unpacked = {{{microkernel<Lanes, float, mr, 1, false>, microkernel<Lanes, float, mr, 2, false>},
+                          {microkernel<Lanes, bf16, mr, 1, false>, microkernel<Lanes, bf16, mr, 2, false>}}},
       .finish = finish<Lanes>,
   };
 }
