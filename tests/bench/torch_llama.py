@@ -7,10 +7,10 @@ A step: zero the gradients, forward (RMSNorm, RoPE, SDPA, SwiGLU, cross entropy)
 AdamW, and one read of the loss. bf16 is torch.autocast: f32 weights, bf16 products. q, k, v and gate, up are each one
 matrix, which is the faster way. It trains on one fixed random batch, and every mode must show its loss falling.
 
-Prints one JSON line a mode with tokens/s (median over the steps after warm-up), then a table. other_cpus is how many CPUs
-other processes kept busy meanwhile: PyTorch's threads wait by spinning and lose far more than that share (measured: 1 of
-2 CPUs taken costs a factor of 10), so only rows with about 0 count. --rounds goes over the modes again and again; a
-mode's figure is then its best round's.
+Prints one JSON line a mode with tokens/s (median over the steps after warm-up), then a table. other_cpus is how many
+CPUs other processes kept busy meanwhile: PyTorch's threads wait for each other by spinning and lose far more than that
+share, so only rows with about 0 count. --rounds goes over the modes again and again; a mode's figure is then its best
+round's.
 """
 import argparse
 import json
@@ -160,7 +160,8 @@ def main():
     print(f"\n{'size':6}{'mode':14}{'dtype':7}{'tokens/s':>10}{'ms/step':>10}{'other CPUs':>12}{'loss':>18}")
     for (size, mode, dtype), row in best.items():
         losses = f"{row['first_loss']} -> {row['last_loss']}"
-        print(f"{size:6}{mode:14}{dtype:7}{row['tokens_per_second']:10.0f}{row['step_ms']:10.1f}{row['other_cpus']:12.2f}{losses:>18}")
+        speed = f"{row['tokens_per_second']:10.0f}{row['step_ms']:10.1f}{row['other_cpus']:12.2f}"
+        print(f"{size:6}{mode:14}{dtype:7}{speed}{losses:>18}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The outside truth behind the golden files: Hugging Face's models, run in double precision.
 
-`model.double()` alone is not enough: the models cast to float32 inside norms, softmax and rotary tables. ExactMode turns
-each such cast into one to float64 while it is active, and refuses any float32 tensor that appears all the same, so what
-is computed under it is exact to about 1e-15 and only rounded to float32 when a golden file is written.
+`model.double()` alone is not enough: the models cast to float32 inside norms, softmax and rotary tables. ExactMode
+turns each such cast into one to float64 while it is active, and refuses any float32 tensor that appears all the same,
+so what is computed under it is exact to about 1e-15 and only rounded to float32 when a golden file is written.
 """
 import json
 import os
@@ -72,7 +72,7 @@ def random_weights(config, seed):
 
 
 def row_losses(logits, targets):
-    """(losses (B,T), 0 in ignored rows; squares of the log-denominators, 0 in ignored rows). Targets of -1 are ignored."""
+    """Losses and squares of the log-denominators, both (B,T) and 0 in ignored rows, those with a target of -1."""
     valid = targets >= 0
     lse = torch.logsumexp(logits, dim=-1)
     picked = logits.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)

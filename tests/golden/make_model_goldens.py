@@ -8,7 +8,8 @@ writes the same weights and tokens, and expected values equal up to the last bit
 A folder holds   config.json         as transformers 5 writes it; as version 4 did in llama_tied and qwen2
                  model.safetensors   the weights, f32, Hugging Face's names
                  golden.safetensors  tokens, targets (B,T) i32, targets -1 where the row is ignored;
-                                     logits (B,T,V)  row_losses (B,T), 0 where ignored  loss (1), the mean over valid rows
+                                     logits (B,T,V)   row_losses (B,T), 0 where ignored
+                                     loss (1), the mean over valid rows
                                      grad.NAME: the gradient of loss by each weight
                  and, in llama_gqa:  loss_z (1) = loss + 0.01 * mean over valid rows of lse^2, grad_z.NAME its gradients
 Expected values are computed in double precision (exact.py) and rounded once; float32 eager PyTorch must agree.
@@ -24,27 +25,32 @@ from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 Z_LOSS = 1e-2
 
 # Sizes are small, odd where they may be, and differ from case to case, so that no mixed-up dimension goes unseen.
+MILLION = {"rope_type": "default", "rope_theta": 1000000.0}
 CASES = {
     "llama_gqa": dict(
         batch=3, length=19, seed=101, z_loss=True,
-        config=LlamaConfig(hidden_size=48, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=8,
-                           intermediate_size=72, vocab_size=97, max_position_embeddings=64, rms_norm_eps=1e-5,
-                           tie_word_embeddings=False)),
+        config=LlamaConfig(
+            hidden_size=48, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=8,
+            intermediate_size=72, vocab_size=97, max_position_embeddings=64, rms_norm_eps=1e-5,
+            tie_word_embeddings=False)),
     "llama_tied": dict(
         batch=2, length=17, seed=102, z_loss=False,
-        config=LlamaConfig(hidden_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, head_dim=10,
-                           intermediate_size=56, vocab_size=83, max_position_embeddings=64, rms_norm_eps=1e-5,
-                           tie_word_embeddings=True)),
+        config=LlamaConfig(
+            hidden_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, head_dim=10,
+            intermediate_size=56, vocab_size=83, max_position_embeddings=64, rms_norm_eps=1e-5,
+            tie_word_embeddings=True)),
     "qwen2": dict(
         batch=2, length=23, seed=103, z_loss=False,
-        config=Qwen2Config(hidden_size=36, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
-                           intermediate_size=52, vocab_size=71, max_position_embeddings=64, rms_norm_eps=1e-6,
-                           rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}, tie_word_embeddings=False)),
+        config=Qwen2Config(
+            hidden_size=36, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+            intermediate_size=52, vocab_size=71, max_position_embeddings=64, rms_norm_eps=1e-6,
+            rope_parameters=MILLION, tie_word_embeddings=False)),
     "qwen3": dict(
         batch=2, length=21, seed=104, z_loss=False,
-        config=Qwen3Config(hidden_size=44, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
-                           intermediate_size=60, vocab_size=67, max_position_embeddings=64, rms_norm_eps=1e-6,
-                           rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}, tie_word_embeddings=True)),
+        config=Qwen3Config(
+            hidden_size=44, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+            intermediate_size=60, vocab_size=67, max_position_embeddings=64, rms_norm_eps=1e-6,
+            rope_parameters=MILLION, tie_word_embeddings=True)),
 }
 
 
@@ -91,7 +97,7 @@ def make(name, case):
         errors.update((key, worst(value, gradients32[key])) for key, value in gradients.items())
         worst_name = max(errors, key=errors.get)
         assert errors[worst_name] < 2e-5, (name, worst_name, errors[worst_name])
-        report.append(f"loss{suffix} {loss.item():.9f} (float32 differs by at most {errors[worst_name]:.1e}: {worst_name})")
+        report.append(f"loss{suffix} {loss.item():.9f}, float32 within {errors[worst_name]:.1e} ({worst_name})")
         if not suffix:
             golden["logits"], golden["row_losses"] = f32(logits), f32(losses)
         golden["loss" + suffix] = f32(loss.reshape(1))

@@ -2,13 +2,14 @@
 
     python tests/golden/make_trajectory.py         (after make_model_goldens.py)
 
-Made with Python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6, on the CPU, in double precision
-(exact.py), torch.optim.AdamW. Each step: gradient of the mean loss over the valid rows of the batch, clipped by
-min(1, 4 / norm) exactly (the norms lie on both sides of 4), then AdamW with betas (0.9, 0.95), eps 1e-8, weight decay 0.1
-on matrices (embedding and head included), none on norms; the rate of each step is given.
+Made with Python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6, on the CPU, in double
+precision (exact.py), torch.optim.AdamW. Each step: gradient of the mean loss over the valid rows of the batch, clipped
+by min(1, 4 / norm) exactly (the norms lie on both sides of 4), then AdamW with betas (0.9, 0.95), eps 1e-8, weight
+decay 0.1 on matrices (embedding and head included), none on norms; the rate of each step is given.
 
     golden.safetensors   tokens, targets (steps, B, T) i32, -1 where ignored    learning_rates (steps)
-                         losses (steps)   grad_norms (steps), before clipping   final.NAME: the weights after the last step
+                         losses (steps)   grad_norms (steps), before clipping
+                         final.NAME: the weights after the last step
 
 The first half of a batch's sequences has far fewer valid rows than the second. Two micro-batches of half the sequences,
 each summed and divided by the valid rows of the whole batch, are the same step as one batch: this script runs both and
@@ -117,8 +118,8 @@ def main():
               "losses": losses.astype(np.float32), "grad_norms": norms.astype(np.float32)}
     golden.update(("final." + name, f32(value)) for name, value in whole.named_parameters())
     write_tensors(folder, "golden.safetensors", golden)
-    print(f"trajectory: losses {losses[0]:.6f} -> {losses[-1]:.6f}, norms {norms.min():.4f} to {norms.max():.4f}; float32 "
-          f"differs by at most {np.abs(losses - losses32).max():.1e} in losses, "
+    print(f"trajectory: losses {losses[0]:.6f} -> {losses[-1]:.6f}, norms {norms.min():.4f} to {norms.max():.4f}; "
+          f"float32 differs by at most {np.abs(losses - losses32).max():.1e} in losses, "
           f"{np.abs(norms / norms32 - 1).max():.1e} in norms, {difference(whole, single):.1e} in final weights "
           f"(root mean square {differences(whole, single).square().mean().sqrt():.1e}); "
           f"a mean of means by {difference(whole, wrong):.1e}")
