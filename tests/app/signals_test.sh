@@ -1,23 +1,82 @@
 #!/usr/bin/env bash
-# SIGTERM and Ctrl-C: the run stops between micro-batches, saves the last finished step, exits with 75, and goes on.
+# SIGTERM and Ctrl-C: the run stops between micro-batches, saves the last finished step, exits with 75, and the same command
+# goes on to the end, where weights, states and metrics are those of an undisturbed run. Also while it evaluates.
 set -euo pipefail
+fail() { echo "FAILED: $*"; cat log.txt; exit 1; }
+
 for i in $(seq 3000); do echo "the heron waits for the small fish under reed $((i % 17)) of the evening water"; done >text.txt
-"$BITTERN" prepare text.txt --out corpus --vocab-size 300 >/dev/null 2>&1
-cat >config.json <<'E2'
-{"data": {"path": "corpus", "sequence_length": 32}, "model": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48},
- "train": {"steps": 1000000, "batch_sequences": 4, "micro_batch_sequences": 1, "checkpoint_every": 0, "evaluate_every": 0}}
+"$BITTERN" prepare text.txt --out corpus --vocab-size 300 --valid-fraction 0.3 >/dev/null 2>&1
+# CONFIG STEPS EVALUATE_EVERY. A constant rate, which does not depend on the length: the undisturbed run is cut to the length
+# that the disturbed one has reached, and goes on with it.
+config() {
+  cat >"$1" <<E2
+{"data": {"path": "corpus", "sequence_length": 32},
+ "model": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48},
+ "schedule": {"shape": "constant", "lr": 1e-3, "warmup_steps": 5},
+ "train": {"steps": $2, "batch_sequences": 4, "micro_batch_sequences": 1, "checkpoint_every": 0,
+           "evaluate_every": $3, "evaluate_sequences": 0}}
 E2
+}
+last_step() { python3 -c 'import json,sys; print(max(json.loads(l)["step"] for l in open(sys.argv[1]) if l.endswith("\n")))' "$1/metrics.jsonl"; }
+# wait_for RUN STEP: until the run has logged so many steps.
+wait_for() {
+  for _ in $(seq 600); do
+    [ -s "$1/metrics.jsonl" ] && [ "$(last_step "$1")" -ge "$2" ] && return
+    sleep 0.05
+  done
+  fail "$1 did not reach step $2 in 30 seconds"
+}
+# stop SIGNAL RUN CONFIG STEP: starts the run, and signals it after the step.
+stop() {
+  "$BITTERN" train "$3" --out "$2" 2>log.txt &
+  local pid=$! code=0
+  wait_for "$2" "$4"
+  sleep "0.0$((RANDOM % 9))"
+  kill -"$1" "$pid"
+  wait "$pid" || code=$?
+  [ "$code" -eq 75 ] || fail "SIG$1: exit code $code, expected 75"
+  grep -q '"status": *"stopped"' "$2/heartbeat.json" || fail "the heartbeat does not say stopped"
+  [ -d "$2/checkpoints/$(printf 'step_%08d' "$(last_step "$2")")" ] || fail "the last finished step $(last_step "$2") was not saved"
+}
+# same RUN RUN STEP: equal weights, states and metrics.
+same() {
+  local step file
+  step=$(printf 'checkpoints/step_%08d' "$3")
+  for file in model.safetensors optimizer.safetensors; do
+    cmp "$1/$step/$file" "$2/$step/$file" || fail "$file of $1 and $2 differ"
+  done
+  python3 - "$1" "$2" <<'E2' || fail "the metrics of $1 and $2 differ"
+import json, sys
+timing = ("tokens_per_second", "step_ms", "seconds", "peak_rss", "evaluate_ms")
+def lines(run):
+    return [{k: v for k, v in json.loads(line).items() if k not in timing} for line in open(run + "/metrics.jsonl")]
+sys.exit(lines(sys.argv[1]) != lines(sys.argv[2]))
+E2
+}
+
 for signal in TERM INT; do
-  "$BITTERN" train config.json --out "run_$signal" 2>log.txt &
-  pid=$!
-  for _ in $(seq 100); do [ -s "run_$signal/metrics.jsonl" ] && [ "$(wc -l <"run_$signal/metrics.jsonl")" -gt 20 ] && break; sleep 0.1; done
-  kill -"$signal" "$pid"
-  code=0; wait "$pid" || code=$?
-  [ "$code" -eq 75 ] || { echo "SIG$signal: exit code $code, expected 75"; cat log.txt; exit 1; }
-  last=$(tail -1 "run_$signal/metrics.jsonl" | python3 -c 'import json,sys; print(json.load(sys.stdin)["step"])')
-  [ -d "run_$signal/checkpoints/$(printf 'step_%08d' "$last")" ] || { echo "the last finished step $last was not saved"; exit 1; }
-  grep -q '"status": *"stopped"' "run_$signal/heartbeat.json" || { echo "heartbeat does not say stopped"; exit 1; }
-  "$BITTERN" train config.json --out "run_$signal" --set train.steps="$((last + 3))" 2>log.txt && code=0 || code=$?
-  if [ "$code" -eq 2 ]; then grep -q "train.steps" log.txt; else grep -q "step $last of" log.txt; fi
+  run=run_$signal
+  config long.json 1000000 0
+  stop "$signal" "$run" long.json 20
+  stop "$signal" "$run" long.json "$(($(last_step "$run") + 5))"
+  end=$(($(last_step "$run") + 5))
+  config end.json "$end" 0
+  for out in "$run" "undisturbed_$signal"; do
+    "$BITTERN" train end.json --out "$out" --set train.checkpoint_every=1000000 2>log.txt || fail "$out did not go on to step $end"
+  done
+  same "$run" "undisturbed_$signal" "$end"
 done
-echo "signals: stopped, saved, resumable"
+
+# While it evaluates, which here takes most of the time, on every step: the evaluation is owed, and the resumed run begins with it.
+config evaluating.json 12 1
+during=0
+for at in 2 5 8; do
+  stop TERM run_evaluating evaluating.json "$at"
+  tail -1 run_evaluating/metrics.jsonl | grep -q valid_loss || during=$((during + 1))
+done
+[ "$during" -gt 0 ] || fail "no stop came while the run evaluated"
+for out in run_evaluating undisturbed_evaluating; do
+  "$BITTERN" train evaluating.json --out "$out" --set train.checkpoint_every=1000000 2>log.txt || fail "$out did not go on to the end"
+done
+same run_evaluating undisturbed_evaluating 12
+echo "signals: stopped, saved, and went on to what an undisturbed run ends with"
