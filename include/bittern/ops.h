@@ -29,6 +29,12 @@ struct WorkspaceNeeds {
   std::int64_t vocab_size = 0;  ///< V
 };
 
+/// What a machine can do at most: the yardstick of `--profile` and of the progress line.
+struct MachineLimits {
+  double gemm_flops = 0;    ///< per second, by the instruction that linear layers use
+  double stream_bytes = 0;  ///< per second, two arrays read for one written
+};
+
 /// The packed projection of a block: row n is [q (H*D) | k (KV*D) | v (KV*D)].
 struct AttentionShape {
   std::int64_t batch, sequence_length, heads, kv_heads, head_dim;
@@ -69,6 +75,9 @@ class Backend {
   virtual void to_host(void* host, const void* device, std::int64_t bytes) = 0;
   virtual void from_host(void* device, const void* host, std::int64_t bytes) = 0;
   virtual void synchronize() = 0;
+  virtual std::int64_t allocated_bytes() const = 0;  ///< by allocate(), and not released
+  /// Measured now, in some milliseconds; the bandwidth takes longer and is measured only if asked for.
+  virtual MachineLimits measure_limits(DType compute, bool stream) const = 0;
   virtual std::int64_t workspace_bytes(const WorkspaceNeeds& needs) const = 0;
   virtual void bind_workspace(const Tensor& workspace) = 0;
 

@@ -95,6 +95,7 @@ class RateMeter {
 struct TrainProgressOptions {
   std::int64_t total_steps = 0;
   std::int64_t first_step = 0;   ///< already done by the run that is resumed
+  double best_valid_loss = 0;    ///< of the run that is resumed; 0: none yet
   double flops_per_token = 0;    ///< of training; 0: % of peak is not shown
   double peak_flops = 0;         ///< per second: the machine's measured GEMM peak
   double plain_interval = 10;    ///< seconds between lines in a pipe
@@ -125,7 +126,7 @@ class TrainProgress {
   StepMetrics last_;
   std::int64_t steps_seen_ = 0;
   double tokens_per_second_ = 0;  // smoothed
-  double best_valid_loss_ = 0;    // 0: none yet
+  double best_valid_loss_;        // 0: none yet
   double drawn_at_ = 0;
   std::string activity_;
 };
@@ -157,7 +158,7 @@ enum class RunStatus { starting, training, saving, finished, stopped, failed };
 std::string_view status_name(RunStatus status);
 
 /// RUN/heartbeat.json: {"step":7,"time":1700000000.5,"pid":42,"status":"training","message":""}. Written atomically,
-/// when the status changes and otherwise at most once a second. It never fails: a run must not die of it.
+/// when status or message change and otherwise at most once a second. It never fails: a run must not die of it.
 class Heartbeat {
  public:
   explicit Heartbeat(const std::string& run_directory) : path_(run_directory + "/heartbeat.json") {}
@@ -167,6 +168,7 @@ class Heartbeat {
   std::string path_;
   double written_at_ = -1;
   RunStatus last_ = RunStatus::starting;
+  std::string last_message_;
   bool complained_ = false;
 };
 
@@ -174,5 +176,7 @@ class Heartbeat {
 /// The console must outlive the logging: call stop_logging before it goes.
 void setup_logging(Console& console, const std::string& log_path);
 void stop_logging();
+/// A line for log.txt alone: what the console is told in another way.
+void log_to_file(std::string_view text);
 
 }  // namespace bittern

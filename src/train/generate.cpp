@@ -1,6 +1,9 @@
 // `bittern generate`: text from a checkpoint, streamed as it is made.
+#include <unistd.h>
+
 #include <cstdio>
 
+#include "bittern/progress.h"
 #include "bittern/trainer.h"
 #include "train/inference.h"
 #include "train/signals.h"
@@ -13,7 +16,7 @@ void generate(const GenerateOptions& options) {
   const OpenedModel opened = open_model(options.checkpoint, options.compute, options.threads);
   if (!opened.tokenizer)
     throw input_error("{}: no tokenizer.model in the folder, so there is no way to read a prompt", opened.folder);
-  const std::vector<std::int32_t> prompt = prompt_tokens(*opened.tokenizer, options.prompt);
+  const std::vector<std::int32_t> prompt = prompt_tokens(*opened.tokenizer, opened.begin, options.prompt);
   const std::int64_t positions = static_cast<std::int64_t>(prompt.size()) + options.tokens;
   if (positions > opened.config.model.max_position_embeddings)
     throw input_error(
@@ -21,6 +24,7 @@ void generate(const GenerateOptions& options) {
         "prompt",
         prompt.size(), options.tokens, opened.config.model.max_position_embeddings);
   const std::unique_ptr<Run> run = load_model(opened, 1, 1, positions);
+  const bool terminal = isatty(STDOUT_FILENO) == 1;
   fmt::print("{}", options.prompt);
   std::fflush(stdout);
   generate_text(*run->model, *opened.tokenizer, prompt, options.tokens,
@@ -28,8 +32,10 @@ void generate(const GenerateOptions& options) {
                  .top_k = options.top_k,
                  .top_p = options.top_p,
                  .seed = static_cast<std::uint32_t>(options.seed)},
-                0, [](const std::string& piece) {
-                  std::fwrite(piece.data(), 1, piece.size(), stdout);
+                0, [&](const std::string& piece) {
+                  const std::string shown =
+                      terminal ? printable(piece) : piece;  // a model can write control characters
+                  std::fwrite(shown.data(), 1, shown.size(), stdout);
                   std::fflush(stdout);
                   return !stop_requested();
                 });

@@ -56,9 +56,11 @@ std::string_view status_name(RunStatus status) {
 
 void Heartbeat::beat(std::int64_t step, RunStatus status, std::string_view message) {
   const double now = steady_seconds();
-  if (written_at_ >= 0 && status == last_ && now - written_at_ < 1.0) return;
+  const bool changed = status != last_ || message != last_message_;
+  if (written_at_ >= 0 && !changed && now - written_at_ < 1.0) return;
   written_at_ = now;
   last_ = status;
+  last_message_ = message;
   const std::chrono::duration<double> since_epoch = std::chrono::system_clock::now().time_since_epoch();
   nlohmann::ordered_json json;
   json["step"] = step;
@@ -89,6 +91,14 @@ void setup_logging(Console& console, const std::string& log_path) {
   logger->set_level(spdlog::level::info);
   logger->flush_on(spdlog::level::info);  // a killed run's log holds everything it said
   spdlog::set_default_logger(logger);
+}
+
+void log_to_file(std::string_view text) {
+  const auto& sinks = spdlog::default_logger()->sinks();
+  if (sinks.size() < 2) return;
+  sinks.back()->log(
+      spdlog::details::log_msg("bittern", spdlog::level::err, spdlog::string_view_t(text.data(), text.size())));
+  sinks.back()->flush();
 }
 
 void stop_logging() {

@@ -2,7 +2,7 @@
 
 namespace bittern {
 
-std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype, std::int64_t bos, std::int64_t eos) {
+std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype, std::int64_t separator) {
   const std::string class_name = spec.architecture == "qwen2"   ? "Qwen2ForCausalLM"
                                  : spec.architecture == "qwen3" ? "Qwen3ForCausalLM"
                                                                 : "LlamaForCausalLM";
@@ -26,9 +26,23 @@ std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype
                                  {"torch_dtype", torch_dtype}};
   if (spec.architecture == "llama") json["mlp_bias"] = false;
   if (spec.architecture == "qwen2") json.erase("attention_bias");  // implied by the family
-  if (bos >= 0) json["bos_token_id"] = bos;
-  if (eos >= 0) json["eos_token_id"] = eos;
+  if (separator >= 0) json["bos_token_id"] = json["eos_token_id"] = separator;
   return json.dump(2) + "\n";
+}
+
+std::vector<CheckpointContents::SmallFile> tokenizer_files(const Tokenizer& tokenizer) {
+  nlohmann::ordered_json json = {{"tokenizer_class", "LlamaTokenizer"},
+                                 {"add_bos_token", false},
+                                 {"add_eos_token", false},
+                                 {"add_prefix_space", false},
+                                 {"legacy", false}};
+  const auto add = [&](const char* key, std::int32_t id) {
+    if (id >= 0) json[key] = tokenizer.piece(id);
+  };
+  add("unk_token", tokenizer.unknown());
+  add("bos_token", tokenizer.eos());
+  add("eos_token", tokenizer.eos());
+  return {{"tokenizer_config.json", json.dump(2) + "\n"}};
 }
 
 ModelSpec spec_from_hf(const nlohmann::json& config) {

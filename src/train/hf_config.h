@@ -3,13 +3,21 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
+#include "bittern/checkpoint.h"
 #include "bittern/model_spec.h"
+#include "bittern/tokenizer.h"
 
 namespace bittern {
 
-/// `torch_dtype`: "float32" or "bfloat16". Ids below 0 are left out.
-std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype, std::int64_t bos, std::int64_t eos);
+/// `torch_dtype`: "float32" or "bfloat16". `separator`: the token that ends every document, and so comes before every
+/// one (-1: none).
+std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype, std::int64_t separator);
+
+/// What `transformers` needs to use tokenizer.model as bittern does: no token added in front, no space put before the
+/// text.
+std::vector<CheckpointContents::SmallFile> tokenizer_files(const Tokenizer& tokenizer);
 
 /// From a config checked by parse_hf_config.
 ModelSpec spec_from_hf(const nlohmann::json& config);

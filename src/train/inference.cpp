@@ -13,20 +13,24 @@ namespace bittern {
 
 namespace fs = std::filesystem;
 
-OpenedModel open_model(const std::string& path, const std::string& compute, std::int64_t threads) {
-  OpenedModel opened{.folder = path, .config = {}, .tokenizer = {}};
+std::string checkpoint_folder(const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(path, error))
     throw input_error("{}: not a folder; name a checkpoint, a run's folder, or a folder in Hugging Face's layout",
                       path);
-  if (fs::is_directory(path + "/checkpoints", error)) {
-    const LatestCheckpoint latest = find_latest(path, CheckpointCheck::sizes);
-    if (!latest.warning.empty()) spdlog::warn("{}", latest.warning);
-    if (latest.directory.empty()) throw input_error("{}: the run has no usable checkpoint yet", path);
-    opened.folder = latest.directory;
-  }
+  if (fs::exists(path + "/config.json", error) && fs::exists(path + "/model.safetensors", error)) return path;
+  const bool is_run = fs::is_directory(path + "/checkpoints", error) || fs::exists(path + "/.lock", error);
+  if (!is_run) return path;
+  const LatestCheckpoint latest = find_latest(path);
+  if (!latest.warning.empty()) spdlog::warn("{}", latest.warning);
+  if (latest.directory.empty()) throw input_error("{}: the run has no usable checkpoint yet", path);
+  return latest.directory;
+}
+
+OpenedModel open_model(const std::string& path, const std::string& compute, std::int64_t threads) {
+  std::error_code error;
+  OpenedModel opened{.folder = checkpoint_folder(path), .config = {}, .tokenizer = {}};
   if (fs::exists(opened.folder + "/manifest.json", error)) {
-    verify_checkpoint(opened.folder, CheckpointCheck::checksums);
     const std::string trainer_path = opened.folder + "/trainer.json";
     const std::string text = read_whole_file(trainer_path, 1 << 20, "a checkpoint's trainer.json");
     opened.config = parse_config(parse_trainer_json(text, trainer_path).config_json, trainer_path);
@@ -47,12 +51,7 @@ OpenedModel open_model(const std::string& path, const std::string& compute, std:
 
 std::unique_ptr<Run> load_model(const OpenedModel& opened, std::int64_t batch, std::int64_t sequence_length,
                                 std::int64_t cache_length) {
-  RunConfig config = opened.config;
-  // Forward reads what was stored; masters and moments are not needed.
-  for (WeightCodecConfig* codec : {&config.weights.embedding, &config.weights.head, &config.weights.norm,
-                                   &config.weights.attention_linear, &config.weights.mlp_linear})
-    codec->master = false;
-  std::unique_ptr<Run> run = Run::for_inference(config, batch, sequence_length, cache_length);
+  std::unique_ptr<Run> run = Run::for_inference(opened.config, batch, sequence_length, cache_length);
   run->allocate();
   initialize_from(*run, opened.folder);
   return run;

@@ -15,7 +15,11 @@ struct OpenedModel {
   std::string folder;                  ///< where the weights lie
   RunConfig config;                    ///< of the training run; for a Hugging Face folder defaults and its model
   std::optional<Tokenizer> tokenizer;  ///< FOLDER/tokenizer.model
+  std::int32_t begin = -1;             ///< the token that a text begins after: bos_token_id of its config.json
 };
+
+/// The folder that holds the weights: `path` itself, or the newest usable checkpoint of the run that it is.
+std::string checkpoint_folder(const std::string& path);
 
 /// Looks at everything but the weights. `compute`: f32, bf16, or auto: what the model was trained with.
 OpenedModel open_model(const std::string& path, const std::string& compute, std::int64_t threads);

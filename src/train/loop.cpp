@@ -6,10 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 #include <numeric>
+#include <utility>
 
 #include "bittern/schedule.h"
-#include "ops/cpu/machine_peak.h"
 #include "train/profile_table.h"
 #include "train/signals.h"
 #include "train/text_sampler.h"
@@ -32,13 +33,13 @@ struct Watchers {
   double trained_seconds;
 
   Watchers(const Training& t, Console& console, double peak_flops)
-      : metrics(t.folder.path(), {.name = t.config.run.name, .parameters = parameter_count(t)}, t.state.step),
-        report(t.folder.path(), config_json(t.config)),
+      : metrics(t.folder->path(), {.name = t.config.run.name, .parameters = parameter_count(t)}, t.state.step),
+        report(t.folder->path(), config_json(t.config)),
         progress(console, {.total_steps = t.config.train.steps,
                            .first_step = t.state.step,
                            .flops_per_token = t.run->model->flops_per_token(),
                            .peak_flops = peak_flops}),
-        heartbeat(t.folder.path()),
+        heartbeat(t.folder->path()),
         trained_seconds(metrics.resumed_seconds()) {}
 
   static std::int64_t parameter_count(const Training& t) {
@@ -63,10 +64,27 @@ struct Watchers {
     report.add(sample);
     progress.sample(sample);
   }
-  void end(std::int64_t step, RunStatus status) {
+  void end(std::int64_t step, RunStatus status, std::string_view message = {}) {
     progress.finish();
     report.finish(status);
-    heartbeat.beat(step, status);
+    heartbeat.beat(step, status, message);
+  }
+};
+
+/// What metrics.jsonl says of the step that a run goes on from. An evaluation or sample that was due there and that a
+/// stop interrupted is owed: the resumed run begins with it.
+struct Noted {
+  bool evaluation = false, sample = false;
+
+  Noted() = default;
+  Noted(const std::string& run_folder, std::int64_t step) {
+    std::ifstream file(run_folder + "/metrics.jsonl");
+    for (std::string text; std::getline(file, text);) {
+      const std::optional<MetricsLine> line = parse_metrics_line(text);
+      if (!line) continue;
+      if (const auto* noted = std::get_if<EvalMetrics>(&*line)) evaluation |= noted->step == step;
+      if (const auto* noted = std::get_if<Sample>(&*line)) sample |= noted->step == step;
+    }
   }
 };
 
@@ -86,11 +104,10 @@ struct Batch {
   }
 };
 
-/// One step; nothing if a stop was asked for before it was finished.
-std::optional<StepMetrics> train_step(Training& t) {
+/// One step on its batch; nothing if a stop was asked for before it was finished.
+std::optional<StepMetrics> train_step(Training& t, const Batch& batch) {
   const double started = now();
   const std::int64_t step = t.state.step + 1;
-  const Batch batch(t, step);
   Run& run = *t.run;
 
   LossSums sums;
@@ -140,14 +157,16 @@ void check_skipped(const Training& t) {
       "newest "
       "checkpoint is {}. Lower schedule.lr, lengthen the warm-up, set optimizer.clip_grad_norm, or look at the data",
       t.state.step, t.state.skipped_in_a_row,
-      t.saved_step >= 0 ? t.folder.path() + "/checkpoints/" + checkpoint_name(t.saved_step) : "none");
+      t.saved_step >= 0 ? t.folder->path() + "/checkpoints/" + checkpoint_name(t.saved_step) : "none");
 }
 
 /// False if a stop was asked for before it was finished: nothing is noted then.
 bool evaluate_step(Training& t, Watchers& watchers) {
   watchers.progress.activity("evaluating");
   const double started = now();
-  const ValidationResult result = validation_loss(*t.run->model, *t.valid, t.config.train.evaluate_sequences);
+  const ValidationResult result = validation_loss(*t.run->model, *t.valid, t.config.train.evaluate_sequences, [&] {
+    watchers.heartbeat.beat(t.state.step, RunStatus::training, "evaluating");
+  });
   if (result.interrupted) return false;
   watchers.evaluation({.step = t.state.step,
                        .tokens = t.state.tokens,
@@ -158,77 +177,115 @@ bool evaluate_step(Training& t, Watchers& watchers) {
   return true;
 }
 
-void sample_step(Training& t, Watchers& watchers) {
+bool sample_step(Training& t, Watchers& watchers) {
   std::string text = t.config.train.sample_prompt;
   generate_text(*t.run->model, *t.tokenizer, t.sample_prompt, t.config.train.sample_tokens,
                 {.seed = static_cast<std::uint32_t>(t.config.run.seed)}, static_cast<std::uint32_t>(t.state.step),
                 [&](const std::string& piece) {
                   text += piece;
-                  return true;
+                  return !stop_requested();
                 });
+  if (stop_requested()) return false;
   watchers.sample({.step = t.state.step, .text = text});
+  return true;
 }
 
-/// Hands a snapshot of the last finished step to the writer thread; training goes on while it writes.
-void checkpoint_step(Training& t, Watchers& watchers, CheckpointWriter& writer) {
-  watchers.progress.activity("saving");
-  writer.wait();
-  watchers.metrics.sync();
-  t.run->take_snapshot();
-  writer.submit(checkpoint_contents(t, true));
-  t.saved_step = t.state.step;
+/// What is due after a step beside training, less what is noted already. False: a stop left some of it owed.
+bool look_at_model(Training& t, Watchers& watchers, const Noted& noted) {
+  const auto due = [&](std::int64_t every) {
+    return t.state.step > 0 && every > 0 && (t.state.step % every == 0 || t.finished());
+  };
+  if (t.valid && !noted.evaluation && due(t.config.train.evaluate_every) && !evaluate_step(t, watchers)) return false;
+  return noted.sample || !due(t.config.train.sample_every) || sample_step(t, watchers);
 }
 
-/// Writes the last finished step straight from the weights, which nothing changes any more.
-void checkpoint_at_end(Training& t, Watchers& watchers, CheckpointWriter& writer) {
-  writer.wait();
+/// Writes the last finished step straight from the weights, which nothing changes meanwhile.
+void checkpoint_now(Training& t, Watchers& watchers) {
   if (t.saved_step == t.state.step || t.state.step == 0) return;
   watchers.heartbeat.beat(t.state.step, RunStatus::saving);
   watchers.metrics.sync();
-  write_checkpoint(t.folder.path(), checkpoint_contents(t, false));
-  prune_checkpoints(t.folder.path(), t.config.train.keep_checkpoints, t.state.step);
+  write_checkpoint(t.folder->path(), checkpoint_contents(t, false));
+  prune_checkpoints(t.folder->path(), t.config.train.keep_checkpoints, t.state.step);
   t.saved_step = t.state.step;
 }
 
-/// What is due after a step beside training. A stop in the middle leaves it owed: the resumed run begins with it.
-void look_at_model(Training& t, Watchers& watchers) {
-  const auto due = [&](std::int64_t every) { return every > 0 && (t.state.step % every == 0 || t.finished()); };
-  t.state.look_owed = true;
-  if (t.valid && due(t.config.train.evaluate_every) && !evaluate_step(t, watchers)) return;
-  if (due(t.config.train.sample_every)) sample_step(t, watchers);
-  t.state.look_owed = false;
+/// Checkpoints that the writer thread writes while training goes on.
+struct BackgroundSaves {
+  CheckpointWriter writer;
+  std::int64_t writing = -1;  ///< the step that is being written
+
+  explicit BackgroundSaves(const Training& t) : writer(t.folder->path(), t.config.train.keep_checkpoints) {}
+
+  /// Takes note of a save that has ended. One that failed (a full disk?) is said at once and tried again with the
+  /// present step; if that fails too, the run ends with the reason, and the checkpoints before are untouched.
+  void settle(Training& t, Watchers& watchers, bool wait) {
+    if (writing < 0 || (!wait && !writer.idle())) return;
+    const std::int64_t step = std::exchange(writing, -1);
+    try {
+      writer.wait();
+      t.saved_step = step;
+    } catch (const Error& error) {
+      spdlog::error("{}", error.what());
+      checkpoint_now(t, watchers);
+    }
+  }
+
+  void begin(Training& t, Watchers& watchers) {
+    settle(t, watchers, true);
+    watchers.progress.activity("saving");
+    watchers.heartbeat.beat(t.state.step, RunStatus::saving);
+    watchers.metrics.sync();
+    t.run->take_snapshot();
+    writer.submit(checkpoint_contents(t, true));
+    writing = t.state.step;
+  }
+};
+
+/// The next step's batch. If the data cannot be read, what was learned so far is saved first.
+Batch next_batch(Training& t, Watchers& watchers, BackgroundSaves& saves) {
+  try {
+    return Batch(t, t.state.step + 1);
+  } catch (const Error&) {
+    saves.settle(t, watchers, true);
+    checkpoint_now(t, watchers);
+    throw;
+  }
 }
 
-ExitCode training_loop(Training& t, Watchers& watchers, CheckpointWriter& writer) {
+ExitCode training_loop(Training& t, Watchers& watchers, const Noted& noted) {
   const std::int64_t checkpoint_every = t.config.train.checkpoint_every;
-  if (t.state.look_owed) look_at_model(t, watchers);
+  BackgroundSaves saves(t);
+  bool looked = look_at_model(t, watchers, noted);
   while (!t.finished() && !stop_requested()) {
-    std::optional<StepMetrics> step = train_step(t);
+    const Batch batch = next_batch(t, watchers, saves);
+    std::optional<StepMetrics> step = train_step(t, batch);
     if (!step) break;
     watchers.trained_seconds += 1e-3 * step->step_ms;
     step->seconds = watchers.trained_seconds;
     watchers.step(*step);
     check_skipped(t);
-    look_at_model(t, watchers);
-    if (stop_requested()) break;
-    if (checkpoint_every > 0 && t.state.step % checkpoint_every == 0) checkpoint_step(t, watchers, writer);
+    looked = look_at_model(t, watchers, {});
+    saves.settle(t, watchers, false);
+    if (checkpoint_every > 0 && t.state.step % checkpoint_every == 0 && !stop_requested()) saves.begin(t, watchers);
   }
-  const bool complete = t.finished() && !t.state.look_owed;
-  if (!complete || checkpoint_every > 0) checkpoint_at_end(t, watchers, writer);
-  writer.wait();
-  return complete ? ExitCode::ok : ExitCode::interrupted;
+  saves.settle(t, watchers, true);
+  checkpoint_now(t, watchers);
+  return t.finished() && looked ? ExitCode::ok : ExitCode::interrupted;
 }
 
-/// A step to warm up, then `steps` steps with every op's cost noted. Nothing is saved.
+/// A step to warm up, then `steps` steps with every op's cost noted. Nothing is kept.
 void profile_run(Training& t, std::int64_t steps) {
-  if (!train_step(t)) return;
+  const auto step = [&] { return train_step(t, Batch(t, t.state.step + 1)).has_value(); };
+  if (!step()) return;
   Profile profile;
   const double started = now();
   Profile::current() = &profile;
   std::int64_t done = 0;
-  while (done < steps && train_step(t)) ++done;
+  while (done < steps && step()) ++done;
   Profile::current() = nullptr;
-  if (done > 0) fmt::print("{}", profile_table(profile, now() - started, done, t.config.precision.compute));
+  const double seconds = now() - started;
+  const MachineLimits limits = t.run->backend->measure_limits(t.config.precision.compute, true);
+  if (done > 0) fmt::print("{}", profile_table(profile, seconds, done, limits));
 }
 
 }  // namespace
@@ -242,32 +299,31 @@ ExitCode train(const RunConfig& config, const TrainOptions& options) {
   const StopSignals signals;
   Training t = set_up_training(config, options, console);
   for (const std::string& key : config.ignored_keys) spdlog::info("ignored, it changes nothing here: {}", key);
-  if (t.finished() && !t.state.look_owed) {
-    spdlog::info("{} is finished: {} steps", t.folder.path(), t.state.step);
-    return ExitCode::ok;
-  }
-  const double peak = 1e9 * cpu::measured_peak_gflops(config.precision.compute);
-  spdlog::info("{}: {} parameters, {} of memory, {}", t.folder.path(), with_commas(Watchers::parameter_count(t)),
-               short_bytes(static_cast<double>(t.run->plan.arena_bytes())), t.identity.backend);
+  const std::string facts =
+      fmt::format("{} parameters, {} of memory, {}", with_commas(Watchers::parameter_count(t)),
+                  short_bytes(static_cast<double>(t.run->plan.arena_bytes())), t.identity.backend);
   if (options.profile_steps > 0) {
+    spdlog::info("{}", facts);
     profile_run(t, options.profile_steps);
     return ExitCode::ok;
   }
 
-  Watchers watchers(t, console, peak);
-  CheckpointWriter writer(t.folder.path(), config.train.keep_checkpoints);
+  const Noted noted(t.folder->path(), t.state.step);
+  spdlog::info("{}: {}", t.folder->path(), facts);
+  Watchers watchers(t, console, t.run->backend->measure_limits(config.precision.compute, false).gemm_flops);
   try {
-    const ExitCode code = training_loop(t, watchers, writer);
+    const ExitCode code = training_loop(t, watchers, noted);
     watchers.end(t.state.step, code == ExitCode::ok ? RunStatus::finished : RunStatus::stopped);
     if (code == ExitCode::interrupted)
       spdlog::info("stopped after step {} of {}; the same command goes on from there", t.state.step,
                    t.config.train.steps);
     else
       spdlog::info("finished: {} steps, {} tokens; the report is {}/report.html", t.state.step,
-                   with_commas(t.state.tokens), t.folder.path());
+                   with_commas(t.state.tokens), t.folder->path());
     return code;
-  } catch (...) {
-    watchers.end(t.state.step, RunStatus::failed);
+  } catch (const std::exception& error) {
+    watchers.end(t.state.step, RunStatus::failed, error.what());
+    log_to_file(error.what());
     throw;
   }
 }

@@ -28,15 +28,17 @@ ModelOptions model_options(const RunConfig& config) {
   return options;
 }
 
-/// The number after `key` in a file of "key: number kB" lines, in bytes; the largest number where there is none.
-std::int64_t number_in(const char* path, const std::string& key, std::int64_t unit) {
+constexpr std::int64_t unlimited = std::numeric_limits<std::int64_t>::max();
+
+/// The number after `key` in a file of "key: number kB" lines, in bytes; `unlimited` where there is none.
+std::int64_t number_in(const std::string& path, const std::string& key, std::int64_t unit) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     if (!line.starts_with(key)) continue;
     std::istringstream words(line.substr(key.size()));
     if (std::int64_t value = 0; words >> value) return value * unit;
   }
-  return std::numeric_limits<std::int64_t>::max();
+  return unlimited;
 }
 
 }  // namespace
@@ -88,7 +90,10 @@ std::unique_ptr<Run> Run::for_inference(const RunConfig& config, std::int64_t ba
 
 void Run::allocate() {
   const std::int64_t needed = plan.arena_bytes(), available = available_memory();
-  if (needed > available) throw does_not_fit(config, needed, available);
+  if (needed > available && optimizer) throw does_not_fit(config, needed, available);
+  if (needed > available)
+    throw input_error("this model needs {} of memory and {} is available; lower --batch, --tokens or --sequence-length",
+                      short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)));
   arena = std::make_unique<Arena>(*backend, plan);
   backend->bind_workspace(arena->view(workspace));
   model->bind(*arena);
@@ -127,11 +132,30 @@ Error does_not_fit(const RunConfig& config, std::int64_t needed, std::int64_t av
 }
 
 std::int64_t available_memory() {
-  const std::int64_t machine = number_in("/proc/meminfo", "MemAvailable:", 1024);
-  const std::int64_t limit = number_in("/sys/fs/cgroup/memory.max", "", 1);
-  if (limit == std::numeric_limits<std::int64_t>::max()) return machine;
-  const std::int64_t used = number_in("/sys/fs/cgroup/memory.current", "", 1);
-  return std::min(machine, std::max<std::int64_t>(0, limit - used));
+  std::int64_t available = number_in("/proc/meminfo", "MemAvailable:", 1024);
+  // Every cgroup from this process's own up to the root may have a limit. What its page cache holds can be given back.
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const bool v2 = controllers.empty();
+    if (!v2 && controllers.find("memory") == std::string::npos) continue;
+    const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    for (std::string group = line.substr(second + 1);; group.resize(group.rfind('/'))) {
+      const std::string folder = root + group;
+      const std::int64_t limit = number_in(folder + (v2 ? "/memory.max" : "/memory.limit_in_bytes"), "", 1);
+      const std::int64_t used = number_in(folder + (v2 ? "/memory.current" : "/memory.usage_in_bytes"), "", 1);
+      if (limit < unlimited && used < unlimited) {
+        std::int64_t cache = 0;
+        for (const char* key : {"inactive_file ", "active_file "})
+          if (const std::int64_t bytes = number_in(folder + "/memory.stat", key, 1); bytes < unlimited) cache += bytes;
+        available = std::min(available, std::max<std::int64_t>(0, limit - std::max<std::int64_t>(0, used - cache)));
+      }
+      if (group.find('/') == std::string::npos) break;
+    }
+  }
+  return available;
 }
 
 std::int64_t peak_resident_bytes() {

@@ -24,7 +24,7 @@ struct Run {
   std::unique_ptr<Arena> arena;          ///< after allocate()
   TensorId workspace, snapshot;
 
-  /// Lays out nothing yet: everything is in the plan when this returns. `cache_length`: positions for generation, or 0.
+  /// Plans and lays out everything; allocates nothing. `cache_length`: positions for generation, or 0.
   static std::unique_ptr<Run> for_training(const RunConfig& config, std::int64_t cache_length);
   static std::unique_ptr<Run> for_inference(const RunConfig& config, std::int64_t batch, std::int64_t sequence_length,
                                             std::int64_t cache_length);

@@ -32,20 +32,19 @@ RunFolder RunFolder::open(const std::string& path) {
     throw failure("{}: cannot be written ({}); make the folder writable or choose another --out", lock_path,
                   std::strerror(errno));
   RunFolder folder(path, lock);
-  if (flock(lock, LOCK_EX | LOCK_NB) != 0)
-    throw input_error("--out {}: another bittern is training into this folder; wait for it or choose another --out",
-                      path);
+  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    const int reason = errno;
+    if (reason == EWOULDBLOCK)
+      throw input_error("--out {}: another bittern is training into this folder; wait for it or choose another --out",
+                        path);
+    throw failure("{}: cannot be locked ({}); choose an --out on a file system with locks, for example a local disk",
+                  lock_path, std::strerror(reason));
+  }
   return folder;
 }
 
 RunFolder::~RunFolder() {
   if (lock_ >= 0) close(lock_);
-}
-
-std::string RunFolder::config_text() const {
-  std::error_code error;
-  const std::string path = path_ + "/config.json";
-  return fs::exists(path, error) ? read_whole_file(path, 1 << 20, "a run's config") : std::string();
 }
 
 }  // namespace bittern

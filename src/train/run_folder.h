@@ -16,8 +16,6 @@ class RunFolder {
   ~RunFolder();
 
   const std::string& path() const { return path_; }
-  /// RUN/config.json's text; empty for a new run.
-  std::string config_text() const;
 
  private:
   RunFolder(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

@@ -22,7 +22,8 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
 
   std::size_t kept = order.size();
   if (options.top_k > 0) kept = std::min(kept, static_cast<std::size_t>(options.top_k));
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(), before);
+  const bool all = kept == order.size() && options.top_p >= 1.0;  // then the order does not matter
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(all ? 1 : kept), order.end(), before);
   const double largest = logits[static_cast<std::size_t>(order.front())];
   std::vector<double> weight(kept);
   std::transform(
@@ -47,12 +48,9 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
   return order.front();  // rounding, or no finite logit
 }
 
-std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, const std::string& prompt) {
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::int32_t begin, const std::string& prompt) {
   std::vector<std::int32_t> ids;
-  if (tokenizer.bos() >= 0)
-    ids.push_back(tokenizer.bos());
-  else if (tokenizer.eos() >= 0)
-    ids.push_back(tokenizer.eos());
+  if (begin >= 0) ids.push_back(begin);
   const std::vector<std::int32_t> encoded = tokenizer.encode(prompt);
   ids.insert(ids.end(), encoded.begin(), encoded.end());
   if (ids.empty()) ids.push_back(0);

@@ -23,8 +23,9 @@ struct SamplingOptions {
 std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, std::uint64_t position,
                           std::uint32_t stream = 0);
 
-/// Ids to begin with: BOS (EOS where the tokenizer has none) and the prompt.
-std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, const std::string& prompt);
+/// Ids to begin with: `begin` (-1: none), what a document begins after, and the prompt. In prepared data that is EOS,
+/// which separates documents; a Hugging Face folder says it as bos_token_id.
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::int32_t begin, const std::string& prompt);
 
 /// Generates up to `count` tokens after `prompt` (ids), handing each piece of text to `emit`; ends at EOS, when the
 /// cache is full, or when `emit` returns false. Returns the number of tokens.

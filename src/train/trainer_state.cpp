@@ -1,8 +1,10 @@
 #include "train/trainer_state.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "bittern/hf_import.h"
+#include "train/hf_config.h"
 
 namespace bittern {
 namespace {
@@ -24,6 +26,24 @@ std::string text_field(const nlohmann::json& json, const char* key, const std::s
   return at->get<std::string>();
 }
 
+/// Shapes alone do not make a model: the same weights with other heads or another rope_theta compute something else.
+void check_same_model(const ModelSpec& ours, const ModelSpec& theirs, const std::string& folder) {
+  const auto same = [&](const char* key, const auto& a, const auto& b) {
+    if (a != b)
+      throw input_error("model.{} is {}, and {}/config.json says {}; set model.{} to that, or take other weights", key,
+                        a, folder, b, key);
+  };
+  same("num_hidden_layers", ours.num_hidden_layers, theirs.num_hidden_layers);
+  same("num_attention_heads", ours.num_attention_heads, theirs.num_attention_heads);
+  same("num_key_value_heads", ours.num_key_value_heads, theirs.num_key_value_heads);
+  same("head_dim", ours.head_dim, theirs.head_dim);
+  same("rope_theta", ours.rope_theta, theirs.rope_theta);
+  same("rms_norm_eps", ours.rms_norm_eps, theirs.rms_norm_eps);
+  same("tie_word_embeddings", ours.tie_word_embeddings, theirs.tie_word_embeddings);
+  same("attention_bias", ours.attention_bias, theirs.attention_bias);
+  same("qk_norm", ours.qk_norm, theirs.qk_norm);
+}
+
 }  // namespace
 
 std::string trainer_json(const TrainerState& state, const RunIdentity& identity, const RunConfig& config) {
@@ -33,7 +53,6 @@ std::string trainer_json(const TrainerState& state, const RunIdentity& identity,
                                        {"tokens", state.tokens},
                                        {"skipped_steps", state.skipped_steps},
                                        {"skipped_in_a_row", state.skipped_in_a_row},
-                                       {"look_owed", state.look_owed},
                                        {"backend", identity.backend},
                                        {"data_fingerprint", identity.data_fingerprint},
                                        {"config", nlohmann::ordered_json::parse(config_json(config))}};
@@ -52,8 +71,7 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
                     .update = count_field(json, "update", path),
                     .tokens = count_field(json, "tokens", path),
                     .skipped_steps = count_field(json, "skipped_steps", path),
-                    .skipped_in_a_row = count_field(json, "skipped_in_a_row", path),
-                    .look_owed = json.value("look_owed", nlohmann::json(false)) == true},
+                    .skipped_in_a_row = count_field(json, "skipped_in_a_row", path)},
           .identity = {.backend = text_field(json, "backend", path),
                        .data_fingerprint = text_field(json, "data_fingerprint", path)},
           .config_json = json["config"].dump()};
@@ -83,7 +101,10 @@ void restore(const Run& run, const Checkpoint& checkpoint) {
 }
 
 void initialize_from(const Run& run, const std::string& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(folder + "/manifest.json", error)) verify_checkpoint(folder, CheckpointCheck::checksums);
   const HfModel source = HfModel::open(folder);
+  check_same_model(run.config.model, spec_from_hf(source.config()), folder);
   std::vector<ExpectedTensor> expected;
   const auto shape_of = [](const ParameterSpec& spec) {
     return std::vector<std::int64_t>(spec.shape.dims.begin(), spec.shape.dims.begin() + spec.shape.rank);

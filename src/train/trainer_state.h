@@ -15,7 +15,6 @@ struct TrainerState {
   std::int64_t tokens = 0;  ///< trained on
   std::int64_t skipped_steps = 0;
   std::int64_t skipped_in_a_row = 0;
-  bool look_owed = false;  ///< the evaluation or sample due after `step` was interrupted
 };
 
 /// What the bits of a run depend on beside its config.

@@ -4,13 +4,37 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "bittern/file.h"
 #include "train/hf_config.h"
+#include "train/inference.h"
 #include "train/text_sampler.h"
 
 namespace bittern {
 namespace {
+
+/// How a run was begun (RUN/start.json), so that the same command goes on with it and another one is refused.
+struct Start {
+  std::string init, resume;
+  bool operator==(const Start&) const = default;
+};
+
+std::optional<Start> read_start(const RunFolder& folder) {
+  const std::string path = folder.path() + "/start.json";
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return std::nullopt;
+  const nlohmann::json json = nlohmann::json::parse(read_whole_file(path, 1 << 16, "a run's start"), nullptr, false);
+  if (!json.is_object() || !json.value("init", nlohmann::json()).is_string() ||
+      !json.value("resume", nlohmann::json()).is_string())
+    throw input_error("{}: expected {{\"init\": ..., \"resume\": ...}}; remove the file to go on without it", path);
+  return Start{json["init"], json["resume"]};
+}
+
+void write_start(const RunFolder& folder, const Start& start) {
+  const nlohmann::ordered_json json = {{"init", start.init}, {"resume", start.resume}};
+  write_file_atomically(folder.path() + "/start.json", json.dump(2) + "\n");
+}
 
 /// The checkpoint that the run goes on from; empty: it begins.
 std::string checkpoint_to_resume(const RunFolder& folder, const TrainOptions& options) {
@@ -20,23 +44,37 @@ std::string checkpoint_to_resume(const RunFolder& folder, const TrainOptions& op
   if (latest.directory.empty() && !latest.warning.empty())
     throw input_error("--out {}: none of its checkpoints can be used; restore one, or choose another --out",
                       folder.path());
-  if (options.resume == "auto") {
-    if (!latest.directory.empty() && !options.init.empty())
-      throw input_error("--init starts a new run, and {} already holds one ({}); choose another --out", folder.path(),
-                        latest.directory);
-    return latest.directory;
+  const bool chosen = options.resume != "auto" && options.resume != "never";
+  if (chosen && !options.init.empty())
+    throw input_error("--init and --resume {} contradict each other; give one of them", options.resume);
+  const Start asked{options.init, chosen ? options.resume : std::string()};
+  const std::optional<Start> before = read_start(folder);
+
+  if (latest.directory.empty()) {
+    if (before && asked == Start{} && *before != Start{})
+      throw input_error(
+          "--out {}: the run was begun with {} {} and was stopped before its first checkpoint; give that again, or "
+          "choose "
+          "another --out",
+          folder.path(), before->init.empty() ? "--resume" : "--init",
+          before->init.empty() ? before->resume : before->init);
+    write_start(folder, asked);
+    return chosen ? checkpoint_folder(options.resume) : std::string();
   }
-  if (!latest.directory.empty() && options.resume == "never")
+  if (options.resume == "never")
     throw input_error("--resume never: {} already holds a run ({}); choose another --out, or go on with --resume auto",
                       folder.path(), latest.directory);
-  if (options.resume == "never") return "";
-  if (!options.init.empty())
-    throw input_error("--init and --resume {} contradict each other; give one of them", options.resume);
-  const Manifest chosen = verify_checkpoint(options.resume, CheckpointCheck::sizes);
-  if (latest.step > chosen.step)
+  if (before == asked || asked == Start{}) return latest.directory;  // the command that began it, or a plain one
+  if (!asked.init.empty())
+    throw input_error(
+        "--init starts a new run, and {} already holds one that was begun otherwise ({}); choose another --out",
+        folder.path(), latest.directory);
+  const std::string source = checkpoint_folder(options.resume);
+  if (latest.step > verify_checkpoint(source, CheckpointCheck::sizes).step)
     throw input_error("--resume {}: {} holds a newer checkpoint ({}); choose another --out, or remove the newer ones",
                       options.resume, folder.path(), latest.directory);
-  return options.resume;
+  write_start(folder, asked);
+  return source;
 }
 
 /// Refuses a config that makes another run; says what else changed.
@@ -85,9 +123,12 @@ std::optional<TokenStream> open_validation_data(const RunConfig& config) {
 std::int64_t sample_positions(const RunConfig& config, const std::optional<Tokenizer>& tokenizer) {
   if (config.train.sample_every == 0) return 0;
   if (!tokenizer)
-    throw input_error("train.sample_every is {}, but {} has no tokenizer to write text with; set it to 0",
-                      config.train.sample_every, config.data.path);
-  const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, config.train.sample_prompt);
+    throw input_error(
+        "train.sample_every is {}, and data.path {} is not there or has no tokenizer to write text with; prepare it, "
+        "or set "
+        "train.sample_every to 0",
+        config.train.sample_every, config.data.path);
+  const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, tokenizer->eos(), config.train.sample_prompt);
   const std::int64_t positions = static_cast<std::int64_t>(prompt.size()) + config.train.sample_tokens;
   if (positions > config.model.max_position_embeddings)
     throw input_error(
@@ -100,14 +141,25 @@ std::int64_t sample_positions(const RunConfig& config, const std::optional<Token
 Training set_up_training(const RunConfig& requested, const TrainOptions& options, Console& console) {
   RunConfig config = requested;
   TokenStream stream = open_training_data(config);
-  std::optional<TokenStream> valid = open_validation_data(config);
+  std::optional<TokenStream> valid;
+  if (config.train.evaluate_every > 0) valid = open_validation_data(config);
   Sampler sampler(stream.token_count(), config.data.sequence_length, static_cast<std::uint32_t>(config.run.seed),
                   config.data.shuffle);
   std::optional<Tokenizer> tokenizer;
   if (!stream.tokenizer_path().empty()) tokenizer = Tokenizer::load(stream.tokenizer_path());
-  RunFolder folder = RunFolder::open(options.out.empty() ? "runs/" + config.run.name : options.out);
-  setup_logging(console, folder.path() + "/log.txt");
-  const std::string resume_from = checkpoint_to_resume(folder, options);
+  std::optional<RunFolder> folder;
+  std::string resume_from;
+  if (options.profile_steps == 0) {
+    folder.emplace(RunFolder::open(options.out.empty() ? "runs/" + config.run.name : options.out));
+    setup_logging(console, folder->path() + "/log.txt");
+    Heartbeat(folder->path()).beat(0, RunStatus::starting);
+    resume_from = checkpoint_to_resume(*folder, options);
+  }
+  if (config.train.evaluate_every > 0 && !valid)
+    spdlog::warn(
+        "no validation: {} has no validation split of at least one sequence; set data.valid_path, prepare with "
+        "--valid-fraction, or set train.evaluate_every to 0",
+        config.data.path);
 
   Training training{.config = config,
                     .stream = std::move(stream),
@@ -122,7 +174,7 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
                     .identity = {},
                     .state = {}};
   if (config.train.sample_every > 0)
-    training.sample_prompt = prompt_tokens(*training.tokenizer, config.train.sample_prompt);
+    training.sample_prompt = prompt_tokens(*training.tokenizer, training.tokenizer->eos(), config.train.sample_prompt);
   training.run = Run::for_training(config, sample_positions(config, training.tokenizer));
   training.identity = {.backend = training.run->backend->description(),
                        .data_fingerprint = training.stream.fingerprint()};
@@ -145,15 +197,13 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
     training.saved_step = record.state.step;
     spdlog::info("going on from {}: step {} of {}", resume_from, training.state.step, config.train.steps);
   } else {
-    if (const std::string before = training.folder.config_text(); !before.empty())
-      compare_configs(before, training.folder.path() + "/config.json", config);
     training.run->allocate();
     if (options.init.empty())
       training.run->model->initialize(static_cast<std::uint32_t>(config.run.seed));
     else
-      initialize_from(*training.run, options.init);
+      initialize_from(*training.run, checkpoint_folder(options.init));
   }
-  write_file_atomically(training.folder.path() + "/config.json", config_json(config));
+  if (training.folder) write_file_atomically(training.folder->path() + "/config.json", config_json(config));
   training.gradients = training.run->model->gradients();
   return training;
 }
@@ -165,11 +215,10 @@ CheckpointContents checkpoint_contents(const Training& training, bool from_snaps
   return {.step = training.state.step,
           .model = training.run->checkpoint_tensors(false, from_snapshot),
           .optimizer = training.run->checkpoint_tensors(true, from_snapshot),
-          .hf_config_json = hf_config_json(spec, all_bf16 ? "bfloat16" : "float32", tokenizer ? tokenizer->bos() : -1,
-                                           tokenizer ? tokenizer->eos() : -1),
+          .hf_config_json = hf_config_json(spec, all_bf16 ? "bfloat16" : "float32", tokenizer ? tokenizer->eos() : -1),
           .trainer_json = trainer_json(training.state, training.identity, training.config),
           .tokenizer = tokenizer ? tokenizer->file_bytes() : std::string(),
-          .small_files = {}};
+          .small_files = tokenizer ? tokenizer_files(*tokenizer) : std::vector<CheckpointContents::SmallFile>{}};
 }
 
 }  // namespace bittern

@@ -28,7 +28,7 @@ struct Training {
   std::optional<TokenStream> valid;
   std::optional<Tokenizer> tokenizer;
   Sampler sampler;
-  RunFolder folder;
+  std::optional<RunFolder> folder;  ///< none while profiling: nothing is kept
   std::unique_ptr<Communicator> communicator;
   std::vector<std::int32_t> sample_prompt;  ///< ids; empty: no samples
   std::unique_ptr<Run> run;
@@ -39,7 +39,8 @@ struct Training {
   bool finished() const { return state.step >= config.train.steps; }
 };
 
-/// Opens the data, decides between a new run and a resume, plans, allocates, and fills the weights.
+/// Opens the data, decides between a new run and a resume, plans, allocates, and fills the weights. When profiling
+/// there is no run folder, and the weights are fresh.
 Training set_up_training(const RunConfig& config, const TrainOptions& options, Console& console);
 
 /// The checkpoint of the last finished step. `from_snapshot`: of the copy that take_snapshot made.

@@ -12,13 +12,13 @@ namespace {
 /// `read(first, window)` fills a window from token `first` on.
 template <class Read>
 ValidationResult mean_loss(Transformer& model, std::int64_t token_count, std::int64_t max_sequences,
-                           const std::string& name, const Read& read) {
+                           const std::string& name, const Read& read, const std::function<void()>& each_batch) {
   const std::int64_t B = model.options().batch, T = model.options().sequence_length;
   const std::int64_t windows = (token_count - 1) / T;
   if (windows < 1)
     throw input_error(
-        "{}: {} tokens of validation text are fewer than one sequence of {} and the token after it; prepare more text "
-        "or lower data.sequence_length",
+        "{}: {} tokens of validation text are fewer than one sequence of {} and the token after it; give more text or "
+        "shorter sequences (`bittern eval --sequence-length`, or data.sequence_length of a run's config)",
         name, token_count, T);
   const std::int64_t count = max_sequences > 0 ? std::min(max_sequences, windows) : windows;
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(B * T)), targets(tokens.size()),
@@ -26,6 +26,7 @@ ValidationResult mean_loss(Transformer& model, std::int64_t token_count, std::in
   ValidationResult result;
   double loss = 0;
   for (std::int64_t first = 0; first < count; first += B) {
+    if (each_batch) each_batch();
     if (stop_requested()) {
       result.interrupted = true;
       break;
@@ -47,9 +48,11 @@ ValidationResult mean_loss(Transformer& model, std::int64_t token_count, std::in
 
 }  // namespace
 
-ValidationResult validation_loss(Transformer& model, const TokenStream& stream, std::int64_t max_sequences) {
-  return mean_loss(model, stream.token_count(), max_sequences, stream.name(),
-                   [&](std::int64_t first, std::span<std::int32_t> window) { stream.read(first, window); });
+ValidationResult validation_loss(Transformer& model, const TokenStream& stream, std::int64_t max_sequences,
+                                 const std::function<void()>& each_batch) {
+  return mean_loss(
+      model, stream.token_count(), max_sequences, stream.name(),
+      [&](std::int64_t first, std::span<std::int32_t> window) { stream.read(first, window); }, each_batch);
 }
 
 ValidationResult validation_loss(Transformer& model, std::span<const std::int32_t> ids, std::int64_t max_sequences,
@@ -57,7 +60,8 @@ ValidationResult validation_loss(Transformer& model, std::span<const std::int32_
   return mean_loss(model, static_cast<std::int64_t>(ids.size()), max_sequences, name,
                    [&](std::int64_t first, std::span<std::int32_t> window) {
                      std::copy_n(ids.begin() + first, window.size(), window.begin());
-                   });
+                   },
+                   {});
 }
 
 }  // namespace bittern

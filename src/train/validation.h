@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -17,7 +18,9 @@ struct ValidationResult {
 };
 
 /// At most `max_sequences` windows (0: all), spread evenly over the stream.
-ValidationResult validation_loss(Transformer& model, const TokenStream& stream, std::int64_t max_sequences);
+/// `each_batch` is called before each of them.
+ValidationResult validation_loss(Transformer& model, const TokenStream& stream, std::int64_t max_sequences,
+                                 const std::function<void()>& each_batch = {});
 /// The same over ids in memory; `name` is for messages.
 ValidationResult validation_loss(Transformer& model, std::span<const std::int32_t> ids, std::int64_t max_sequences,
                                  const std::string& name);

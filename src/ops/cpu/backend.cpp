@@ -10,6 +10,7 @@
 #include "ops/cpu/attention.h"
 #include "ops/cpu/cpu_features.h"
 #include "ops/cpu/gemm.h"
+#include "ops/cpu/machine_peak.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/row_parts.h"
 
@@ -50,6 +51,7 @@ void* CpuBackend::allocate(std::int64_t bytes) {
   if (memory == MAP_FAILED)
     throw failure("memory: cannot get {} bytes: {}; use a smaller micro-batch or a smaller model", bytes,
                   std::strerror(errno));
+  allocated_ += bytes;
   if (slack == 0) return memory;
   auto* begin = static_cast<char*>(memory);
   const std::int64_t before = -reinterpret_cast<std::intptr_t>(begin) & (huge_page - 1);
@@ -60,7 +62,14 @@ void* CpuBackend::allocate(std::int64_t bytes) {
 }
 
 void CpuBackend::release(void* memory, std::int64_t bytes) {
-  if (memory != nullptr) munmap(memory, static_cast<std::size_t>(round_up(bytes, page)));
+  if (memory == nullptr) return;
+  munmap(memory, static_cast<std::size_t>(round_up(bytes, page)));
+  allocated_ -= bytes;
+}
+
+MachineLimits CpuBackend::measure_limits(DType compute, bool stream) const {
+  return {.gemm_flops = 1e9 * measured_peak_gflops(compute),
+          .stream_bytes = stream ? 1e9 * measured_stream_gbs(2, 1) : 0.0};
 }
 
 void CpuBackend::to_host(void* host, const void* device, std::int64_t bytes) {

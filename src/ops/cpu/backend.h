@@ -28,6 +28,8 @@ class CpuBackend final : public Backend {
   void to_host(void* host, const void* device, std::int64_t bytes) override;
   void from_host(void* device, const void* host, std::int64_t bytes) override;
   void synchronize() override {}
+  std::int64_t allocated_bytes() const override { return allocated_; }
+  MachineLimits measure_limits(DType compute, bool stream) const override;
   std::int64_t workspace_bytes(const WorkspaceNeeds& needs) const override;
   void bind_workspace(const Tensor& workspace) override;
 
@@ -73,6 +75,7 @@ class CpuBackend final : public Backend {
   void* scratch(std::string_view op, std::int64_t bytes) const;
 
   std::span<std::byte> gemm_workspace_, scratch_;
+  std::int64_t allocated_ = 0;
 };
 
 /// Scratch that cross_entropy needs for each thread, in floats (cross_entropy.cpp).
