@@ -19,11 +19,18 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// In memory where the system has such a place: these runs write many small checkpoints, and fsync is not what they
+/// test.
+fs::path memory_or_temp() {
+  std::error_code error;
+  return fs::is_directory("/dev/shm", error) ? fs::path("/dev/shm") : fs::temp_directory_path();
+}
+
 /// A folder that goes with the test.
 struct Scratch {
   std::string path;
   explicit Scratch(const std::string& name)
-      : path((fs::temp_directory_path() / ("bittern_" + name + "_" + std::to_string(getpid()))).string()) {
+      : path((memory_or_temp() / ("bittern_" + name + "_" + std::to_string(getpid()))).string()) {
     fs::remove_all(path);
     fs::create_directories(path);
   }
@@ -135,24 +142,60 @@ TEST_CASE("training: a tiny model learns, and everything that watches it is ther
   for (const std::int64_t step : {3, 6, 9, 12}) CHECK(fs::exists(run + "/checkpoints/" + checkpoint_name(step)));
 }
 
-TEST_CASE("training: resumed from every checkpoint, weights, states and metrics are those of the undisturbed run") {
-  const std::string& reference = reference_run();
-  for (const std::int64_t step : {3, 6, 9}) {
+TEST_CASE("training: resumed after every single step, weights, states and metrics are those of the undisturbed run") {
+  // A corpus of a few windows, so that the steps go through several epochs.
+  const std::string every = R"({"train":{"checkpoint_every":1},"data":{"sequence_length":60}})";
+  const Scratch scratch("training_resume");
+  const std::string reference = scratch.path + "/reference";
+  REQUIRE(train(config(every), {.out = reference}) == ExitCode::ok);
+  for (std::int64_t step = 1; step < 12; ++step) {
     INFO("resumed at " << step);
-    const Scratch scratch("training_resume");
-    const std::string run = scratch.path + "/run";
+    const std::string run = scratch.path + "/run" + std::to_string(step);
     fs::copy(reference, run, fs::copy_options::recursive);
-    for (std::int64_t later = step + 3; later <= 12; later += 3)
+    for (std::int64_t later = step + 1; later <= 12; ++later)
       fs::remove_all(run + "/checkpoints/" + checkpoint_name(later));
-    REQUIRE(train(config(), {.out = run}) == ExitCode::ok);
+    REQUIRE(train(config(every), {.out = run}) == ExitCode::ok);
     check_same_weights(reference, run, 12);
     CHECK(metrics(run) == metrics(reference));
   }
 }
 
+TEST_CASE("training: without periodic checkpoints the last step is saved, and a finished run stays as it is") {
+  const Scratch scratch("training_end");
+  const std::string run = scratch.path + "/run", never = R"({"train":{"checkpoint_every":0}})";
+  REQUIRE(train(config(never), {.out = run}) == ExitCode::ok);
+  check_same_weights(reference_run(), run, 12);
+  const auto before = metrics(run);
+  REQUIRE(train(config(never), {.out = run}) == ExitCode::ok);
+  CHECK(metrics(run) == before);
+}
+
+TEST_CASE("training: an evaluation that a stop interrupted is made when the run goes on") {
+  const Scratch scratch("training_owed");
+  const std::string run = scratch.path + "/run";
+  fs::copy(reference_run(), run, fs::copy_options::recursive);
+  // What a stop in the last evaluation leaves: the step is saved, its evaluation and sample are not noted.
+  std::vector<std::string> lines;
+  {
+    std::ifstream file(run + "/metrics.jsonl");
+    for (std::string line; std::getline(file, line);) lines.push_back(line);
+  }
+  {
+    std::ofstream file(run + "/metrics.jsonl");
+    for (const std::string& line : lines)
+      if (nlohmann::json::parse(line)["step"] != 12 || line.find("grad_norm") != std::string::npos)
+        file << line << '\n';
+  }
+  REQUIRE(metrics(run).size() == metrics(reference_run()).size() - 2);
+  for (int again = 0; again < 2; ++again) {
+    REQUIRE(train(config(), {.out = run}) == ExitCode::ok);
+    CHECK(metrics(run) == metrics(reference_run()));
+  }
+}
+
 TEST_CASE("training: bits do not depend on threads or recomputation") {
-  for (const std::string extra : {R"({"run":{"threads":1}})", R"({"run":{"threads":3}})", R"({"run":{"threads":8}})",
-                                  R"({"train":{"recompute":"block"}})"}) {
+  for (const std::string extra : {R"({"run":{"threads":1}})", R"({"run":{"threads":2}})", R"({"run":{"threads":3}})",
+                                  R"({"run":{"threads":8}})", R"({"train":{"recompute":"block"}})"}) {
     INFO(extra);
     const Scratch scratch("training_variant");
     const std::string run = scratch.path + "/run";
@@ -200,15 +243,54 @@ TEST_CASE("training: a config that makes another run is refused by key, and noth
   CHECK_THROWS_AS(train(config(), {.out = run, .resume = "never"}), Error);
 }
 
-TEST_CASE("training: a new run from the weights of a checkpoint starts at that checkpoint's loss") {
+TEST_CASE("training: a new run from the weights of a checkpoint starts at its loss, and the same command goes on") {
   const Scratch scratch("training_init");
   const std::string run = scratch.path + "/run", source = reference_run() + "/checkpoints/" + checkpoint_name(12);
-  REQUIRE(train(config(R"({"train":{"steps":2},"schedule":{"warmup_steps":0}})"), {.out = run, .init = source}) ==
-          ExitCode::ok);
-  const auto lines = metrics(run);
-  CHECK(lines[1]["loss"].get<double>() < 5.0);
-  CHECK_THROWS_AS(
-      train(config(R"({"model":{"intermediate_size":64}})"), {.out = scratch.path + "/other", .init = source}), Error);
+  const std::string two = R"({"train":{"steps":2},"schedule":{"warmup_steps":0}})";
+  REQUIRE(train(config(two), {.out = run, .init = source}) == ExitCode::ok);
+  CHECK(metrics(run)[1]["loss"].get<double>() < 5.0);
+  CHECK(train(config(two), {.out = run, .init = source}) == ExitCode::ok);
+  CHECK(train(config(two), {.out = run}) == ExitCode::ok);
+  CHECK_THROWS_AS(train(config(two), {.out = run, .init = reference_run()}), Error);  // begun from something else
+
+  // Stopped before its first checkpoint: without --init it would silently be another run.
+  fs::remove_all(run + "/checkpoints");
+  CHECK_THROWS_AS(train(config(two), {.out = run}), Error);
+  CHECK(train(config(two), {.out = run, .init = source}) == ExitCode::ok);
+}
+
+TEST_CASE("training: weights of another model are refused by key") {
+  const Scratch scratch("training_other");
+  for (const auto& [extra, key] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"model":{"intermediate_size":64}})", "gate_proj"},
+           {R"({"model":{"num_attention_heads":2,"num_key_value_heads":1,"head_dim":16}})", "num_attention_heads"},
+           {R"({"model":{"rope_theta":500000}})", "rope_theta"},
+           {R"({"model":{"rms_norm_eps":0.1}})", "rms_norm_eps"}}) {
+    INFO(key);
+    try {
+      train(config(extra), {.out = scratch.path + "/" + key, .init = reference_run()});
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(std::string(error.what()).find(key) != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("training: profiling leaves nothing behind") {
+  const Scratch scratch("training_profile");
+  REQUIRE(train(config(), {.out = scratch.path + "/run", .profile_steps = 1}) == ExitCode::ok);
+  CHECK_FALSE(fs::exists(scratch.path + "/run"));
+}
+
+TEST_CASE("training: what is trained can be evaluated, continued in words, and exported") {
+  const Scratch scratch("training_use");
+  evaluate({.checkpoint = reference_run(), .data = corpus(), .max_sequences = 4});
+  generate({.checkpoint = reference_run(), .prompt = "the heron", .tokens = 5});
+  export_checkpoint({.checkpoint = reference_run(), .out = scratch.path + "/exported/", .dtype = "bf16"});
+  for (const char* file : {"model.safetensors", "config.json", "tokenizer.model", "tokenizer_config.json"})
+    CHECK(fs::exists(scratch.path + "/exported/" + file));
+  evaluate({.checkpoint = scratch.path + "/exported", .data = corpus(), .max_sequences = 4});
+  CHECK_THROWS_AS(export_checkpoint({.checkpoint = reference_run(), .out = scratch.path + "/exported"}), Error);
 }
 
 TEST_CASE("training: loss that is not finite skips the step, and too many in a row stop the run with the reason") {
@@ -238,7 +320,7 @@ TEST_CASE("training: what the plan says is what is allocated, for training and i
   for (const bool training : {true, false}) {
     const auto run = training ? Run::for_training(c, 10) : Run::for_inference(c, 2, 24, 10);
     run->allocate();
-    CHECK(run->arena->bytes() == run->plan.arena_bytes());
+    CHECK(run->backend->allocated_bytes() == run->plan.arena_bytes());
     std::int64_t end = 0;
     for (const PlannedTensor& tensor : run->plan.tensors()) end = std::max(end, tensor.offset + tensor.bytes());
     CHECK(end <= run->plan.arena_bytes());
