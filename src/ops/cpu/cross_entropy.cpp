@@ -68,6 +68,7 @@ inline std::pair<float, float> cross_entropy_row(T* logits, const Row& row) {
   float m = max_of(logits, std::min(block_size, V), lowest), sum = 0.0f;
   for (std::int64_t first = 0; first < V; first += block_size) {
     const std::int64_t n = std::min(block_size, V - first);
+    prefetch(logits + first + block_size, block_size);
     float block_sum = exp_sum<fused, backward>(row.exps + first, logits + first, m, n);
     if (!(block_sum < too_large)) {
       const float before = m;

@@ -7,11 +7,13 @@
 //            other.
 // Both check every token before anything is written.
 #include <algorithm>
+#include <type_traits>
 
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
 #include "ops/cpu/row_parts.h"
+#include "ops/cpu/vector_math.h"
 
 namespace bittern::cpu {
 namespace {
@@ -29,18 +31,20 @@ inline void add_row(float* dw, const D* dout, std::int64_t C) {
 }
 
 // Rows of a table lie anywhere in memory: asking for them some tokens ahead hides the way there.
-constexpr std::int64_t tokens_ahead = 4, elements_per_line = 16;
-
-inline void prefetch_row(const float* row, std::int64_t C) {
-  for (std::int64_t i = 0; i < C; i += elements_per_line) __builtin_prefetch(row + i, 1);
-}
+constexpr std::int64_t tokens_ahead = 8;
 
 template <typename O, typename W>
 void launch_forward(const Tensor& out, const Tensor& w, const std::int32_t* tokens) {
   const std::int64_t N = out.rows(), C = out.cols();
   for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last) {
     simd([&] {
-      for (std::int64_t n = first; n < last; ++n) convert_row(row_of<O>(out, n), row_of<W>(w, tokens[n]), C);
+      for (std::int64_t n = first; n < last; ++n) {
+        if (n + tokens_ahead < last) prefetch(row_of<W>(w, tokens[n + tokens_ahead]), C);
+        if constexpr (std::is_same_v<O, W>)
+          std::copy_n(row_of<W>(w, tokens[n]), C, row_of<O>(out, n));
+        else
+          convert_row(row_of<O>(out, n), row_of<W>(w, tokens[n]), C);
+      }
     });
   });
 }
@@ -54,7 +58,10 @@ void launch_backward(const Tensor& dw, const Tensor& dout, const std::int32_t* t
     simd([&] {
       const std::int64_t count = last - first;
       for (std::int64_t n = 0; n < N; ++n) {
-        if (n + tokens_ahead < N) prefetch_row(row_of<float>(dw, tokens[n + tokens_ahead]) + first, count);
+        if (n + tokens_ahead < N) {
+          prefetch(row_of<float>(dw, tokens[n + tokens_ahead]) + first, count);
+          prefetch(row_of<D>(dout, n + tokens_ahead) + first, count);
+        }
         add_row(row_of<float>(dw, tokens[n]) + first, row_of<D>(dout, n) + first, count);
       }
     });

@@ -82,6 +82,14 @@ inline float log_f32(float x) {
                   : (x == 0.0f ? -infinity : std::numeric_limits<float>::quiet_NaN());
 }
 
+/// Asks for n elements, wherever they are, to come into the second-level cache. (Into the first, fewer can be on their
+/// way at a time: 0.7 times as fast, Zen 4.)
+template <typename T>
+inline void prefetch(const T* x, std::int64_t n) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < n; i += line) __builtin_prefetch(x + i, 0, 2);
+}
+
 /// combine(lane, f(i)) over i in [0, n), lane i mod 32 each from `start`; then the lanes are combined pairwise. f may
 /// also store at index i, and there alone.
 template <class F, class Combine>
