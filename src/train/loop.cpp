@@ -6,16 +6,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <numeric>
-#include <utility>
 
 #include "bittern/schedule.h"
 #include "train/profile_table.h"
+#include "train/saves.h"
 #include "train/signals.h"
 #include "train/text_sampler.h"
 #include "train/training.h"
 #include "train/validation.h"
+#include "train/watchers.h"
 
 namespace bittern {
 namespace {
@@ -23,70 +23,6 @@ namespace {
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
-
-/// Everything that watches a run. It is told what happens and changes nothing.
-struct Watchers {
-  MetricsWriter metrics;
-  LiveReport report;
-  TrainProgress progress;
-  Heartbeat heartbeat;
-  double trained_seconds;
-
-  Watchers(const Training& t, Console& console, double peak_flops)
-      : metrics(t.folder->path(), {.name = t.config.run.name, .parameters = parameter_count(t)}, t.state.step),
-        report(t.folder->path(), config_json(t.config)),
-        progress(console, {.total_steps = t.config.train.steps,
-                           .first_step = t.state.step,
-                           .flops_per_token = t.run->model->flops_per_token(),
-                           .peak_flops = peak_flops}),
-        heartbeat(t.folder->path()),
-        trained_seconds(metrics.resumed_seconds()) {}
-
-  static std::int64_t parameter_count(const Training& t) {
-    const auto parameters = t.run->model->parameters();
-    return std::accumulate(parameters.begin(), parameters.end(), std::int64_t{0},
-                           [](std::int64_t sum, const Parameter& p) { return sum + p.spec.shape.elements(); });
-  }
-  void step(const StepMetrics& step) {
-    metrics.step(step);
-    report.add(step);
-    progress.step(step);
-    report.update(RunStatus::training);
-    heartbeat.beat(step.step, RunStatus::training);
-  }
-  void evaluation(const EvalMetrics& evaluation) {
-    metrics.evaluation(evaluation);
-    report.add(evaluation);
-    progress.evaluation(evaluation);
-  }
-  void sample(const Sample& sample) {
-    metrics.sample(sample);
-    report.add(sample);
-    progress.sample(sample);
-  }
-  void end(std::int64_t step, RunStatus status, std::string_view message = {}) {
-    progress.finish();
-    report.finish(status);
-    heartbeat.beat(step, status, message);
-  }
-};
-
-/// What metrics.jsonl says of the step that a run goes on from. An evaluation or sample that was due there and that a
-/// stop interrupted is owed: the resumed run begins with it.
-struct Noted {
-  bool evaluation = false, sample = false;
-
-  Noted() = default;
-  Noted(const std::string& run_folder, std::int64_t step) {
-    std::ifstream file(run_folder + "/metrics.jsonl");
-    for (std::string text; std::getline(file, text);) {
-      const std::optional<MetricsLine> line = parse_metrics_line(text);
-      if (!line) continue;
-      if (const auto* noted = std::get_if<EvalMetrics>(&*line)) evaluation |= noted->step == step;
-      if (const auto* noted = std::get_if<Sample>(&*line)) sample |= noted->step == step;
-    }
-  }
-};
 
 /// The sequences of one step, read by their global sample index.
 struct Batch {
@@ -198,48 +134,6 @@ bool look_at_model(Training& t, Watchers& watchers, const Noted& noted) {
   if (t.valid && !noted.evaluation && due(t.config.train.evaluate_every) && !evaluate_step(t, watchers)) return false;
   return noted.sample || !due(t.config.train.sample_every) || sample_step(t, watchers);
 }
-
-/// Writes the last finished step straight from the weights, which nothing changes meanwhile.
-void checkpoint_now(Training& t, Watchers& watchers) {
-  if (t.saved_step == t.state.step || t.state.step == 0) return;
-  watchers.heartbeat.beat(t.state.step, RunStatus::saving);
-  watchers.metrics.sync();
-  write_checkpoint(t.folder->path(), checkpoint_contents(t, false));
-  prune_checkpoints(t.folder->path(), t.config.train.keep_checkpoints, t.state.step);
-  t.saved_step = t.state.step;
-}
-
-/// Checkpoints that the writer thread writes while training goes on.
-struct BackgroundSaves {
-  CheckpointWriter writer;
-  std::int64_t writing = -1;  ///< the step that is being written
-
-  explicit BackgroundSaves(const Training& t) : writer(t.folder->path(), t.config.train.keep_checkpoints) {}
-
-  /// Takes note of a save that has ended. One that failed (a full disk?) is said at once and tried again with the
-  /// present step; if that fails too, the run ends with the reason, and the checkpoints before are untouched.
-  void settle(Training& t, Watchers& watchers, bool wait) {
-    if (writing < 0 || (!wait && !writer.idle())) return;
-    const std::int64_t step = std::exchange(writing, -1);
-    try {
-      writer.wait();
-      t.saved_step = step;
-    } catch (const Error& error) {
-      spdlog::error("{}", error.what());
-      checkpoint_now(t, watchers);
-    }
-  }
-
-  void begin(Training& t, Watchers& watchers) {
-    settle(t, watchers, true);
-    watchers.progress.activity("saving");
-    watchers.heartbeat.beat(t.state.step, RunStatus::saving);
-    watchers.metrics.sync();
-    t.run->take_snapshot();
-    writer.submit(checkpoint_contents(t, true));
-    writing = t.state.step;
-  }
-};
 
 /// The next step's batch. If the data cannot be read, what was learned so far is saved first.
 Batch next_batch(Training& t, Watchers& watchers, BackgroundSaves& saves) {

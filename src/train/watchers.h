@@ -1,0 +1,81 @@
+// Watchers: everything that is told what a run does, and changes nothing: metrics, report, progress line, heartbeat.
+#pragma once
+
+#include <fstream>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "bittern/metrics.h"
+#include "bittern/progress.h"
+#include "bittern/report.h"
+#include "train/training.h"
+
+namespace bittern {
+
+/// Everything that watches a run. It is told what happens and changes nothing.
+struct Watchers {
+  MetricsWriter metrics;
+  LiveReport report;
+  TrainProgress progress;
+  Heartbeat heartbeat;
+  double trained_seconds;
+
+  Watchers(const Training& t, Console& console, double peak_flops)
+      : metrics(t.folder->path(), {.name = t.config.run.name, .parameters = parameter_count(t)}, t.state.step),
+        report(t.folder->path(), config_json(t.config)),
+        progress(console, {.total_steps = t.config.train.steps,
+                           .first_step = t.state.step,
+                           .flops_per_token = t.run->model->flops_per_token(),
+                           .peak_flops = peak_flops}),
+        heartbeat(t.folder->path()),
+        trained_seconds(metrics.resumed_seconds()) {}
+
+  static std::int64_t parameter_count(const Training& t) {
+    const auto parameters = t.run->model->parameters();
+    return std::accumulate(parameters.begin(), parameters.end(), std::int64_t{0},
+                           [](std::int64_t sum, const Parameter& p) { return sum + p.spec.shape.elements(); });
+  }
+  void step(const StepMetrics& step) {
+    metrics.step(step);
+    report.add(step);
+    progress.step(step);
+    report.update(RunStatus::training);
+    heartbeat.beat(step.step, RunStatus::training);
+  }
+  void evaluation(const EvalMetrics& evaluation) {
+    metrics.evaluation(evaluation);
+    report.add(evaluation);
+    progress.evaluation(evaluation);
+  }
+  void sample(const Sample& sample) {
+    metrics.sample(sample);
+    report.add(sample);
+    progress.sample(sample);
+  }
+  void end(std::int64_t step, RunStatus status, std::string_view message = {}) {
+    progress.finish();
+    report.finish(status);
+    heartbeat.beat(step, status, message);
+  }
+};
+
+/// What metrics.jsonl says of the step that a run goes on from. An evaluation or sample that was due there and that a
+/// stop interrupted is owed: the resumed run begins with it.
+struct Noted {
+  bool evaluation = false, sample = false;
+
+  Noted() = default;
+  Noted(const std::string& run_folder, std::int64_t step) {
+    std::ifstream file(run_folder + "/metrics.jsonl");
+    for (std::string text; std::getline(file, text);) {
+      const std::optional<MetricsLine> line = parse_metrics_line(text);
+      if (!line) continue;
+      if (const auto* noted = std::get_if<EvalMetrics>(&*line)) evaluation |= noted->step == step;
+      if (const auto* noted = std::get_if<Sample>(&*line)) sample |= noted->step == step;
+    }
+  }
+};
+
+}  // namespace bittern
