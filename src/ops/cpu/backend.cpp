@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "bittern/profile.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/cpu_features.h"
 #include "ops/cpu/gemm.h"
@@ -106,11 +107,26 @@ void* CpuBackend::scratch(std::string_view op, std::int64_t bytes) const {
   return scratch_.data();
 }
 
+namespace {
+
+/// Of one product of queries with the keys up to their own: half of T x T, and the diagonal.
+double causal_product_flops(const AttentionShape& shape) {
+  const double T = static_cast<double>(shape.sequence_length);
+  return static_cast<double>(shape.batch * shape.heads * shape.head_dim) * T * (T + 1);
+}
+
+}  // namespace
+
 void CpuBackend::attention_forward(const Attention& args) {
+  const OpScope scope("attention_forward", static_cast<double>(args.qkv.bytes() + args.out.bytes() + args.lse.bytes()),
+                      2 * causal_product_flops(args.shape));
   cpu::attention_forward(args, scratch("attention_forward", attention_workspace_bytes(args.shape)));
 }
 
 void CpuBackend::attention_backward(const Attention& args, const Tensor& dqkv, const Tensor& dout) {
+  const OpScope scope("attention_backward",
+                      static_cast<double>(2 * args.qkv.bytes() + 2 * args.out.bytes() + args.lse.bytes()),
+                      5 * causal_product_flops(args.shape));
   cpu::attention_backward(args, dqkv, dout, scratch("attention_backward", attention_workspace_bytes(args.shape)));
 }
 
