@@ -40,7 +40,6 @@ struct TrainSection {
   std::string sample_prompt;
   std::int64_t checkpoint_every = 200;
   std::int64_t keep_checkpoints = 2;    ///< 0: all
-  std::int64_t log_every = 10;          ///< plain lines where the output is no terminal
   std::int64_t max_skipped_steps = 10;  ///< skipped in a row (non-finite loss or gradient) before the run stops
   std::string recompute = "none";       ///< none, block
   double z_loss = 0.0;

@@ -79,6 +79,8 @@ class MetricsWriter {
   void sync();
   /// `seconds` of the last line kept by a resume: what StepMetrics::seconds goes on from.
   double resumed_seconds() const;
+  /// The smallest validation loss of the lines kept; 0: there is none.
+  double resumed_best_valid_loss() const;
 
  private:
   struct State;

@@ -29,8 +29,10 @@ struct ConfigArguments {
 };
 void add_config_arguments(CLI::App& command, ConfigArguments& arguments);
 
-/// A check that a number lies between two others; the message names the option, what it was given, and the bounds.
-CLI::Validator between(double least, double most);
+/// Checks that a number lies between two others, with a fraction or without; the message names the option, what it was
+/// given, and the bounds.
+CLI::Validator number(double least, double most);
+CLI::Validator whole_number(std::int64_t least, std::int64_t most);
 /// A check that a text is one of a few.
 CLI::Validator one_of(std::vector<std::string> names);
 

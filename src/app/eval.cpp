@@ -17,15 +17,15 @@ void add_eval(CLI::App& program, Action& action) {
       ->type_name("DATA");
   command->add_option("--sequence-length", options->sequence_length, "tokens per sequence [what it was trained with]")
       ->type_name("T")
-      ->check(between(1, 1 << 22));
+      ->check(whole_number(1, 1 << 22));
   command->add_option("--max-sequences", options->max_sequences, "stop after so many sequences [all]")
       ->type_name("N")
-      ->check(between(1, 1e9));
+      ->check(whole_number(1, 1000000000));
   command->add_option("--batch", options->batch, "sequences at a time")
       ->type_name("N")
       ->capture_default_str()
-      ->check(between(1, 65536));
-  command->add_option("--threads", options->threads, "CPU threads [all]")->type_name("N")->check(between(0, 4096));
+      ->check(whole_number(1, 65536));
+  command->add_option("--threads", options->threads, "CPU threads [all]")->type_name("N")->check(whole_number(0, 4096));
   command->add_option("--compute", options->compute, "precision; auto: what it was trained with")
       ->capture_default_str()
       ->type_name("auto|f32|bf16")

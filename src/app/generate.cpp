@@ -15,24 +15,24 @@ void add_generate(CLI::App& program, Action& action) {
   command->add_option("--tokens", options->tokens, "how many tokens to write")
       ->type_name("N")
       ->capture_default_str()
-      ->check(between(1, 1 << 22));
+      ->check(whole_number(1, 1 << 22));
   command->add_option("--temperature", options->temperature, "0: always the most likely token; higher: bolder")
       ->type_name("X")
       ->capture_default_str()
-      ->check(between(0, 100));
+      ->check(number(0, 100));
   command->add_option("--top-k", options->top_k, "choose among the K most likely tokens [all]")
       ->type_name("K")
-      ->check(between(0, 1 << 24));
+      ->check(whole_number(0, 1 << 24));
   command
       ->add_option("--top-p", options->top_p, "choose among the likeliest tokens that together have this probability")
       ->type_name("P")
       ->capture_default_str()
-      ->check(between(0, 1));
+      ->check(number(0, 1));
   command->add_option("--seed", options->seed, "another seed, another text; the same seed, the same text")
       ->type_name("S")
       ->capture_default_str()
-      ->check(between(0, 4294967295.0));
-  command->add_option("--threads", options->threads, "CPU threads [all]")->type_name("N")->check(between(0, 4096));
+      ->check(whole_number(0, 4294967295));
+  command->add_option("--threads", options->threads, "CPU threads [all]")->type_name("N")->check(whole_number(0, 4096));
   command->add_option("--compute", options->compute, "precision; auto: what it was trained with")
       ->capture_default_str()
       ->type_name("auto|f32|bf16")

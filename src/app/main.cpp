@@ -1,4 +1,9 @@
 // bittern: finds the subcommand, runs it, and turns whatever goes wrong into one sentence and an exit code.
+#include <poll.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -6,6 +11,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "app/app.h"
@@ -58,10 +64,18 @@ int run(int argc, char** argv) {
   return static_cast<int>(action());
 }
 
-// Output that went nowhere (a full disk behind a pipe's `>`) is a failure, however well everything else went.
+// Standard output is a pipe that nobody reads any more, as in `bittern generate RUN | head -1`.
+bool reader_is_gone() {
+  pollfd output{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+  return poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
+}
+
+// Output that went nowhere (a full disk behind `>`) is a failure, however well everything else went; a reader that has
+// seen enough is none.
 int finish(int code) {
   std::cout.flush();
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
+    if (reader_is_gone()) return code;
     std::cerr << "bittern: cannot write to standard output; free some space or write elsewhere\n";
     return code == 0 ? static_cast<int>(ExitCode::failure) : code;
   }
@@ -77,6 +91,9 @@ int guarded(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::cerr << "bittern: out of memory; `bittern plan CONFIG` shows what a run needs: lower "
                  "train.micro_batch_sequences or data.sequence_length, or set train.recompute to block\n";
+  } catch (const std::system_error& error) {  // how fmt::print says that it could not write
+    if (error.code() == std::errc::broken_pipe && reader_is_gone()) return static_cast<int>(ExitCode::ok);
+    std::cerr << "bittern: unexpected failure: " << error.what() << "; is there space left where output goes?\n";
   } catch (const std::exception& error) {
     std::cerr << "bittern: unexpected failure: " << error.what() << "; this is a defect of bittern: please report it\n";
   }
@@ -85,7 +102,7 @@ int guarded(int argc, char** argv) {
 
 }  // namespace
 
-CLI::Validator between(double least, double most) {
+CLI::Validator number(double least, double most) {
   const auto check = [least, most](std::string& text) -> std::string {
     char* end = nullptr;
     const double number = std::strtod(text.c_str(), &end);
@@ -93,7 +110,18 @@ CLI::Validator between(double least, double most) {
     if (is_number && number >= least && number <= most) return "";
     return fmt::format("is {}; expected a number from {} to {}", text, least, most);
   };
-  return CLI::Validator(check, "", "between");
+  return CLI::Validator(check, "", "number");
+}
+
+CLI::Validator whole_number(std::int64_t least, std::int64_t most) {
+  const auto check = [least, most](std::string& text) -> std::string {
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool is_whole = error == std::errc() && end == text.data() + text.size();
+    if (is_whole && number >= least && number <= most) return "";
+    return fmt::format("is {}; expected a whole number from {} to {}, in digits", text, least, most);
+  };
+  return CLI::Validator(check, "", "whole_number");
 }
 
 CLI::Validator one_of(std::vector<std::string> names) {
@@ -111,5 +139,7 @@ CLI::Validator one_of(std::vector<std::string> names) {
 }  // namespace bittern::app
 
 int main(int argc, char** argv) {
+  // A terminal or a pipe that goes away must not end a run: what it would have shown is in the run's files as well.
+  std::signal(SIGPIPE, SIG_IGN);
   return bittern::app::guarded(argc, argv);
 }

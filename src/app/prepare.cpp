@@ -26,25 +26,36 @@ void stop_on_signals() {
   sigaction(SIGTERM, &action, nullptr);
 }
 
-// One bar per stage.
+// One bar per stage; a line in the end for a stage that never said how far it is.
 class StageBars {
  public:
   void show(const PrepareProgress& progress) {
     if (progress.stage != stage_) {
-      if (bar_) bar_->finish();
+      finish();
       stage_ = progress.stage;
+      started_at_ = steady_seconds();
       bar_.emplace(console_, stage_, progress.of, ProgressBar::Unit::bytes);
+      console_.status(stage_ + " ...");
     }
-    bar_->update(progress.bytes);
+    done_ = progress.bytes;
+    if (done_ > 0) bar_->update(done_);
   }
   void finish() {
-    if (bar_) bar_->finish();
+    if (done_ > 0)
+      bar_->finish();
+    else if (bar_)
+      console_.print(fmt::format("{}: {}", stage_, short_duration(steady_seconds() - started_at_)));
+    bar_.reset();
+    done_ = 0;
+    stage_.clear();
   }
   Console& console() { return console_; }
 
  private:
   Console console_{STDERR_FILENO};
   std::string stage_;
+  double started_at_ = 0;
+  std::int64_t done_ = 0;
   std::optional<ProgressBar> bar_;
 };
 
@@ -73,20 +84,20 @@ void add_prepare(CLI::App& program, Action& action) {
   command->add_option("--out", options->out, "the folder to make")->required()->type_name("DIR");
   auto* vocabulary = command->add_option("--vocab-size", options->vocab_size, "of the tokenizer to train [4096]")
                          ->type_name("N")
-                         ->check(between(260, 1 << 24));
+                         ->check(whole_number(260, 1 << 24));
   command->add_option("--tokenizer", options->tokenizer, "use this SentencePiece model instead of training one")
       ->type_name("FILE.model")
       ->excludes(vocabulary);
   command->add_option("--valid-fraction", options->valid_fraction, "part of the text that is kept for validation")
       ->type_name("X")
       ->capture_default_str()
-      ->check(between(0, 0.999));
+      ->check(number(0, 0.999));
   command->add_option("--text-field", options->text_field, "the member of a JSON line that holds the text")
       ->type_name("NAME")
       ->capture_default_str();
   command->add_option("--threads", options->threads, "CPU threads [all]; the result does not depend on them")
       ->type_name("N")
-      ->check(between(0, 4096));
+      ->check(whole_number(0, 4096));
   command->add_flag("--overwrite", options->overwrite, "replace the prepared data that is in DIR");
   command->add_flag("--verbose", options->verbose, "show what the tokenizer's training says");
   command->footer(

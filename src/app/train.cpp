@@ -1,5 +1,4 @@
 // bittern train: makes a run, or goes on with it.
-#include <iostream>
 #include <memory>
 
 #include "app/app.h"
@@ -29,7 +28,7 @@ void add_train(CLI::App& program, Action& action) {
       ->type_name("CHECKPOINT");
   command->add_option("--profile", options.profile_steps, "print what each op costs over N steps, then stop")
       ->type_name("N")
-      ->check(between(1, 1e6));
+      ->check(whole_number(1, 1000000));
   command->footer(
       "Examples:\n"
       "  bittern train configs/quickstart.json --out runs/quickstart\n"
@@ -43,7 +42,6 @@ void add_train(CLI::App& program, Action& action) {
             "prefix; add it, or use --set data.path=FOLDER",
             arguments->file);
       if (arguments->options.out.empty()) arguments->options.out = "runs/" + config.run.name;
-      for (const std::string& key : config.ignored_keys) std::cerr << "ignored, changes nothing here: " << key << "\n";
       return train(config, arguments->options);
     };
   });

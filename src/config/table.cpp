@@ -119,11 +119,9 @@ std::vector<Key> make_rows() {
     {"train.sample_prompt", [](C c) -> Field { return &c.train.sample_prompt; }, {0, 65536}, {}, notice,
      "What a sample goes on from."},
     {"train.checkpoint_every", [](C c) -> Field { return &c.train.checkpoint_every; }, intervals, {}, notice,
-     "Steps between checkpoints; 0: only at the end."},
+     "Steps between checkpoints, and one at the end; 0: only that one."},
     {"train.keep_checkpoints", [](C c) -> Field { return &c.train.keep_checkpoints; }, intervals, {}, silent,
      "The newest so many are kept; 0: all."},
-    {"train.log_every", [](C c) -> Field { return &c.train.log_every; }, intervals, {}, silent,
-     "Steps between lines where the output is no terminal; 0: none."},
     {"train.max_skipped_steps", [](C c) -> Field { return &c.train.max_skipped_steps; }, intervals, {}, notice,
      "The run stops when so many steps in a row were skipped because the loss or a gradient was not finite; 0: never."},
     {"train.recompute", [](C c) -> Field { return &c.train.recompute; }, none, {"none", "block"}, silent,
@@ -199,48 +197,6 @@ constexpr std::array<SectionMeaning, 15> section_meanings = {{
     {"weights.attention_linear", "q, k, v and o projections."},
     {"weights.mlp_linear", "gate, up and down projections."},
 }};
-
-constexpr std::array<ModelExtra, 33> extras = {{
-    {"model_type", {}, {}},     // says the architecture
-    {"architectures", {}, {}},  // the same
-    {"torch_dtype", {}, {}},
-    {"dtype", {}, {}},
-    {"use_cache", {}, {}},
-    {"transformers_version", {}, {}},
-    {"bos_token_id", {}, {}},
-    {"eos_token_id", {}, {}},
-    {"pad_token_id", {}, {}},
-    {"unk_token_id", {}, {}},
-    {"_name_or_path", {}, {}},
-    {"_attn_implementation_autoset", {}, {}},
-    {"attn_implementation", {}, {}},
-    {"keys_to_ignore_at_inference", {}, {}},
-    {"max_window_layers", {}, {}},
-    {"hidden_act", "\"silu\"", "the MLP is SwiGLU, whose activation is silu"},
-    {"mlp_bias", "false", "the MLP has no biases"},
-    {"pretraining_tp", "1", "products are not cut into slices"},
-    {"attention_dropout", "0", "there is no dropout"},
-    {"hidden_dropout", "0", "there is no dropout"},
-    {"resid_pdrop", "0", "there is no dropout"},
-    {"embd_pdrop", "0", "there is no dropout"},
-    {"rope_scaling", "null", "scaled rotary embedding is not implemented"},
-    {"rope_parameters", "null", "scaled rotary embedding is not implemented"},
-    {"partial_rotary_factor", "1 null", "rotation of a part of each head is not implemented"},
-    {"use_sliding_window", "false", "attention over a window is not implemented"},
-    {"sliding_window", "null", "attention over a window is not implemented"},
-    {"layer_types", "null", "attention over a window is not implemented"},
-    {"final_logit_softcapping", "null", "soft caps are not implemented"},
-    {"attn_logit_softcapping", "null", "soft caps are not implemented"},
-    {"quantization_config", "null", "quantized weights must be dequantized first"},
-    {"is_encoder_decoder", "false", "only decoders are implemented"},
-    {"add_cross_attention", "false", "only decoders are implemented"},
-}};
-
-constexpr std::array<Architecture, 3> architecture_rows = {{
-    {"llama", "LlamaForCausalLM", false, false, false},
-    {"qwen2", "Qwen2ForCausalLM", true, false, false},
-    {"qwen3", "Qwen3ForCausalLM", false, true, true},
-}};
 // clang-format on
 
 std::string parent(std::string_view path) {
@@ -301,14 +257,6 @@ std::string expected(const Key& key) {
   const std::string bounds = fmt::format("{} {} and {} {}", range.open_least ? "above" : "of at least", range.least,
                                          range.open_most ? "below" : "at most", range.most);
   return std::holds_alternative<double*>(where) ? "a number " + bounds : "an array of two numbers, each " + bounds;
-}
-
-std::span<const ModelExtra> model_extras() {
-  return extras;
-}
-
-std::span<const Architecture> architectures() {
-  return architecture_rows;
 }
 
 }  // namespace bittern::config

@@ -1,6 +1,8 @@
 #include "bittern/metrics.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 
 #include "bittern/error.h"
@@ -39,16 +41,26 @@ double seconds_of(std::string_view line) {
   return 0;
 }
 
+// Of an evaluation's line; 0 of any other, and of one that is not finite.
+double valid_loss_of(std::string_view line) {
+  if (line.find("\"valid_loss\":") == std::string_view::npos) return 0;
+  const std::optional<MetricsLine> parsed = parse_metrics_line(line);
+  const auto* evaluation = parsed ? std::get_if<EvalMetrics>(&*parsed) : nullptr;
+  return evaluation && std::isfinite(evaluation->valid_loss) ? evaluation->valid_loss : 0;
+}
+
 struct Trimmed {
   bool empty = true;
   double seconds = 0;
+  double best_valid_loss = 0;
 };
 
 // Removes the lines of later steps and a torn last line. The lines are in order in every file that bittern made, so
 // cutting the end off is enough, and that is one atomic call; a file put together by hand is rewritten.
 Trimmed trim_metrics(const std::string& path, std::int64_t resumed_step) {
   Trimmed result;
-  if (!std::filesystem::exists(path)) return result;
+  std::error_code error;  // a path that cannot even be looked at is named by opening it
+  if (!std::filesystem::exists(path, error) && !error) return result;
   const File file = File::open(path);
   std::int64_t cut = -1;   // where the first line to drop begins
   std::string kept_after;  // what is to be kept beyond it
@@ -63,6 +75,8 @@ Trimmed trim_metrics(const std::string& path, std::int64_t resumed_step) {
     result.empty = false;
     newline_missing = !line.complete;
     if (line.text.find("\"seconds\":") != std::string_view::npos) last_timed = line.text;
+    if (const double loss = valid_loss_of(line.text); loss > 0)
+      result.best_valid_loss = result.best_valid_loss > 0 ? std::min(result.best_valid_loss, loss) : loss;
     if (cut >= 0) kept_after.append(line.text).append("\n");
   });
   result.seconds = seconds_of(last_timed);
@@ -118,6 +132,10 @@ void MetricsWriter::sync() {
 
 double MetricsWriter::resumed_seconds() const {
   return state_->trimmed.seconds;
+}
+
+double MetricsWriter::resumed_best_valid_loss() const {
+  return state_->trimmed.best_valid_loss;
 }
 
 }  // namespace bittern

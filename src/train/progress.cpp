@@ -122,7 +122,11 @@ double RateMeter::seconds_left(double total) const {
 }
 
 TrainProgress::TrainProgress(Console& console, const TrainProgressOptions& options, Clock clock)
-    : console_(console), options_(options), clock_(std::move(clock)), drawn_at_(clock_()) {
+    : console_(console),
+      options_(options),
+      clock_(std::move(clock)),
+      best_valid_loss_(options.best_valid_loss),
+      drawn_at_(clock_()) {
   steps_.add(drawn_at_, static_cast<double>(options_.first_step));
 }
 

@@ -20,7 +20,9 @@ constexpr std::int64_t longest_config = std::int64_t{1} << 20;
 // A file that makes the report richer but that it can do without.
 std::string text_if_readable(const std::string& path) {
   try {
-    return std::filesystem::exists(path) ? read_whole_file(path, longest_config, "a part of a run") : "";
+    std::error_code error;  // a path that cannot even be looked at is named by opening it
+    if (!std::filesystem::exists(path, error) && !error) return "";
+    return read_whole_file(path, longest_config, "a part of a run");
   } catch (const Error& error) {
     spdlog::warn("left out of the report: {}", error.what());
     return "";
@@ -151,13 +153,13 @@ struct LiveReport::State {
   }
 };
 
-LiveReport::LiveReport(const std::string& run_directory, const std::string& effective_config)
-    : state_(std::make_unique<State>(State{
-          run_directory + "/report.html",
-          RunHistory(std::filesystem::absolute(run_directory + "/metrics.jsonl").parent_path().filename().string())})) {
+LiveReport::LiveReport(const std::string& run_directory, const std::string& effective_config) {
+  const std::string metrics = run_directory + "/metrics.jsonl";
+  std::error_code error;  // a path that cannot even be looked at is named by opening it
+  const std::string name = std::filesystem::absolute(metrics, error).parent_path().filename().string();
+  state_ = std::make_unique<State>(State{run_directory + "/report.html", RunHistory(name)});
   state_->history.set_config(effective_config);
-  if (std::filesystem::exists(run_directory + "/metrics.jsonl"))
-    state_->history.load_metrics(run_directory + "/metrics.jsonl");
+  if (std::filesystem::exists(metrics, error) || error) state_->history.load_metrics(metrics);
 }
 
 LiveReport::~LiveReport() = default;

@@ -35,14 +35,17 @@ expect 2 "trian is not a command; expected one of prepare, train, plan, eval, ge
 expect 2 "following argument was not expected: --nope" "$BITTERN" report x --nope
 expect 2 "--temperature: is abc; expected a number from 0 to 100" "$BITTERN" generate x --temperature abc
 expect 2 "--top-p: is 1.5; expected a number from 0 to 1" "$BITTERN" generate x --top-p 1.5
-expect 2 "--tokens: is 0; expected a number from 1" "$BITTERN" generate x --tokens 0
-expect 2 "--seed: is -1; expected a number from 0" "$BITTERN" generate x --seed=-1
+for wrong in 0 1e2 1.5 0x10 99999999999999999999; do
+  expect 2 "--tokens: is $wrong; expected a whole number from 1 to 4194304, in digits" "$BITTERN" generate x --tokens="$wrong"
+done
+expect 2 "--tokens: is 0; expected a whole number from 1" "$BITTERN" generate x --tokens 0
+expect 2 "--seed: is -1; expected a whole number from 0" "$BITTERN" generate x --seed=-1
 expect 2 "--dtype: is f64; expected one of auto, f32, bf16" "$BITTERN" export x --out y --dtype f64
 expect 2 "--compute: is fp16; expected one of auto, f32, bf16" "$BITTERN" eval x --data y --compute fp16
 expect 2 "--vocab-size excludes --tokenizer" "$BITTERN" prepare x --out y --vocab-size 300 --tokenizer t.model
-expect 2 "--vocab-size: is 3; expected a number from 260" "$BITTERN" prepare x --out y --vocab-size 3
+expect 2 "--vocab-size: is 3; expected a whole number from 260" "$BITTERN" prepare x --out y --vocab-size 3
 expect 2 "--out is required" "$BITTERN" prepare x
-expect 2 "--profile: is 0; expected a number from 1" "$BITTERN" train x --profile 0
+expect 2 "--profile: is 0; expected a whole number from 1" "$BITTERN" train x --profile 0
 
 # config
 quickstart=$SOURCE/configs/quickstart.json
@@ -91,6 +94,15 @@ if [[ -c /dev/full ]]; then
     failures=$((failures + 1))
   fi
 fi
+
+# A reader that has seen enough is no failure: quiet, exit code 0.
+for command in "plan $SOURCE/configs/base/llama_30m.json" "config --reference"; do
+  code=$(bash -c '{ sleep 0.2; "$0" $1 2>closed.txt; echo $? >code.txt; } | true; cat code.txt' "$BITTERN" "$command")
+  if [[ $code -ne 0 || -s closed.txt ]]; then
+    echo "FAILED: $command into a closed pipe ended with $code: $(cat closed.txt)"
+    failures=$((failures + 1))
+  fi
+done
 
 if [[ $failures -gt 0 ]]; then
   echo "$failures failures"

@@ -177,11 +177,26 @@ TEST_CASE("metrics: a file out of order keeps every line of an earlier step, and
   CHECK(writer.resumed_seconds() == 12.5);
 }
 
+TEST_CASE("metrics: a resumed run knows the best validation loss of the lines that it keeps") {
+  const std::string run = fresh_run("best");
+  {
+    MetricsWriter writer(run, mini, 0);
+    CHECK(writer.resumed_best_valid_loss() == 0);
+    const double losses[] = {3.5, std::numeric_limits<double>::quiet_NaN(), 3.25, 3.75, 3.0};
+    for (std::int64_t step = 1; step <= 5; ++step) writer.evaluation({.step = step, .valid_loss = losses[step - 1]});
+  }
+  CHECK(MetricsWriter(run, mini, 4).resumed_best_valid_loss() == 3.25);  // 3.0 came after the checkpoint
+}
+
 TEST_CASE("metrics: a folder that cannot be written is refused with its name") {
   CHECK_THROWS_AS(MetricsWriter("/proc/no_such_run", mini, 0), Error);
   // A full disk: every write to this device fails with ENOSPC.
   const std::string run = fresh_run("full");
   std::filesystem::create_directories(run);
   std::filesystem::create_symlink("/dev/full", run + "/metrics.jsonl");
+  CHECK_THROWS_AS(MetricsWriter(run, mini, 0), Error);
+  // A path that cannot even be looked at.
+  std::filesystem::remove(run + "/metrics.jsonl");
+  std::filesystem::create_symlink("metrics.jsonl", run + "/metrics.jsonl");
   CHECK_THROWS_AS(MetricsWriter(run, mini, 0), Error);
 }

@@ -188,6 +188,18 @@ TEST_CASE("train progress: in a pipe, plain lines now and then without a control
   CHECK(text.find("step 500  sample: Once\\x1b[2J upon\n") != std::string::npos);
 }
 
+TEST_CASE("train progress: a resumed run remembers its best validation loss") {
+  Screen screen("train_best", pipe_traits);
+  setup_logging(screen.console, "");
+  TrainProgress progress(screen.console, {.total_steps = 1000, .first_step = 500, .best_valid_loss = 3.0});
+  progress.evaluation({.step = 600, .valid_loss = 3.1});
+  progress.evaluation({.step = 700, .valid_loss = 2.9});
+  stop_logging();
+  const std::string text = screen.text();
+  CHECK(text.find("valid loss 3.1000  perplexity 22.20\n") != std::string::npos);
+  CHECK(text.find("valid loss 2.9000  perplexity 18.17  (best so far)\n") != std::string::npos);
+}
+
 TEST_CASE("train progress: on a terminal, one line of at most the width") {
   for (const int width : {10, 30, 45, 60, 79, 80, 100, 120, 250}) {
     Screen screen("train_live", {.live = true, .colour = false, .unicode = false, .width = width});
@@ -243,7 +255,7 @@ TEST_CASE("progress bar: bytes with rate and time left, then a summary") {
   CHECK(plain.text() == "read  5.50k  500/s\n");
 }
 
-TEST_CASE("heartbeat: valid JSON, at most once a second, and at once when the status changes") {
+TEST_CASE("heartbeat: valid JSON, at most once a second, and at once when status or message change") {
   const std::string run = fresh_directory("heartbeat");
   const auto read = [&] { return nlohmann::json::parse(read_whole_file(run + "/heartbeat.json", 4096, "heartbeat")); };
   Heartbeat heartbeat(run);
@@ -253,6 +265,9 @@ TEST_CASE("heartbeat: valid JSON, at most once a second, and at once when the st
   heartbeat.beat(2, RunStatus::training);
   CHECK(read().at("step") == 1);
   CHECK(read().at("pid") == ::getpid());
+  heartbeat.beat(2, RunStatus::training, "evaluating");
+  CHECK(read().at("message") == "evaluating");
+  CHECK(read().at("step") == 2);
   heartbeat.beat(3, RunStatus::failed, "the loss is \"nan\"\n\xff");
   CHECK(read().at("status") == "failed");
   CHECK(read().at("message").get<std::string>().starts_with("the loss is \"nan\"\n"));

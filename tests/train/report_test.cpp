@@ -296,6 +296,17 @@ TEST_CASE("report: a report that cannot be written does not stop the run") {
   report.finish(RunStatus::failed);
 }
 
+TEST_CASE("report: a path that cannot even be looked at is a sentence, or left out") {
+  const std::string run = fresh_directory("loop");
+  std::filesystem::create_symlink("metrics.jsonl", run + "/metrics.jsonl");
+  CHECK_THROWS_AS(LiveReport(run, "{}"), Error);
+  CHECK_THROWS_AS(Report({run}), Error);
+  std::filesystem::remove(run + "/metrics.jsonl");
+  write_file_atomically(run + "/metrics.jsonl", "{\"step\":1,\"loss\":2}\n");
+  std::filesystem::create_symlink("config.json", run + "/config.json");
+  CHECK(Report({run}).table().find("loop") != std::string::npos);
+}
+
 TEST_CASE("report: several runs have one table, one page, and names that differ") {
   const std::string a = make_run("several_a", 40), b = make_run("several_b", 20);
   const Report report({a, b + "/metrics.jsonl"});

@@ -1,0 +1,64 @@
+// The rows about Hugging Face's words that are no keys here: what a config.json says beside them, and the
+// architectures.
+#include <array>
+
+#include "config/table.h"
+
+namespace bittern::config {
+namespace {
+
+// clang-format off
+constexpr std::array<ModelExtra, 33> extras = {{
+    {"model_type", {}, {}},     // says the architecture
+    {"architectures", {}, {}},  // the same
+    {"torch_dtype", {}, {}},
+    {"dtype", {}, {}},
+    {"use_cache", {}, {}},
+    {"transformers_version", {}, {}},
+    {"bos_token_id", {}, {}},
+    {"eos_token_id", {}, {}},
+    {"pad_token_id", {}, {}},
+    {"unk_token_id", {}, {}},
+    {"_name_or_path", {}, {}},
+    {"_attn_implementation_autoset", {}, {}},
+    {"attn_implementation", {}, {}},
+    {"keys_to_ignore_at_inference", {}, {}},
+    {"max_window_layers", {}, {}},
+    {"hidden_act", "\"silu\"", "the MLP is SwiGLU, whose activation is silu"},
+    {"mlp_bias", "false", "the MLP has no biases"},
+    {"pretraining_tp", "1", "products are not cut into slices"},
+    {"attention_dropout", "0", "there is no dropout"},
+    {"hidden_dropout", "0", "there is no dropout"},
+    {"resid_pdrop", "0", "there is no dropout"},
+    {"embd_pdrop", "0", "there is no dropout"},
+    {"rope_scaling", "null", "scaled rotary embedding is not implemented"},
+    {"rope_parameters", "null", "scaled rotary embedding is not implemented"},
+    {"partial_rotary_factor", "1 null", "rotation of a part of each head is not implemented"},
+    {"use_sliding_window", "false", "attention over a window is not implemented"},
+    {"sliding_window", "null", "attention over a window is not implemented"},
+    {"layer_types", "null", "attention over a window is not implemented"},
+    {"final_logit_softcapping", "null", "soft caps are not implemented"},
+    {"attn_logit_softcapping", "null", "soft caps are not implemented"},
+    {"quantization_config", "null", "quantized weights must be dequantized first"},
+    {"is_encoder_decoder", "false", "only decoders are implemented"},
+    {"add_cross_attention", "false", "only decoders are implemented"},
+}};
+
+constexpr std::array<Architecture, 3> architecture_rows = {{
+    {"llama", "LlamaForCausalLM", false, false, false},
+    {"qwen2", "Qwen2ForCausalLM", true, false, false},
+    {"qwen3", "Qwen3ForCausalLM", false, true, true},
+}};
+// clang-format on
+
+}  // namespace
+
+std::span<const ModelExtra> model_extras() {
+  return extras;
+}
+
+std::span<const Architecture> architectures() {
+  return architecture_rows;
+}
+
+}  // namespace bittern::config
