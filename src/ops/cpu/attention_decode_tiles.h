@@ -8,12 +8,15 @@
 namespace bittern::cpu::attention {
 namespace {
 
+constexpr std::int64_t rows_ahead = 16;  // rows of one head lie apart, which the hardware's prefetcher does not follow
+
 /// scores (H, decode_tile) of H heads: q (H, D') k^T
 template <class S, int H, class E>
 [[gnu::always_inline, BITTERN_TARGET]] inline void score_keys(float* scores, const float* q, std::int64_t padded,
                                                               const E* k, std::int64_t stride, std::int64_t keys,
                                                               std::int64_t head_dim) {
   for (std::int64_t key = 0; key < keys; ++key, k += stride) {
+    prefetch_rows(k, stride, rows_ahead, rows_ahead + 1, head_dim);
     typename S::V sum[H];
     for (int h = 0; h < H; ++h) sum[h] = S::zero();
     std::int64_t d = 0;
@@ -58,11 +61,13 @@ template <class S, int H, int N, class E>
   typename S::V sum[H][N];
   for (int h = 0; h < H; ++h)
     for (int n = 0; n < N; ++n) sum[h][n] = S::mul(S::load(out + h * padded + n * S::width), S::set(decay[h]));
-  for (std::int64_t key = 0; key < keys; ++key)
+  for (std::int64_t key = 0; key < keys; ++key) {
+    prefetch_rows(v, stride, key + rows_ahead, key + rows_ahead + 1, N * S::width);
     for (int n = 0; n < N; ++n) {
       const typename S::V x = S::load(v + key * stride + n * S::width);
       for (int h = 0; h < H; ++h) sum[h][n] = S::fma(S::broadcast(p + h * decode_tile + key), x, sum[h][n]);
     }
+  }
   for (int h = 0; h < H; ++h)
     for (int n = 0; n < N; ++n) S::store(out + h * padded + n * S::width, sum[h][n]);
 }
