@@ -12,6 +12,7 @@
 #include "bittern/file.h"
 #include "bittern/tokenizer.h"
 #include "block_text.h"
+#include "encode_block.h"
 #include "manifest.h"
 #include "ordered_parallel.h"
 #include "output_folder.h"
@@ -19,7 +20,6 @@
 #include "split_plan.h"
 #include "text_blocks.h"
 #include "text_sample.h"
-#include "utf8.h"
 
 namespace bittern {
 namespace {
@@ -27,11 +27,6 @@ namespace {
 // More threads than this wait for the disk and only cost memory.
 constexpr int most_threads = 32;
 constexpr std::int64_t most_bytes_under_way = std::int64_t{128} << 20;
-
-// What lies before a block: known after the first pass.
-struct BlockPlace {
-  std::int64_t documents = 0, text_bytes = 0;
-};
 
 // What the first pass finds out about the whole text.
 struct Corpus {
@@ -70,15 +65,6 @@ void check_options(const PrepareOptions& options) {
   if (options.threads < 0) throw input_error("threads is {}; expected 0 (all) or more", options.threads);
   if (options.shard_tokens < 1) throw input_error("shard tokens is {}; expected at least 1", options.shard_tokens);
   if (options.sample_bytes < 1) throw input_error("sample bytes is {}; expected at least 1", options.sample_bytes);
-}
-
-template <typename Each>
-void for_each_line(std::string_view text, Each each) {
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, line_length(text));
-    each(line);
-    text.remove_prefix(line.size());
-  }
 }
 
 Corpus scan(const Job& job, bool sampling) {
@@ -124,58 +110,6 @@ Corpus scan(const Job& job, bool sampling) {
     throw input_error("{}: holds no text; give a file with text", corpus.files.front().path);
   corpus.sample = sample.take();
   return corpus;
-}
-
-// The ids of a block, in runs that belong to one split.
-struct Encoded {
-  struct Run {
-    std::size_t ids_end = 0;
-    std::int64_t text_bytes = 0;
-    Split split = Split::train;
-    bool ends_document = false;
-  };
-  std::vector<std::int32_t> ids;
-  std::vector<Run> runs;
-  std::int64_t text_bytes = 0;
-};
-
-Encoded encode_block(const BlockText& block, BlockPlace place, const SplitPlan& plan, LineEncoder& encoder) {
-  Encoded out;
-  std::string repaired;
-  const auto add = [&](std::string_view text, Split split, bool first) {
-    const auto bytes = static_cast<std::int64_t>(text.size());
-    if (utf8_valid_prefix(text) != text.size()) {
-      repaired.clear();
-      utf8_repair(text, repaired);
-      text = repaired;
-    }
-    encoder.encode(text, first, out.ids);
-    if (out.runs.empty() || out.runs.back().split != split || out.runs.back().ends_document)
-      out.runs.push_back({.split = split});
-    out.runs.back().ids_end = out.ids.size();
-    out.runs.back().text_bytes += bytes;
-  };
-  for (const TextRange& range : block.ranges) {
-    bool first = range.starts_document;
-    const Split of_document = plan.by_document() ? plan.of_document(place.documents) : Split::train;
-    for_each_line(
-        std::string_view(block.text).substr(range.begin, range.end - range.begin), [&](std::string_view line) {
-          while (!line.empty()) {
-            const std::size_t same = plan.by_document() ? line.size() : plan.same_split(place.text_bytes, line);
-            add(line.substr(0, same), plan.by_document() ? of_document : plan.of_place(place.text_bytes), first);
-            first = false;
-            place.text_bytes += static_cast<std::int64_t>(same);
-            out.text_bytes += static_cast<std::int64_t>(same);
-            line.remove_prefix(same);
-          }
-        });
-    if (range.ends_document) {
-      ++place.documents;
-      if (out.runs.empty() || out.runs.back().ends_document) out.runs.push_back({.ids_end = out.ids.size()});
-      out.runs.back().ends_document = true;
-    }
-  }
-  return out;
 }
 
 // Where a document ends, or the other split begins, EOS is written: to the split whose document is open.
