@@ -27,6 +27,7 @@ struct Watchers {
         report(t.folder->path(), config_json(t.config)),
         progress(console, {.total_steps = t.config.train.steps,
                            .first_step = t.state.step,
+                           .best_valid_loss = metrics.resumed_best_valid_loss(),
                            .flops_per_token = t.run->model->flops_per_token(),
                            .peak_flops = peak_flops}),
         heartbeat(t.folder->path()),
