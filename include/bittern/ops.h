@@ -59,7 +59,7 @@ struct Attention {
   Tensor lse;  ///< (B, H, T) f32: log of the softmax's denominator, maximum included
 };
 
-/// One parameter's update. The rule and codecs are looked up in the tables of the optim room.
+/// One parameter's update (bittern/optim/optimizer_step.h).
 struct OptimizerStep;
 
 class Backend {

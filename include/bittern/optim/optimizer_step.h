@@ -1,7 +1,7 @@
 // optimizer_step: the update of one parameter, a panel of rows at a time:
 //   decode weight and states into fp32 scratch -> update rule -> encode weight -> encode states
-// The three axes (rule, weight codec, state codec) are independent tables: src/optim/codecs.cpp and
-// src/optim/rules.cpp.
+// Three independent choices: the rule's element math is a header of its own (adamw.h); how a stored weight or state becomes
+// fp32 and how it is rounded back are functions of the back end (decode, encode in src/ops/cpu/optimizer_step.cpp).
 #pragma once
 
 #include <cstdint>
