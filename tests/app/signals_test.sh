@@ -79,4 +79,8 @@ for out in run_evaluating undisturbed_evaluating; do
   "$BITTERN" train evaluating.json --out "$out" --set train.checkpoint_every=1000000 2>log.txt || fail "$out did not go on to the end"
 done
 same run_evaluating undisturbed_evaluating 12
+# A reader that goes away (`bittern train ... | head -1`) does not end the run, nor make noise.
+config piped.json 30 10
+"$BITTERN" train piped.json --out run_piped 2> >(head -1 >/dev/null) || fail "a closed pipe ended the run"
+[ "$(last_step run_piped)" -eq 30 ] || fail "a closed pipe ended the run at step $(last_step run_piped)"
 echo "signals: stopped, saved, and went on to what an undisturbed run ends with"
