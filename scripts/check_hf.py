@@ -98,10 +98,11 @@ def main():
     result = {"checkpoint": str(folder), "architecture": model.config.model_type,
               "parameters": sum(p.numel() for p in model.parameters())}
 
+    # What a text begins after: in a checkpoint of bittern the token that separates documents.
+    begin = [] if model.config.bos_token_id is None else [model.config.bos_token_id]
     if arguments.prompt is not None:
         tokenizer = open_tokenizer(folder)
-        first = [token for token in (tokenizer.bos_id(), tokenizer.eos_id()) if token >= 0][:1]
-        ids = first + tokenizer.encode(arguments.prompt)
+        ids = begin + tokenizer.encode(arguments.prompt)
         made = most_likely(model, ids, arguments.tokens, tokenizer.eos_id(), tokenizer.get_piece_size())
         result["ids"] = made
         result["text"] = tokenizer.decode(ids + made)
@@ -114,8 +115,7 @@ def main():
             automatic = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             automatic_ids = automatic(text, add_special_tokens=False, split_special_tokens=True).input_ids
             result["auto_tokenizer_agrees"] = automatic_ids == ids
-            if tokenizer.eos_id() >= 0:
-                ids.insert(0, tokenizer.eos_id())
+            ids = begin + ids
             length = arguments.sequence_length or trained_length(folder) or model.config.max_position_embeddings
         if len(ids) > 1:
             result["loss"], result["tokens"] = loss_of(model, windows_of(ids, length or len(ids)))

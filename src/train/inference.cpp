@@ -44,6 +44,9 @@ OpenedModel open_model(const std::string& path, const std::string& compute, std:
     opened.config.precision.compute = opened.config.precision.residual = compute == "f32" ? DType::f32 : DType::bf16;
   }
   opened.config.run.threads = threads;
+  const nlohmann::json hf = HfModel::open(opened.folder).config();
+  if (hf.contains("bos_token_id") && hf["bos_token_id"].is_number_integer())
+    opened.begin = hf["bos_token_id"].get<std::int32_t>();
   if (fs::exists(opened.folder + "/tokenizer.model", error))
     opened.tokenizer = Tokenizer::load(opened.folder + "/tokenizer.model");
   return opened;
