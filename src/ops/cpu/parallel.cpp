@@ -21,7 +21,7 @@ namespace {
 
 // Long enough to bridge the serial code between two ops, short enough not to starve another process on the same cores:
 // spinning for milliseconds costs two processes of two threads on two cores five sixths of their speed, sleeping at
-// once costs every small op a wake-up of about 60 microseconds (tests/bench/gemm_bench, Zen 4 under KVM).
+// once costs every small op a wake-up of about 60 microseconds (both seen with an OpenMP pool on a Zen 5 under KVM).
 constexpr std::chrono::microseconds spin_time{50};
 
 void pause() {
