@@ -10,7 +10,7 @@ matrix, which is the faster way. It trains on one fixed random batch, and every 
 Prints one JSON line a mode with tokens/s (median over the steps after warm-up), then a table. other_cpus is how many
 CPUs other processes kept busy meanwhile: PyTorch's threads wait for each other by spinning and lose far more than that
 share, so only rows with about 0 count. --rounds goes over the modes again and again; a mode's figure is then its best
-round's.
+round's. With --threads 1 nobody spins, and tokens_per_cpu_second holds even on a busy machine.
 """
 import argparse
 import json
@@ -114,11 +114,12 @@ def measure(size, mode, dtype, seconds):
     losses = [step()]
     first_step = time.perf_counter() - start
     losses += [step() for _ in range(WARM_UP - 1)]
-    times, start, others = [], time.perf_counter(), busy_without_us()
+    times, start, others, own = [], time.perf_counter(), busy_without_us(), time.process_time()
     while len(times) < AT_LEAST or time.perf_counter() - start < seconds:
         before = time.perf_counter()
         losses.append(step())
         times.append(time.perf_counter() - before)
+    own = (time.process_time() - own) / len(times)
     others = (busy_without_us() - others) / (time.perf_counter() - start)
     if not losses[-1] < losses[0] - 0.1:
         raise RuntimeError(f"{size} {mode} {dtype}: the loss does not fall: {losses[0]:.4f} -> {losses[-1]:.4f}")
@@ -127,7 +128,7 @@ def measure(size, mode, dtype, seconds):
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens_per_second": round(tokens.numel() / statistics.median(times), 1),
         "step_ms": round(1000 * statistics.median(times), 2), "fastest_step_ms": round(1000 * min(times), 2),
-        "first_step_s": round(first_step, 2), "steps": len(times),
+        "tokens_per_cpu_second": round(tokens.numel() / own, 1), "first_step_s": round(first_step, 2), "steps": len(times),
         "other_cpus": round(max(others, 0.0), 2),
         "first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4), "torch": torch.__version__,
     }
