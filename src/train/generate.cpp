@@ -37,7 +37,7 @@ void generate(const GenerateOptions& options) {
                       terminal ? printable(piece) : piece;  // a model can write control characters
                   std::fwrite(shown.data(), 1, shown.size(), stdout);
                   std::fflush(stdout);
-                  return !stop_requested();
+                  return !stop_requested() && !std::ferror(stdout);  // a reader that went away ends the work
                 });
   fmt::print("\n");
 }

@@ -18,7 +18,11 @@ void print_plan(const RunConfig& requested, bool json) {
     const TokenStream stream = open_training_data(config);
     if (!stream.tokenizer_path().empty()) tokenizer = Tokenizer::load(stream.tokenizer_path());
   }
-  const std::unique_ptr<Run> run = Run::for_training(config, sample_positions(config, tokenizer));
+  // Without a tokenizer: a token for every byte of the prompt at most, and the one that it begins after.
+  const bool bound = !tokenizer && config.train.sample_every > 0;
+  const std::int64_t at_most =
+      1 + static_cast<std::int64_t>(config.train.sample_prompt.size()) + config.train.sample_tokens;
+  const std::unique_ptr<Run> run = Run::for_training(config, bound ? at_most : sample_positions(config, tokenizer));
 
   std::int64_t parameters = 0;
   for (const Parameter& parameter : run->model->parameters()) parameters += parameter.spec.shape.elements();
