@@ -28,13 +28,13 @@ std::int64_t blocks_of(std::int64_t V) {
 }
 
 template <typename T>
-inline float max_of(const T* x, std::int64_t n, float start) {
+[[gnu::always_inline]] inline float max_of(const T* x, std::int64_t n, float start) {
   return max_over(n, start, [=](std::int64_t i) { return to_float(x[i]); });
 }
 
 /// The sum of exp(x[i] - m); with keep, exps[i] is each of them (exps may be x's memory).
 template <bool fused, bool keep, typename T>
-inline float exp_sum(float* exps, const T* x, float m, std::int64_t n) {
+[[gnu::always_inline]] inline float exp_sum(float* exps, const T* x, float m, std::int64_t n) {
   return sum_over(n, [=](std::int64_t i) {
     const float e = exp_f32<fused>(to_float(x[i]) - m);
     if constexpr (keep) exps[i] = e;

@@ -10,7 +10,8 @@
 // The lambda is inlined into one function per instruction set, each with its own target attribute, so its loops are
 // vectorised for 512, 256 or the base target's bits. No file is compiled with -m flags: an inline function of a header
 // can therefore never reach an old CPU in its AVX-512 form. A helper called from the lambda gets the wide form if it is
-// inlined (small `inline` functions are); otherwise it runs in its plain form, which is slow but right.
+// inlined (small `inline` functions are); otherwise it runs in its plain form, which is slow but right. g++ inlines all
+// that the lambda calls; clang needs [[gnu::always_inline]] on a large kernel that is called from two places.
 //
 // A body with a parameter, simd([&](auto fused) { ... }), is told at compile time (fused(): bool) whether a fused
 // multiply-add is one instruction there; where it is not, std::fma is a call that would be fifty times slower.
