@@ -1,11 +1,11 @@
-// What the model asks of the plan, and how it finds its tensors again. The passes are in forward.cpp and backward.cpp.
+// What the model asks of the plan, and how it finds its tensors again. The passes are in forward.cpp and backward.cpp,
+// the first weights in initialize.cpp.
 //
 // Points of a step, for the lives of tensors (L layers):
 //   0 embedding | 1+l block l | L+1 final norm, head and loss | 2L+1-l backward of block l | 2L+2 embedding's gradient
 //   | 2L+3 generation
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "bittern/model.h"
 
@@ -198,33 +198,6 @@ void Transformer::bind(const Arena& arena) {
   const Tensor rope = arena.view(rope_);
   const std::vector<float> table = rope_table(rope.rows(), spec_.head_dim, spec_.rope_theta);
   backend_.from_host(rope.data, table.data(), rope.bytes());
-}
-
-void Transformer::initialize(std::uint32_t seed) {
-  const PhiloxKey key = philox_key(seed, Purpose::init);
-  std::vector<float> values;
-  for (const Parameter& parameter : parameters_) {
-    const Tensor weight = arena_->view(parameter.weight);
-    const std::int64_t n = weight.elements();
-    const bool is_bias = parameter.spec.name.ends_with(".bias");
-    values.assign(static_cast<std::size_t>(n), is_bias ? 0.0f : 1.0f);
-    if (parameter.spec.role != Role::norm) {
-      // Box-Muller on the two halves of a Philox block: elements 4i..4i+3 depend on i alone.
-      for (std::int64_t i = 0; i < n; i += 4) {
-        const PhiloxBlock block = philox_block(key, static_cast<std::uint64_t>(i), 0, parameter.id);
-        for (int pair = 0; pair < 2; ++pair) {
-          const double u1 = (static_cast<double>(block.word[2 * pair]) + 1.0) * 0x1p-32;
-          const double u2 = static_cast<double>(block.word[2 * pair + 1]) * 0x1p-32;
-          const double radius = std::sqrt(-2.0 * std::log(u1)) * spec_.initializer_range;
-          const double angle = 2.0 * std::numbers::pi * u2;
-          const std::int64_t at = i + 2 * pair;
-          if (at < n) values[static_cast<std::size_t>(at)] = static_cast<float>(radius * std::cos(angle));
-          if (at + 1 < n) values[static_cast<std::size_t>(at + 1)] = static_cast<float>(radius * std::sin(angle));
-        }
-      }
-    }
-    load_parameter(parameter, values);
-  }
 }
 
 void Transformer::load_parameter(const Parameter& parameter, std::span<const float> values) {
