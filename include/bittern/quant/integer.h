@@ -1,0 +1,69 @@
+// integer: a grid of small integers for weights (DQT, BitNet) and activations, and rounding onto it.
+//   symmetric  -(2^(n-1) - 1) .. 2^(n-1) - 1
+//   full       -2^(n-1)       .. 2^(n-1) - 1
+//   ternary    -1 .. 1
+// A value is level * scale (scales.h). Levels are stored as level + offset: unsigned codes for packing.h, or, with
+// eight bits, the level itself as a signed byte, which is what an integer GEMM reads.
+#pragma once
+
+#include <cstdint>
+
+#include "bittern/host_device.h"
+#include "bittern/quant/bf16.h"
+#include "bittern/quant/stochastic.h"
+
+namespace bittern {
+
+struct IntegerGrid {
+  std::int32_t lo, hi;
+  int bits;             // of a stored code
+  std::int32_t offset;  // stored code = level + offset
+};
+
+/// bits is 2..8.
+constexpr IntegerGrid symmetric_grid(int bits) {
+  const std::int32_t half = 1 << (bits - 1);
+  return {.lo = 1 - half, .hi = half - 1, .bits = bits, .offset = bits == 8 ? 0 : half};
+}
+constexpr IntegerGrid full_grid(int bits) {
+  const std::int32_t half = 1 << (bits - 1);
+  return {.lo = -half, .hi = half - 1, .bits = bits, .offset = bits == 8 ? 0 : half};
+}
+constexpr IntegerGrid ternary_grid() {
+  return {.lo = -1, .hi = 1, .bits = 2, .offset = 1};
+}
+
+namespace integer_detail {
+
+/// t within [lo, hi]; a NaN becomes lo.
+BITTERN_HD float clamp(float t, std::int32_t lo, std::int32_t hi) {
+  const float low = static_cast<float>(lo), high = static_cast<float>(hi);
+  const float above = t > low ? t : low;
+  return above < high ? above : high;
+}
+
+}  // namespace integer_detail
+
+/// The nearest level, ties to even; beyond the ends, the end. |lo|, |hi| <= 2^21.
+BITTERN_HD std::int32_t round_nearest_even_to_grid(float t, std::int32_t lo, std::int32_t hi) {
+  constexpr float rounder = 0x1.8p23f;  // a float whose last bit is worth 1: adding it rounds to integers
+  const std::uint32_t rounded = float_bits(integer_detail::clamp(t, lo, hi) + rounder);
+  return static_cast<std::int32_t>(rounded - float_bits(rounder));
+}
+
+/// One of the two neighbouring levels, E = t within [lo, hi]; beyond the ends, the end (so there it is biased). A level
+/// never moves. Uses all 32 bits of the uniform word `random`.
+///
+/// This is floor(a) + (u < a - floor(a)) for the magnitude a = |t|, with t's sign: a - floor(a) is then exact, whereas
+/// t - floor(t) of a small negative t is not, and would lose the flips that are rarer than 1e-7. So every probability
+/// is right to 2^-32.
+BITTERN_HD std::int32_t round_stochastic_to_grid(float t, std::int32_t lo, std::int32_t hi, std::uint32_t random) {
+  const float clamped = integer_detail::clamp(t, lo, hi);
+  const float a = bits_float(float_bits(clamped) & 0x7fffffffu);
+  const std::int32_t whole = static_cast<std::int32_t>(a);
+  const std::int32_t level = whole + static_cast<std::int32_t>(chance(a - static_cast<float>(whole), random));
+  const std::int32_t minus = static_cast<std::int32_t>(float_bits(clamped)) >> 31;  // -1 or 0: a branch-free sign
+  return (level ^ minus) - minus;
+}
+
+}  // namespace bittern

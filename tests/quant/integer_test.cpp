@@ -1,0 +1,123 @@
+#include "bittern/quant/integer.h"
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "bittern/quant/philox.h"
+#include "catch.h"
+#include "quant/rounding_support.h"
+
+using namespace bittern;
+
+namespace {
+
+const IntegerGrid grids[] = {ternary_grid(),    full_grid(2),      full_grid(3),      full_grid(4),     full_grid(8),
+                             symmetric_grid(2), symmetric_grid(3), symmetric_grid(4), symmetric_grid(8)};
+
+/// The exact expectation of stochastic rounding, over all random words.
+double expectation(float t, const IntegerGrid& g) {
+  const int from_zero = round_stochastic_to_grid(t, g.lo, g.hi, 0);  // the words that move away from zero are the
+  const int to_zero = round_stochastic_to_grid(t, g.lo, g.hi, ~0u);  // lowest ones
+  if (from_zero == to_zero) return to_zero;
+  const std::uint64_t words =
+      count_words([&](std::uint32_t word) { return round_stochastic_to_grid(t, g.lo, g.hi, word) == from_zero; });
+  const double p = static_cast<double>(words) * 0x1p-32;
+  return p * from_zero + (1 - p) * to_zero;
+}
+
+}  // namespace
+
+TEST_CASE("integer: the grids are those of the papers, and their codes are unsigned below eight bits") {
+  CHECK((ternary_grid().lo == -1 && ternary_grid().hi == 1 && ternary_grid().bits == 2 && ternary_grid().offset == 1));
+  CHECK((full_grid(4).lo == -8 && full_grid(4).hi == 7));
+  CHECK((full_grid(8).lo == -128 && full_grid(8).hi == 127 && full_grid(8).offset == 0));
+  CHECK((symmetric_grid(4).lo == -7 && symmetric_grid(4).hi == 7));
+  CHECK((symmetric_grid(8).lo == -127 && symmetric_grid(8).hi == 127));
+  for (const IntegerGrid& g : grids) {
+    if (g.bits == 8) continue;
+    CHECK(g.lo + g.offset >= 0);
+    CHECK(g.hi + g.offset < (1 << g.bits));
+  }
+}
+
+TEST_CASE("integer: nearest is half to even at every tie and beside it, and stops at the ends") {
+  for (const IntegerGrid& g : grids)
+    for (int level = g.lo - 3; level <= g.hi + 3; ++level)
+      for (const float t :
+           {static_cast<float>(level), next_up(static_cast<float>(level)), static_cast<float>(level) + 0.5f,
+            next_up(static_cast<float>(level) + 0.5f), next_down(static_cast<float>(level) + 0.5f),
+            static_cast<float>(level) + 0.3f, static_cast<float>(level) - 0.3f}) {
+        const double nearest = std::nearbyint(static_cast<double>(t));
+        const double expected = nearest < g.lo ? g.lo : nearest > g.hi ? g.hi : nearest;
+        CHECK(round_nearest_even_to_grid(t, g.lo, g.hi) == expected);
+      }
+}
+
+TEST_CASE("integer: what is no number or infinite stays on the grid") {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  for (const IntegerGrid& g : grids) {
+    CHECK(round_nearest_even_to_grid(inf, g.lo, g.hi) == g.hi);
+    CHECK(round_nearest_even_to_grid(-inf, g.lo, g.hi) == g.lo);
+    CHECK(round_nearest_even_to_grid(nan, g.lo, g.hi) == g.lo);
+    CHECK(round_stochastic_to_grid(inf, g.lo, g.hi, ~0u) == g.hi);
+    CHECK(round_stochastic_to_grid(-3e38f, g.lo, g.hi, 0u) == g.lo);
+    CHECK(round_stochastic_to_grid(nan, g.lo, g.hi, 0u) == g.lo);
+  }
+}
+
+TEST_CASE("integer: a level never moves") {
+  for (const IntegerGrid& g : grids)
+    for (int level = g.lo; level <= g.hi; ++level)
+      for (const std::uint32_t word : {0u, 1u, 0x80000000u, ~0u}) {
+        CHECK(round_stochastic_to_grid(static_cast<float>(level), g.lo, g.hi, word) == level);
+        CHECK(round_nearest_even_to_grid(static_cast<float>(level), g.lo, g.hi) == level);
+      }
+}
+
+TEST_CASE("integer: stochastic rounding is unbiased over all random words, and clipped beyond the ends") {
+  for (const IntegerGrid& g : grids) {
+    for (float t = static_cast<float>(g.lo); t <= static_cast<float>(g.hi); t += 0.0137f)
+      CHECK(std::fabs(expectation(t, g) - double{t}) < 0x1p-32);
+    CHECK(expectation(static_cast<float>(g.hi) + 0.4f, g) == g.hi);
+    CHECK(expectation(static_cast<float>(g.lo) - 0.4f, g) == g.lo);
+  }
+}
+
+TEST_CASE("integer: rare flips keep their probability, on both sides of zero") {
+  const IntegerGrid g = ternary_grid();
+  for (const float p : {1e-7f, 3.3e-8f, 1e-6f, 1e-9f, 0x1p-32f}) {
+    for (const float t : {p, -p}) {
+      const int away = t > 0 ? 1 : -1;
+      const std::uint64_t words =
+          count_words([&](std::uint32_t word) { return round_stochastic_to_grid(t, g.lo, g.hi, word) == away; });
+      CHECK(words == static_cast<std::uint64_t>(std::floor(static_cast<double>(p) * 0x1p32)));
+    }
+  }
+}
+
+TEST_CASE("integer: with addressed words, lanes are independent of each other (chi-square)") {
+  const IntegerGrid g = full_grid(4);
+  const PhiloxKey key = philox_key(7, Purpose::test);
+  constexpr int n = 4 * 50000;
+  int joint[4][4] = {};  // up or not in one lane, against the next lane, for each of the four lanes
+  int ups[4] = {};
+  for (int i = 0; i < n; ++i) {
+    const bool a = round_stochastic_to_grid(2.3f, g.lo, g.hi, philox(key, static_cast<std::uint64_t>(i), 1, 2)) == 3;
+    const bool b =
+        round_stochastic_to_grid(2.3f, g.lo, g.hi, philox(key, static_cast<std::uint64_t>(i + 1), 1, 2)) == 3;
+    joint[i % 4][2 * a + b] += 1;
+    ups[i % 4] += a;
+  }
+  const double p = 2.3f - 2.0f, per_lane = n / 4;
+  for (int lane = 0; lane < 4; ++lane) {
+    const double cells[4] = {(1 - p) * (1 - p), (1 - p) * p, p * (1 - p), p * p};
+    double chi2 = 0;
+    for (int cell = 0; cell < 4; ++cell) {
+      const double expected = per_lane * cells[cell], difference = joint[lane][cell] - expected;
+      chi2 += difference * difference / expected;
+    }
+    CHECK(chi2 < 16.27);  // 3 degrees of freedom, 0.1 %
+    CHECK(std::fabs(ups[lane] / per_lane - p) < 4 * std::sqrt(p * (1 - p) / per_lane));
+  }
+}
