@@ -4,6 +4,9 @@
 
 #include "bittern/optim/adamw.h"
 #include "bittern/quant/bf16.h"
+#include "bittern/quant/fp8.h"
+#include "bittern/quant/integer.h"
+#include "bittern/quant/packing.h"
 #include "bittern/quant/philox.h"
 
 namespace bittern::cuda {
@@ -18,6 +21,35 @@ __global__ void adamw_kernel(float* w, float* m, float* v, const float* g, Adamw
 __global__ void round_bf16_kernel(bf16* to, const float* x, PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) to[i] = to_bf16_stochastic(x[i], philox(key, static_cast<std::uint64_t>(i), step, tensor_id));
+}
+
+/// codes (n) E4M3 or E5M2 = x (n), stochastic; x (n) = what they decode to.
+__global__ void fp8_kernel(std::uint8_t* codes, float* x, bool e5m2, PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  const std::uint32_t random = philox(key, static_cast<std::uint64_t>(i), step, tensor_id);
+  codes[i] = e5m2 ? to_e5m2_stochastic(x[i], random) : to_e4m3_stochastic(x[i], random);
+  x[i] = e5m2 ? e5m2_to_float(codes[i]) : e4m3_to_float(codes[i]);
+}
+
+/// codes (n) = x (n) * inverse_scale, rounded onto the grid.
+__global__ void integer_kernel(std::uint8_t* codes, const float* x, float inverse_scale, IntegerGrid grid, bool stochastic, PhiloxKey key,
+                               std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  const float t = x[i] * inverse_scale;
+  const std::int32_t level = stochastic ? round_stochastic_to_grid(t, grid.lo, grid.hi, philox(key, static_cast<std::uint64_t>(i), step, tensor_id))
+                                        : round_nearest_even_to_grid(t, grid.lo, grid.hi);
+  codes[i] = static_cast<std::uint8_t>(level + grid.offset);
+}
+
+/// to = the codes of `from`, repacked from one width to another; a thread takes eight, count is a multiple of 8.
+__global__ void repack_kernel(std::uint8_t* to, int to_bits, const std::uint8_t* from, int from_bits, std::int64_t count) {
+  const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8;
+  if (first >= count) return;
+  std::uint8_t codes[8];
+  unpack_codes(from_bits, from, first, 8, codes);
+  pack_codes(to_bits, codes, first, 8, to);
 }
 
 }  // namespace bittern::cuda
