@@ -10,11 +10,12 @@
 
 namespace bittern {
 
-/// True for floor(p * 2^32) of the 2^32 words, the lowest ones. p >= 0; from 1 up, and NaN, counts as the largest float
-/// below 1. Uses all 32 bits of `random`.
+/// True for floor(p * 2^32) of the 2^32 words, the lowest ones; always from p = 1 up. p is not negative. Uses all 32
+/// bits of `random`.
 BITTERN_HD bool chance(float p, std::uint32_t random) {
-  constexpr float largest = 0x1.fffffep-1f;
-  return random < static_cast<std::uint32_t>((p < largest ? p : largest) * 0x1p32f);
+  constexpr float largest = 0x1.fffffep-1f;  // below 1
+  const std::uint32_t bound = static_cast<std::uint32_t>((p < largest ? p : largest) * 0x1p32f);
+  return (p >= 1.0f) | (random < bound);
 }
 
 }  // namespace bittern
