@@ -4,10 +4,13 @@
 
 #include "bittern/optim/adamw.h"
 #include "bittern/quant/bf16.h"
+#include "bittern/quant/codebook.h"
+#include "bittern/quant/dynamic8.h"
 #include "bittern/quant/fp8.h"
 #include "bittern/quant/integer.h"
 #include "bittern/quant/packing.h"
 #include "bittern/quant/philox.h"
+#include "bittern/quant/scales.h"
 
 namespace bittern::cuda {
 
@@ -50,6 +53,25 @@ __global__ void repack_kernel(std::uint8_t* to, int to_bits, const std::uint8_t*
   std::uint8_t codes[8];
   unpack_codes(from_bits, from, first, 8, codes);
   pack_codes(to_bits, codes, first, 8, to);
+}
+
+/// codes (n) = x (n) in a codebook of four bits, stochastic; x (n) = what they decode to. level, threshold (16) on the device.
+__global__ void codebook_kernel(std::uint8_t* codes, float* x, const float* level, const float* threshold, std::int32_t levels, float absmax,
+                                PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  const float scale = block_scale(absmax), t = x[i] * inverse_scale(scale);
+  const std::int32_t code = stochastic_code(t, nearest_code<4>(t, threshold), level, levels, philox(key, static_cast<std::uint64_t>(i), step, tensor_id));
+  codes[i] = static_cast<std::uint8_t>(code);
+  x[i] = level[code] * scale;
+}
+
+/// codes (n) = x (n) in an 8-bit dynamic codebook, nearest; scales rank 1: row (rows), column (columns), n = rows * columns.
+__global__ void dynamic8_kernel(std::uint8_t* codes, const float* x, const Dynamic8* table, const float* row, const float* column, std::int64_t columns,
+                                std::int64_t n) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  codes[i] = static_cast<std::uint8_t>(nearest_code(x[i] * inverse_scale(rank1_scale(row[i / columns], column[i % columns])), *table));
 }
 
 }  // namespace bittern::cuda
