@@ -47,6 +47,19 @@ struct FinishJob {
 };
 using FinishFn = void (*)(const FinishJob&);
 
+/// C (rows, cols) = A B^T (+ bias), rows of words with stored rows of B (gemv.h).
+struct GemvJob {
+  const std::uint32_t* a;  ///< from `widen`
+  std::int64_t a_stride, rows;
+  const void* b;
+  std::int64_t b_stride, cols, k;
+  void* c;
+  DType c_dtype;
+  std::int64_t c_stride;
+  const float* bias;  ///< of the first column, or null
+};
+using GemvFn = void (*)(const GemvJob&);
+
 /// How an operand lies in memory: its lines are rows with k inside, or k is outside and the lines are side by side.
 enum class Layout { along_k, across_k };
 enum class Storage { f32, bf16 };
@@ -59,6 +72,8 @@ struct GemmKernels {
   std::optional<Storage> as_stored;  ///< a storage type whose rows along k are words already: A need not be packed
   std::array<std::array<MicroFn, 2>, 2> micro_unpacked;  ///< for that, mr rows: [Storage of the tile][vectors - 1]
   FinishFn finish;
+  std::array<PackFn, 2> widen;  ///< [Storage of A]: rows as words, their last vector filled up with zeros
+  std::array<GemvFn, 2> gemv;   ///< [Storage of B]
 };
 
 /// Packers may write this many words past a panel's end (they store whole vectors); it also keeps panels from lying a

@@ -129,6 +129,8 @@ BITTERN_TARGET void finish(const FinishJob& job) {
     finish_as<Lanes, bf16>(job);
 }
 
+#include "ops/cpu/gemv_template.h"
+
 template <class Lanes, class C, int... row>
 constexpr MicroTable microkernels(std::integer_sequence<int, row...>) {
   MicroTable table{};
@@ -157,5 +159,7 @@ constexpr GemmKernels make_kernels(std::optional<Storage> as_stored) {
       .micro_unpacked = {{{microkernel<Lanes, float, mr, 1, false>, microkernel<Lanes, float, mr, 2, false>},
                           {microkernel<Lanes, bf16, mr, 1, false>, microkernel<Lanes, bf16, mr, 2, false>}}},
       .finish = finish<Lanes>,
+      .widen = {widen_rows<LoadF32>, widen_rows<LoadBf16>},
+      .gemv = {gemv_columns<LoadF32>, gemv_columns<LoadBf16>},
   };
 }

@@ -1,4 +1,6 @@
-// linear: y = x w^T + bias, and its gradients, each one product of gemm.h:
+// linear: y = x w^T + bias, and its gradients, each one product of gemm.h, or forward of gemv.h where rows are few
+// (then a row's bits are gemv's: what generation computes for a token is not bit for bit what training computes for
+// it):
 //   forward          y (N,O)  = x (N,I) w (O,I)^T + bias (O) f32 or none
 //   backward_input   dx (N,I) = dy (N,O) w (O,I)
 //   backward_weight  dw (O,I) f32 = or += dy^T (O,N) x (N,I)
@@ -7,6 +9,7 @@
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
 #include "ops/cpu/gemm.h"
+#include "ops/cpu/gemv.h"
 
 namespace bittern::cpu {
 namespace {
@@ -34,18 +37,22 @@ void CpuBackend::linear_forward(const Tensor& y, const Tensor& x, const Tensor& 
   if (bias) Checked{op, "bias", bias}.of(DType::f32).vector(O);
   check_compute(op, compute);
   const OpScope scope(op, bytes_of(x) + bytes_of(w) + bytes_of(y) + bytes_of(bias), flops(N, O, I));
-  gemm({.m = N,
-        .n = O,
-        .k = I,
-        .a = operand(x, false),
-        .b = operand(w, true),
-        .c = y.data,
-        .c_dtype = y.dtype,
-        .c_stride = y.row_stride,
-        .accumulate = false,
-        .bias = bias ? bias.as<float>() : nullptr,
-        .compute = compute,
-        .workspace = gemm_workspace_.data()});
+  const GemmArgs product{.m = N,
+                         .n = O,
+                         .k = I,
+                         .a = operand(x, false),
+                         .b = operand(w, true),
+                         .c = y.data,
+                         .c_dtype = y.dtype,
+                         .c_stride = y.row_stride,
+                         .accumulate = false,
+                         .bias = bias ? bias.as<float>() : nullptr,
+                         .compute = compute,
+                         .workspace = gemm_workspace_.data()};
+  if (gemv_takes(N, I))
+    gemv(product);
+  else
+    gemm(product);
 }
 
 void CpuBackend::linear_backward_input(const Tensor& dx, const Tensor& dy, const Tensor& w, DType compute) {

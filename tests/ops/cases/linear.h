@@ -61,6 +61,13 @@ inline std::vector<Case> linear_cases() {
           add({.N = 13, .O = 21, .I = 34, .x = x, .w = w, .y = y, .compute = compute, .gap = 3, .bias = true});
           add({.N = 65, .O = 33, .I = 70, .x = x, .w = w, .y = y, .compute = compute});
         }
+  for (const std::int64_t N : {1, 2, 5, 8})  // few rows: gemv
+    for (const std::int64_t I : {1, 15, 33, 160, 1001})
+      for (const DType t : acts)
+        for (const DType compute : acts) {
+          add({.N = N, .O = 37, .I = I, .x = t, .w = t, .y = DType::f32, .compute = compute, .bias = true});
+          add({.N = N, .O = 21, .I = I, .x = DType::f32, .w = t, .y = t, .compute = compute, .gap = 3});
+        }
   for (const std::int64_t s : {1, 2, 3, 5, 17})
     add({.N = s, .O = 1, .I = 7, .x = DType::f32, .w = DType::f32, .y = DType::f32});
   return cases;
