@@ -6,11 +6,44 @@
 #include <string>
 
 #include "bittern/error.h"
+#include "ops/cpu/amx.h"
+
+#ifdef BITTERN_HAS_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace bittern::cpu {
 namespace {
 
-constexpr std::array<std::string_view, 4> isa_names = {"portable", "avx2", "avx512", "avx512_bf16"};
+constexpr std::array<std::string_view, 5> isa_names = {"portable", "avx2", "avx512", "avx512_bf16", "amx_bf16"};
+
+#ifdef BITTERN_HAS_AMX
+/// CPUID tells of the CPU, XCR0 of the registers that the operating system saves. Linux gives a process the tiles' 8 KB
+/// only on request, for all of its threads.
+bool ask_for_amx_bf16() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, osxsave = 1u << 27;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (edx & amx_bf16) == 0 || (edx & amx_tile) == 0) return false;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || (ecx & osxsave) == 0) return false;
+  unsigned xcr0 = 0, upper = 0;
+  asm("xgetbv" : "=a"(xcr0), "=d"(upper) : "c"(0));
+  constexpr unsigned tile_config = 1u << 17, tile_data = 1u << 18;
+  if ((xcr0 & tile_config) == 0 || (xcr0 & tile_data) == 0) return false;
+  constexpr long request_permission = 0x1023, tile_data_feature = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, request_permission, tile_data_feature) == 0;
+}
+#endif
+
+bool has_amx_bf16() {
+#ifdef BITTERN_HAS_AMX
+  static const bool granted = ask_for_amx_bf16();
+  return granted;
+#else
+  return false;
+#endif
+}
 
 // The compiler's run-time reads CPUID and XGETBV: a feature counts only if the operating system saves its registers.
 bool machine_has(Isa isa) {
@@ -28,6 +61,8 @@ bool machine_has(Isa isa) {
       return avx512;
     case Isa::avx512_bf16:
       return avx512 && __builtin_cpu_supports("avx512bf16");
+    case Isa::amx_bf16:
+      return avx512 && __builtin_cpu_supports("avx512bf16") && has_amx_bf16();
   }
   return false;
 #else
@@ -62,7 +97,7 @@ std::string_view name(Isa isa) {
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> list;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16})
+  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx_bf16})
     if (machine_has(isa)) list.push_back(isa);
   return list;
 }

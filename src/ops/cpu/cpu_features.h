@@ -12,10 +12,11 @@ namespace bittern::cpu {
 
 /// From the plainest to the most capable; each includes those before it.
 enum class Isa {
-  portable,    ///< what the compiler's base target has
-  avx2,        ///< AVX2 and FMA
-  avx512,      ///< AVX-512 F, BW, VL, DQ
-  avx512_bf16  ///< AVX-512 and VDPBF16PS
+  portable,     ///< what the compiler's base target has
+  avx2,         ///< AVX2 and FMA
+  avx512,       ///< AVX-512 F, BW, VL, DQ
+  avx512_bf16,  ///< AVX-512 and VDPBF16PS
+  amx_bf16      ///< all that and TDPBF16PS, the tiles of AMX
 };
 
 std::string_view name(Isa isa);

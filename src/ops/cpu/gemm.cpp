@@ -19,6 +19,8 @@ const GemmKernels& gemm_kernels(Isa isa, DType compute) {
       return gemm_kernels_avx512(compute);
     case Isa::avx512_bf16:
       return gemm_kernels_avx512_bf16(compute);
+    case Isa::amx_bf16:
+      return gemm_kernels_amx_bf16(compute);
   }
 #endif
   (void)isa;
@@ -28,8 +30,7 @@ const GemmKernels& gemm_kernels(Isa isa, DType compute) {
 namespace {
 
 // A word is 4 bytes (gemm_kernels.h). Tuned by tests/bench/gemm_bench on a Zen 4 (32 KB L1, 1 MB L2).
-constexpr std::int64_t max_k_words = 384;  // of a panel: 1024 is 6 % slower in wgrad, 256 adds to C too often
-constexpr std::int64_t k_step = 32;        // k blocks are multiples of the widest vector of elements
+constexpr std::int64_t k_step = 32;  // k blocks are multiples of the widest vector of elements
 
 /// What a call may use, in words and floats.
 struct Space {
@@ -73,14 +74,24 @@ Range block(std::int64_t begin, std::int64_t size, std::int64_t n) {
   return {begin, std::min(n, begin + size)};
 }
 
+struct Entered {
+  explicit Entered(const GemmKernels& kernels) : leave(kernels.leave) {
+    if (kernels.enter != nullptr) kernels.enter();
+  }
+  ~Entered() {
+    if (leave != nullptr) leave();
+  }
+  void (*leave)();
+};
+
 /// One call: its arguments, its kernels and how it is cut. B is packed for a block of k and n (all threads), then the
 /// rows of C are shared out; each part packs its rows of A and runs the microkernel over the block.
 class Product {
  public:
   Product(const GemmArgs& args, const Space& space, int threads)
       : g_(args), kernels_(gemm_kernels(isa(), args.compute)), space_(space), threads_(threads) {
-    k_block_ = balanced(g_.k, max_k_words * kernels_.k_per_word, k_step);
-    const std::int64_t k_words = ceil_div(std::min(g_.k, k_block_), kernels_.k_per_word);
+    k_block_ = balanced(g_.k, kernels_.max_k_words * kernels_.k_per_word, k_step);
+    const std::int64_t k_words = words_along(std::min(g_.k, k_block_));
     a_panel_ = kernels_.mr * k_words + panel_padding;
     b_panel_ = kernels_.nr * k_words + panel_padding;
     b_ = static_cast<std::uint32_t*>(g_.workspace);
@@ -109,6 +120,9 @@ class Product {
   }
 
  private:
+  /// Words of a panel for k elements.
+  std::int64_t words_along(std::int64_t k) const { return round_up(ceil_div(k, kernels_.k_per_word), kernels_.k_step); }
+
   template <class ForEach>
   void multiply(Range m, Range n, Range k, const ForEach& for_each) {
     const std::int64_t m_panels = ceil_div(m.size(), kernels_.mr), n_panels = ceil_div(n.size(), kernels_.nr);
@@ -160,8 +174,9 @@ class Product {
   /// slower for more (gemm_bench, Zen 4). Never if rows lie a multiple of 2 KB apart: the rows of a tile would throw
   /// each other out of the L1 cache.
   bool reads_a_unpacked(Range cols, Range k) const {
-    return cols.size() <= 512 && !g_.a.transposed && kernels_.as_stored == storage_of(g_.a.dtype) &&
-           k.size() % kernels_.k_per_word == 0 && g_.a.stride * size_of(g_.a.dtype) % 2048 != 0;
+    return cols.size() <= kernels_.max_unpacked_cols && !g_.a.transposed &&
+           kernels_.as_stored == storage_of(g_.a.dtype) && k.size() % (kernels_.k_per_word * kernels_.k_step) == 0 &&
+           g_.a.stride * size_of(g_.a.dtype) % 2048 != 0;
   }
 
   void compute(Range rows, Range cols, Range k, std::int64_t m0, std::int64_t n0, std::uint32_t* a) const {
@@ -173,10 +188,11 @@ class Product {
     const std::int64_t a_row_bytes = g_.a.stride * size_of(g_.a.dtype);
     const char* a_rows = static_cast<const char*>(g_.a.data) + k.begin * size_of(g_.a.dtype);
 
-    const std::int64_t k_words = ceil_div(k.size(), kernels.k_per_word);
+    const std::int64_t k_words = words_along(k.size());
     const bool first = k.begin == 0, last = k.end == g_.k;
     const bool add = g_.accumulate || !first;
     const float* bias = first ? g_.bias : nullptr;
+    const Entered entered(kernels);
     const bool plain = !sum_in_fp32_ && bias == nullptr && g_.alpha == 1.0f;  // the microkernel writes C
     for (std::int64_t col = cols.begin; col < cols.end; col += kernels.nr) {
       const std::uint32_t* b_panel = b_ + (col - n0) / kernels.nr * b_panel_;
@@ -189,11 +205,12 @@ class Product {
             kernels.micro_unpacked[index(storage)][static_cast<std::size_t>(vectors - 1)](
                 k_words, a_rows + row * a_row_bytes, a_row_bytes, b_panel, tile, stride, add_to_tile);
           else
-            kernels.micro[index(storage)][static_cast<std::size_t>(height - 1)][static_cast<std::size_t>(vectors - 1)](
+            kernels.micro[index(storage)][static_cast<std::size_t>(
+                (height - 1) / kernels.row_step)][static_cast<std::size_t>(vectors - 1)](
                 k_words, a + (row - packed.begin) / kernels.mr * a_panel_, 0, b_panel, tile, stride, add_to_tile);
         };
         char* c = static_cast<char*>(g_.c) + (row * g_.c_stride + col) * size_of(g_.c_dtype);
-        if (plain && width == vectors * kernels.lanes) {
+        if (plain && width == vectors * kernels.lanes && height % kernels.row_step == 0) {
           multiply_tile(storage_of(g_.c_dtype), c, g_.c_stride, add);
           continue;
         }

@@ -4,12 +4,13 @@
 //   A (m,k)   B (k,n)   C (m,n)   all row-major with a leading dimension; a transposed operand is stored (k,m) or (n,k)
 //   storage   A, B and C are f32 or bf16, in any mixture
 //   compute   f32: products and sums in fp32.  bf16: operands are rounded to nearest-even bf16 while they are packed,
-//             products summed in fp32 (VDPBF16PS where the CPU has it, otherwise FMA on the rounded values, at f32's
-//             speed)
+//             products summed in fp32 (the tiles of AMX where the CPU has them, else VDPBF16PS, else FMA on the rounded
+//             values at f32's speed). AMX and VDPBF16PS treat denormals as zero, in the operands and in the sums.
 //   overwrites C, or adds to it with `accumulate`. A bf16 C is rounded once, after all of k, the old C and the bias.
 //
 // The order of the additions over k depends on k and the instruction set alone: not on threads, m, n, strides or on
 // whether gemm or gemm_serial is called. So any split of m or n gives the same bits. Nothing is allocated.
+// AMX sums 32 of k at a time, even and odd ones apart, then adds both to the sum so far (amx.h).
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,9 @@
-// The seam between the product's loops (gemm.cpp) and one instruction set's code (gemm_portable|avx2|avx512.cpp).
+// The seam between the product's loops (gemm.cpp) and one instruction set's code
+// (gemm_portable|avx2|avx512|avx512_bf16|amx_bf16.cpp).
 //
 // Packed operands are panels of 32-bit words. A word is one float, or two bf16 that are neighbours along k. An A panel
 // holds `mr` rows, a B panel `nr` columns:  panel[word along k][row or column]. Ragged edges are padded with zeros.
+// (AMX wants rows of A with words side by side: its packers and microkernels agree on another order within an A panel.)
 //
 // Only packers know how operands are stored. Another storage type (codes of a quantized weight) is one more Load in
 // gemm_*.cpp and one more entry of the pack table; microkernels and loops do not change.
@@ -31,8 +33,8 @@ using PackFn = void (*)(const PackJob&);
 using MicroFn = void (*)(std::int64_t k_words, const void* a, std::int64_t a_stride, const std::uint32_t* b, void* tile,
                          std::int64_t tile_stride, bool add);
 
-inline constexpr int max_mr = 14, max_nr = 32;
-using MicroTable = std::array<std::array<MicroFn, 2>, max_mr>;
+inline constexpr int max_mr = 32, max_nr = 32, max_row_steps = 14;
+using MicroTable = std::array<std::array<MicroFn, 2>, max_row_steps>;
 
 /// C = alpha * tile (+ C) (+ bias): the way to C where the microkernel cannot go itself.
 struct FinishJob {
@@ -66,14 +68,20 @@ enum class Storage { f32, bf16 };
 
 struct GemmKernels {
   int mr, nr, lanes;
-  int k_per_word;                                       ///< elements of k in a word: 2 for pairs of bf16
+  int k_per_word;         ///< elements of k in a word: 2 for pairs of bf16
+  int row_step;           ///< tiles have a multiple of so many rows: microkernels write whole steps
+  int k_step;             ///< words along k of a panel: a multiple of this, the last ones zero
+  int max_k_words;        ///< of a panel
+  int max_unpacked_cols;  ///< A is read where it is for so few columns of C, and packed for more
   std::array<std::array<PackFn, 2>, 2> pack_a, pack_b;  ///< [Layout][Storage]
-  std::array<MicroTable, 2> micro;                      ///< [Storage of the tile][rows - 1][vectors - 1]
+  std::array<MicroTable, 2> micro;                      ///< [Storage of the tile][row steps - 1][vectors - 1]
   std::optional<Storage> as_stored;  ///< a storage type whose rows along k are words already: A need not be packed
   std::array<std::array<MicroFn, 2>, 2> micro_unpacked;  ///< for that, mr rows: [Storage of the tile][vectors - 1]
   FinishFn finish;
   std::array<PackFn, 2> widen;  ///< [Storage of A]: rows as words, their last vector filled up with zeros
   std::array<GemvFn, 2> gemv;   ///< [Storage of B]
+  void (*enter)() = nullptr;  ///< around microkernels, on their thread, where the CPU wants it
+  void (*leave)() = nullptr;
 };
 
 /// Packers may write this many words past a panel's end (they store whole vectors); it also keeps panels from lying a
@@ -88,6 +96,7 @@ const GemmKernels& gemm_kernels_portable(DType compute);
 const GemmKernels& gemm_kernels_avx2(DType compute);
 const GemmKernels& gemm_kernels_avx512(DType compute);
 const GemmKernels& gemm_kernels_avx512_bf16(DType compute);
+const GemmKernels& gemm_kernels_amx_bf16(DType compute);
 #endif
 
 }  // namespace bittern::cpu

@@ -9,12 +9,14 @@
 //           lies in row p, and k + 1 in row q where a word is a pair. What does not exist is zero and is not read.
 
 /// Lines with k inside: squares of lanes x lanes words are transposed in registers.
-template <class Load, int width>
+template <class Load, int width, int k_step = 1>
 BITTERN_TARGET void pack_along_k(const PackJob& job) {
   using Lanes = typename Load::Lanes;
   constexpr int lanes = Lanes::lanes, per_word = Load::per_word;
   constexpr int group = width < lanes ? width : lanes;
-  const std::int64_t words = (job.k + per_word - 1) / per_word, whole_words = job.k / per_word;
+  static_assert(k_step == 1 || k_step == lanes, "panels end with a whole square, or where k ends");
+  const std::int64_t words = (job.k + k_step * per_word - 1) / (k_step * per_word) * k_step;
+  const std::int64_t whole_words = job.k / per_word;
   for (std::int64_t line = 0; line < job.lines; line += group) {
     const auto* src = static_cast<const typename Load::Stored*>(job.src) + line * job.stride;
     std::uint32_t* dst = job.dst + line / width * job.panel_stride + line % width;
@@ -42,13 +44,14 @@ BITTERN_TARGET void pack_along_k(const PackJob& job) {
 
 /// Lines side by side. A few words at a time, so that neither the rows read nor the panels written are too many
 /// streams.
-template <class Load, int width>
+template <class Load, int width, int k_step = 1>
 BITTERN_TARGET void pack_across_k(const PackJob& job) {
   using Lanes = typename Load::Lanes;
   constexpr int lanes = Lanes::lanes, per_word = Load::per_word;
   constexpr int group = width < lanes ? width : lanes;
   constexpr std::int64_t words_at_once = 8;
-  const std::int64_t words = (job.k + per_word - 1) / per_word, whole_words = job.k / per_word;
+  const std::int64_t some_words = (job.k + per_word - 1) / per_word, whole_words = job.k / per_word;
+  const std::int64_t words = (some_words + k_step - 1) / k_step * k_step;  // the last of them are zero
   for (std::int64_t first = 0; first < words; first += words_at_once) {
     const std::int64_t end = first + words_at_once < words ? first + words_at_once : words;
     for (std::int64_t line = 0; line < job.lines; line += group) {
@@ -57,6 +60,10 @@ BITTERN_TARGET void pack_across_k(const PackJob& job) {
       const int count = job.lines - line < lanes ? static_cast<int>(job.lines - line) : lanes;
       for (std::int64_t word = first; word < end; ++word) {
         const auto* p = src + word * per_word * job.stride;
+        if (word >= some_words) {
+          Lanes::store_words(dst + word * width, Lanes::zero_words());
+          continue;
+        }
         const bool whole = word < whole_words;
         Lanes::store_words(dst + word * width, count == lanes && whole
                                                    ? Load::across(p, p + job.stride)
@@ -149,6 +156,10 @@ constexpr GemmKernels make_kernels(std::optional<Storage> as_stored) {
       .nr = nr,
       .lanes = Lanes::lanes,
       .k_per_word = LoadF32::per_word,
+      .row_step = 1,
+      .k_step = 1,
+      .max_k_words = 384,  // 1024 is 6 % slower in wgrad, 256 adds to C too often (gemm_bench, Zen 4)
+      .max_unpacked_cols = 512,
       .pack_a = {{{pack_along_k<LoadF32, mr>, pack_along_k<LoadBf16, mr>},
                   {pack_across_k<LoadF32, mr>, pack_across_k<LoadBf16, mr>}}},
       .pack_b = {{{pack_along_k<LoadF32, nr>, pack_along_k<LoadBf16, nr>},

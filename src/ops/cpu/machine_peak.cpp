@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bittern/error.h"
+#include "ops/cpu/amx.h"
 #include "ops/cpu/cpu_features.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
@@ -53,6 +54,25 @@ constexpr std::int64_t accumulators = 12;
   return rounds * accumulators * 32 * 2;
 }
 #undef BITTERN_TWELVE
+#if defined(BITTERN_HAS_AMX)
+/// The four accumulators that gemm has; 16 cycles each, so a round covers the latency of 52.
+[[gnu::target("amx-tile,amx-bf16")]] std::int64_t tiles_bf16(std::int64_t rounds) {
+  amx::configure();
+  _tile_zero(4);
+  _tile_zero(6);
+  _tile_zero(5);
+  _tile_zero(7);
+  rounds /= 8;  // as long as the other loops
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  amx::release();
+  return rounds * 4 * 16 * 16 * 32 * 2;
+}
+#endif
 #endif
 
 std::int64_t multiply_add_128(std::int64_t rounds) {
@@ -85,6 +105,11 @@ Loop loop_of(DType compute) {
       return fma_512;
     case Isa::avx512_bf16:
       return compute == DType::f32 ? fma_512 : dot_bf16;
+    case Isa::amx_bf16:
+#if defined(BITTERN_HAS_AMX)
+      if (compute == DType::bf16) return tiles_bf16;
+#endif
+      return fma_512;
   }
 #endif
   (void)compute;

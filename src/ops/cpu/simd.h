@@ -77,6 +77,7 @@ void simd(F&& body) {
       return detail::simd_avx2(body);
     case Isa::avx512:
     case Isa::avx512_bf16:
+    case Isa::amx_bf16:
       return detail::simd_avx512(body);
   }
 #endif

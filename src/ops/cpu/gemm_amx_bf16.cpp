@@ -1,0 +1,175 @@
+// gemm in AMX: tiles of 16 rows by 16 words (amx.h), four of which make 32 x 32 of C.
+//
+//   B panel   as in gemm_template.h, [word along k][32 columns]: 16 words of 16 columns are a tile
+//   A panel   [16 words along k][32 rows][16 words]: a step along k is two tiles. bf16 rows along k are tiles as
+//   stored.
+//
+// A sum over k begins at zero for each panel (not at C), whatever is done with it: bits must not depend on whether a
+// tile of C is whole.
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "bittern/quant/bf16.h"
+#include "ops/cpu/amx.h"
+#include "ops/cpu/gemm_kernels.h"
+
+#if defined(BITTERN_HAS_AMX)
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see some in their own header (bug 105593)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+#define BITTERN_TARGET [[gnu::target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]]
+
+namespace bittern::cpu {
+namespace {
+
+#include "ops/cpu/gemm_avx512_lanes.h"
+#include "ops/cpu/gemm_bf16_pairs.h"
+#include "ops/cpu/gemm_template.h"
+
+constexpr int mr = 32, nr = 32;
+constexpr std::int64_t step_words = mr * amx::tile_words;  // of an A panel, for 16 words along k
+
+/// Rows with k inside: decoded, and otherwise copied.
+template <class Load>
+BITTERN_TARGET void pack_a_along_k(const PackJob& job) {
+  using Lanes = typename Load::Lanes;
+  constexpr std::int64_t elements = amx::tile_words * Load::per_word;
+  const std::int64_t lines = (job.lines + amx::tile_rows - 1) / amx::tile_rows * amx::tile_rows;
+  for (std::int64_t line = 0; line < lines; ++line) {
+    const auto* src = static_cast<const typename Load::Stored*>(job.src) + line * job.stride;
+    std::uint32_t* dst = job.dst + line / mr * job.panel_stride + line % mr * amx::tile_words;
+    for (std::int64_t k = 0; k < job.k; k += elements, dst += step_words)
+      Lanes::store_words(dst, line >= job.lines       ? Lanes::zero_words()
+                              : k + elements <= job.k ? Load::along(src + k)
+                                                      : Load::along(src + k, static_cast<int>(job.k - k)));
+  }
+}
+
+/// Rows side by side: squares of 16 x 16 words are transposed in registers.
+template <class Load>
+BITTERN_TARGET void pack_a_across_k(const PackJob& job) {
+  using Lanes = typename Load::Lanes;
+  const std::int64_t some_words = (job.k + 1) / 2, whole_words = job.k / 2;
+  for (std::int64_t first = 0; first < some_words; first += amx::tile_words)
+    for (std::int64_t line = 0; line < job.lines; line += amx::tile_rows) {
+      const auto* src = static_cast<const typename Load::Stored*>(job.src) + line;
+      std::uint32_t* dst =
+          job.dst + line / mr * job.panel_stride + first / amx::tile_words * step_words + line % mr * amx::tile_words;
+      const int count = job.lines - line < 16 ? static_cast<int>(job.lines - line) : 16;
+      typename Lanes::Words square[16];
+      if (count == 16 && first + 16 <= whole_words) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i) {
+          const auto* p = src + (first + i) * 2 * job.stride;
+          square[i] = Load::across(p, p + job.stride);
+        }
+      } else {
+        for (int i = 0; i < 16; ++i) {
+          const auto* p = src + (first + i) * 2 * job.stride;
+          const bool whole = first + i < whole_words;
+          square[i] =
+              first + i < some_words ? Load::across(p, whole ? p + job.stride : p, count, whole) : Lanes::zero_words();
+        }
+      }
+      Lanes::transpose(square);
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i) Lanes::store_words(dst + i * amx::tile_words, square[i]);
+    }
+}
+
+/// The heart: accumulators are tiles 0 to 3, A is in 4 and 5, B in 6 and 7.
+template <class C, int row_tiles, int col_tiles, bool a_is_packed>
+BITTERN_TARGET void tile_product(std::int64_t k_words, const void* a, std::int64_t a_stride, const std::uint32_t* b,
+                                 void* tile, std::int64_t tile_stride, bool add) {
+  constexpr int rows = row_tiles * amx::tile_rows;
+  C* const c = static_cast<C*>(tile);
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < col_tiles; ++j) __builtin_prefetch(c + i * tile_stride + j * 16, 1);
+
+  const std::int64_t row_bytes = a_is_packed ? 4 * amx::tile_words : a_stride;
+  const std::int64_t a_step = a_is_packed ? 4 * step_words : 4 * amx::tile_words;
+  const char* a_tile = static_cast<const char*>(a);
+  _tile_zero(0);
+  if constexpr (col_tiles > 1) _tile_zero(1);
+  if constexpr (row_tiles > 1) _tile_zero(2);
+  if constexpr (row_tiles > 1 && col_tiles > 1) _tile_zero(3);
+  for (std::int64_t word = 0; word < k_words; word += amx::tile_words, a_tile += a_step, b += nr * amx::tile_words) {
+    _tile_loadd(4, a_tile, row_bytes);
+    _tile_loadd(6, b, 4 * nr);
+    if constexpr (col_tiles > 1) _tile_loadd(7, b + 16, 4 * nr);
+    if constexpr (row_tiles > 1) _tile_loadd(5, a_tile + amx::tile_rows * row_bytes, row_bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (col_tiles > 1) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (row_tiles > 1) _tile_dpbf16ps(2, 5, 6);
+    if constexpr (row_tiles > 1 && col_tiles > 1) _tile_dpbf16ps(3, 5, 7);
+  }
+
+  alignas(64) float sums[rows * nr];
+  const bool direct = std::is_same_v<C, float> && !add;
+  float* const to = direct ? static_cast<float*>(tile) : sums;
+  const std::int64_t stride = direct ? tile_stride : nr;
+  _tile_stored(0, to, 4 * stride);
+  if constexpr (col_tiles > 1) _tile_stored(1, to + 16, 4 * stride);
+  if constexpr (row_tiles > 1) _tile_stored(2, to + 16 * stride, 4 * stride);
+  if constexpr (row_tiles > 1 && col_tiles > 1) _tile_stored(3, to + 16 * stride + 16, 4 * stride);
+  if (direct) return;
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < col_tiles; ++j) {
+      C* const out = c + i * tile_stride + j * 16;
+      const __m512 sum = _mm512_load_ps(sums + i * nr + j * 16);
+      PairLanes::store(out, add ? PairLanes::add(PairLanes::load(out), sum) : sum);
+    }
+}
+
+template <class C>
+constexpr MicroTable tile_products() {
+  return {{{tile_product<C, 1, 1, true>, tile_product<C, 1, 2, true>},
+           {tile_product<C, 2, 1, true>, tile_product<C, 2, 2, true>}}};
+}
+
+constexpr GemmKernels bf16_kernels{
+    .mr = mr,
+    .nr = nr,
+    .lanes = 16,
+    .k_per_word = 2,
+    .row_step = amx::tile_rows,
+    .k_step = amx::tile_words,
+    .max_k_words = 384,
+    .max_unpacked_cols = 1 << 30,
+    .pack_a = {{{pack_a_along_k<LoadF32>, pack_a_along_k<LoadBf16>},
+                {pack_a_across_k<LoadF32>, pack_a_across_k<LoadBf16>}}},
+    .pack_b = {{{pack_along_k<LoadF32, nr, amx::tile_words>, pack_along_k<LoadBf16, nr, amx::tile_words>},
+                {pack_across_k<LoadF32, nr, amx::tile_words>, pack_across_k<LoadBf16, nr, amx::tile_words>}}},
+    .micro = {tile_products<float>(), tile_products<bf16>()},
+    .as_stored = Storage::bf16,
+    .micro_unpacked = {{{tile_product<float, 2, 1, false>, tile_product<float, 2, 2, false>},
+                        {tile_product<bf16, 2, 1, false>, tile_product<bf16, 2, 2, false>}}},
+    .finish = finish<PairLanes>,
+    .widen = {widen_rows<LoadF32>, widen_rows<LoadBf16>},
+    .gemv = {gemv_columns<LoadF32>, gemv_columns<LoadBf16>},
+    .enter = amx::configure,
+    .leave = amx::release,
+};
+
+}  // namespace
+
+const GemmKernels& gemm_kernels_amx_bf16(DType compute) {
+  return compute == DType::f32 ? gemm_kernels_avx512(compute) : bf16_kernels;
+}
+
+}  // namespace bittern::cpu
+#elif defined(__x86_64__)
+
+namespace bittern::cpu {
+
+/// Never called: a compiler without AMX makes a program without Isa::amx_bf16.
+const GemmKernels& gemm_kernels_amx_bf16(DType compute) {
+  return gemm_kernels_avx512_bf16(compute);
+}
+
+}  // namespace bittern::cpu
+#endif

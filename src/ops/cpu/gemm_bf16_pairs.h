@@ -1,0 +1,42 @@
+// Words of two bf16 that are neighbours along k, the first in the lower half: what VDPBF16PS and TDPBF16PS multiply.
+// Included by gemm_avx512_bf16.cpp and gemm_amx_bf16.cpp, each inside its unnamed namespace after gemm_avx512_lanes.h.
+//
+// Here are the Loads of both (see gemm_template.h): another storage type is added as one more struct like LoadBf16,
+// whose along and across decode its codes to bf16, and as an entry of the pack tables; both instruction sets then have
+// it.
+
+struct PairLanes : Avx512Lanes {
+  BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
+    return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  }
+  BITTERN_INLINE Words pairs(Words low, Words high) { return _mm512_or_si512(low, _mm512_slli_epi32(high, 16)); }
+};
+
+struct LoadF32 {
+  using Lanes = PairLanes;
+  using Stored = float;
+  static constexpr int per_word = 2;
+  BITTERN_INLINE __m512i along(const float* p, int count = 32) {
+    const __m512 upper = count > 16 ? Lanes::load(p + 16, count - 16) : _mm512_setzero_ps();
+    return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(upper, Lanes::load(p, count)));
+  }
+  BITTERN_INLINE __m512i across(const float* p, const float* q, int count = 16, bool has_q = true) {
+    const auto halves =
+        reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(Lanes::load(q, has_q ? count : 0), Lanes::load(p, count)));
+    const __m512i interleaved = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,  //
+                                                 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(interleaved, halves);
+  }
+};
+
+struct LoadBf16 {
+  using Lanes = PairLanes;
+  using Stored = bf16;
+  static constexpr int per_word = 2;
+  BITTERN_INLINE __m512i along(const bf16* p, int count = 32) {
+    return count >= 32 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi16((1u << count) - 1u, p);
+  }
+  BITTERN_INLINE __m512i across(const bf16* p, const bf16* q, int count = 16, bool has_q = true) {
+    return Lanes::pairs(Lanes::halves(p, count), Lanes::halves(q, has_q ? count : 0));
+  }
+};
