@@ -232,3 +232,23 @@ TEST_CASE("model: bf16 stays as near to the truth as its 8 bits allow") {
     }
   });
 }
+
+TEST_CASE("model: inference holds weights as bf16 where products round them to it, and changes no bit by that") {
+  with_each_isa([] {
+    for (const std::string& name : all_cases)
+      for (const DType residual : {DType::f32, DType::bf16}) {
+        INFO(name << ", residual " << bittern::name(residual));
+        const Case golden_case(name);
+        RunConfig config = golden_case.config();
+        config.precision.compute = DType::bf16;
+        config.precision.residual = residual;
+        const std::unique_ptr<Run> training = start(config, name);
+        const std::unique_ptr<Run> inference = Run::for_inference(config, golden_case.batch, golden_case.length, 0);
+        inference->allocate();
+        initialize_from(*inference, folder(name));
+        CHECK(inference->model->logits(golden_case.tokens) == training->model->logits(golden_case.tokens));
+        const auto held = [](const Run& run) { return run.plan.whole_run_bytes(Category::weights); };
+        CHECK(held(*inference) < held(*training));
+      }
+  });
+}
