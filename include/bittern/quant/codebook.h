@@ -40,10 +40,11 @@ BITTERN_HD std::int32_t nearest_code(float x, const float* threshold) {
 /// level never moves. Uses all 32 bits of the uniform word `random`. Not for a NaN.
 BITTERN_HD std::int32_t stochastic_code(float x, std::int32_t nearest, const float* level, std::int32_t levels,
                                         std::uint32_t random) {
-  const std::int32_t below = nearest - static_cast<std::int32_t>(x < level[nearest]);
-  const std::int32_t last = levels - 2, positive = below > 0 ? below : 0, lower = positive < last ? positive : last;
-  const float p = (x - level[lower]) / (level[lower + 1] - level[lower]);
-  return lower + static_cast<std::int32_t>(chance(p > 0.0f ? p : 0.0f, random));
+  const std::int32_t below = nearest - static_cast<std::int32_t>(x < level[nearest]), last = levels - 1;
+  const std::int32_t lower = below > 0 ? below : 0, upper = lower < last ? lower + 1 : last;
+  const float p = (x - level[lower]) / (level[upper] - level[lower]);
+  const std::int32_t code = lower + static_cast<std::int32_t>(chance(p, random));
+  return code < last ? code : last;
 }
 
 // ---- The tables.

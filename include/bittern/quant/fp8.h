@@ -26,6 +26,7 @@ struct Format {
   static constexpr std::uint32_t smallest_normal = static_cast<std::uint32_t>(127 + SmallestExponent) << 23;
   static constexpr std::uint32_t rebias = static_cast<std::uint32_t>(126 + SmallestExponent) << FractionBits;
   static constexpr std::uint32_t largest = LargestBits;
+  static constexpr std::uint32_t largest_code = (LargestBits >> dropped) - rebias;
   // A float whose last bit is worth one quantum: adding it rounds to quanta, ties to even.
   static constexpr std::uint32_t rounder = static_cast<std::uint32_t>(127 + SmallestExponent + dropped) << 23;
   // 1 / quantum and the quantum, as float bits.
@@ -35,6 +36,15 @@ struct Format {
 using E4M3 = Format<3, -6, 0x43e00000u>;
 using E5M2 = Format<2, -14, 0x47600000u>;
 
+/// The code of a magnitude with the sign of the float u; of a NaN, whose magnitude came out as the largest, 0x7f. By
+/// arithmetic, because g++ 12 makes a branch of a choice here, and no vectors of a loop with branches.
+template <typename F>
+BITTERN_HD std::uint8_t finish(std::uint32_t code, std::uint32_t u) {
+  const std::uint32_t is_nan = (u & 0x7fffffffu) > 0x7f800000u;
+  const std::uint32_t sign = (u >> 24) & 0x80u & (is_nan - 1u);
+  return static_cast<std::uint8_t>((code + is_nan * (0x7fu - F::largest_code)) | sign);
+}
+
 template <typename F>
 BITTERN_HD std::uint8_t nearest(float x) {
   const std::uint32_t u = float_bits(x);
@@ -42,8 +52,7 @@ BITTERN_HD std::uint8_t nearest(float x) {
   const std::uint32_t a = magnitude < F::largest ? magnitude : F::largest;
   const std::uint32_t normal = ((a + F::below_half + ((a >> F::dropped) & 1u)) >> F::dropped) - F::rebias;
   const std::uint32_t subnormal = float_bits(bits_float(a) + bits_float(F::rounder)) - F::rounder;
-  const std::uint32_t code = (a < F::smallest_normal ? subnormal : normal) | ((u >> 24) & 0x80u);
-  return static_cast<std::uint8_t>(magnitude > 0x7f800000u ? 0x7fu : code);
+  return finish<F>(a < F::smallest_normal ? subnormal : normal, u);
 }
 
 template <typename F>
@@ -52,13 +61,12 @@ BITTERN_HD std::uint8_t stochastic(float x, std::uint32_t random) {
   const std::uint32_t magnitude = u & 0x7fffffffu;
   const std::uint32_t a = magnitude < F::largest ? magnitude : F::largest;
   const std::uint32_t normal = ((a + (random & ((1u << F::dropped) - 1u))) >> F::dropped) - F::rebias;
-  const std::uint32_t is_subnormal = 0u - (a < F::smallest_normal);  // a mask: g++ 12 makes a branch of a choice here
+  const std::uint32_t is_subnormal = 0u - (a < F::smallest_normal);  // a mask, for the same reason
   const float t = bits_float(a & is_subnormal) * bits_float(F::quanta);
   const std::int32_t whole = static_cast<std::int32_t>(t);
   const std::uint32_t up = chance(t - static_cast<float>(whole), random);
   const std::uint32_t subnormal = static_cast<std::uint32_t>(whole) + up;
-  const std::uint32_t code = (subnormal & is_subnormal) | (normal & ~is_subnormal) | ((u >> 24) & 0x80u);
-  return static_cast<std::uint8_t>(magnitude > 0x7f800000u ? 0x7fu : code);
+  return finish<F>((subnormal & is_subnormal) | (normal & ~is_subnormal), u);
 }
 
 /// The finite value of a code; not by a subnormal float, which a processor may flush to zero.

@@ -7,15 +7,18 @@
 #include <cstdint>
 
 #include "bittern/host_device.h"
+#include "bittern/quant/bf16.h"
 
 namespace bittern {
 
-/// True for floor(p * 2^32) of the 2^32 words, the lowest ones; always from p = 1 up. p is not negative. Uses all 32
-/// bits of `random`.
+/// True for floor(p * 2^32) of the 2^32 words, the lowest ones; p below 0 counts as 0, from 1 up as the largest float
+/// below
+/// 1. Uses all 32 bits of `random`.
 BITTERN_HD bool chance(float p, std::uint32_t random) {
-  constexpr float largest = 0x1.fffffep-1f;  // below 1
-  const std::uint32_t bound = static_cast<std::uint32_t>((p < largest ? p : largest) * 0x1p32f);
-  return (p >= 1.0f) | (random < bound);
+  // Bounded as an integer, which orders floats that are not negative: of a choice of floats g++ 12 may make a branch.
+  const std::int32_t bits = static_cast<std::int32_t>(float_bits(p)), positive = bits > 0 ? bits : 0;
+  const std::int32_t bounded = positive < 0x3f7fffff ? positive : 0x3f7fffff;
+  return random < static_cast<std::uint32_t>(bits_float(static_cast<std::uint32_t>(bounded)) * 0x1p32f);
 }
 
 }  // namespace bittern
