@@ -8,6 +8,7 @@
 #include "bittern/quant/dynamic8.h"
 #include "bittern/quant/fp8.h"
 #include "bittern/quant/integer.h"
+#include "bittern/quant/log_quantizer.h"
 #include "bittern/quant/packing.h"
 #include "bittern/quant/philox.h"
 #include "bittern/quant/scales.h"
@@ -72,6 +73,26 @@ __global__ void dynamic8_kernel(std::uint8_t* codes, const float* x, const Dynam
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
   codes[i] = static_cast<std::uint8_t>(nearest_code(x[i] * inverse_scale(rank1_scale(row[i / columns], column[i % columns])), *table));
+}
+
+/// A thread takes a block of 128: codes (blocks, 128) = x (blocks, 128) in the 2-bit log quantizer; stored (blocks).
+__global__ void log_quantizer_kernel(std::uint8_t* codes, LogBlock* stored, const float* x, float p, bool unbiased, PhiloxKey key, std::uint32_t step,
+                                     std::uint32_t tensor_id, std::int64_t blocks) {
+  const std::int64_t block = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (block >= blocks) return;
+  std::uint32_t largest = 0;
+  for (int i = 0; i < 128; ++i) {
+    const std::uint32_t magnitude = magnitude_bits(x[block * 128 + i]);
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  stored[block] = log_block(bits_float(largest), quantile(x + block * 128, 128, p), 2);
+  const LogEncoder encoder = log_encoder(stored[block], 2);
+  float level[4];
+  log_levels(stored[block].alpha, 2, level);
+  for (std::int64_t i = block * 128; i < block * 128 + 128; ++i) {
+    const std::uint32_t random = philox(key, static_cast<std::uint64_t>(i), step, tensor_id);
+    codes[i] = static_cast<std::uint8_t>(unbiased ? log_stochastic_linear<2>(x[i], encoder, level, random) : log_stochastic(x[i], encoder, random));
+  }
 }
 
 }  // namespace bittern::cuda

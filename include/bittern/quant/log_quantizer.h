@@ -1,0 +1,128 @@
+// log_quantizer: the second moment in two to four bits (SOLO, Xu et al. 2025, section 3.2). A block is stored as its
+// largest value delta, a base alpha and codes 0 .. K, K = 2^bits - 1; level k is alpha^k * delta, so code 0 is the
+// largest.
+//   alpha = (x_p / delta)^(1/K), x_p the p-quantile of the block: the K-th level is x_p, and what is smaller is clipped
+//   up to it. No level is zero, so no second moment becomes one. e = log2(x / delta) / log2(alpha) is where x lies
+//   among the codes, a real number.
+// Rounding:
+//   nearest            of e, ties to even
+//   stochastic         of e (the paper's): unbiased for log x, so biased upwards for x, by up to 8 % at alpha = 0.44
+//   stochastic linear  between the two levels beside x: unbiased for x
+// Each is biased upwards below x_p.
+//
+// Where the published code divides by zero, this is what happens: an all-zero block has delta = 0 and decodes to 0. If
+// x_p is 0, x_p / delta counts as 1e-12, so zeros decode to 1e-12 delta and the rest of the block keeps its meaning. If
+// all are equal, alpha = 1 and every code decodes to delta.
+#pragma once
+
+#include <cstdint>
+
+#include "bittern/host_device.h"
+#include "bittern/quant/bf16.h"
+#include "bittern/quant/integer.h"
+#include "bittern/quant/polynomial.h"
+#include "bittern/quant/scales.h"
+#include "bittern/quant/stochastic.h"
+
+namespace bittern {
+
+/// The p-quantile of x (n), all >= 0, by torch.quantile's linear interpolation: r = p (n - 1), between the elements of
+/// ranks floor(r) and floor(r) + 1. 0 <= p <= 1, n >= 1.
+///
+/// Floats that are not negative are ordered as their bits are, so a bound that has exactly `rank` elements below it is
+/// found bit by bit, by counting. A dozen passes over a block, which vectorise, are faster than to sort it.
+BITTERN_HD float quantile(const float* x, std::int32_t n, float p) {
+  constexpr std::int32_t none = 0x7fffffff;
+  const float r = p * static_cast<float>(n - 1);
+  const std::int32_t rank = static_cast<std::int32_t>(r);
+  std::int32_t bound = 0;  // the element of that rank is the smallest one that is not below it
+  for (std::int32_t bit = 1 << 30; bit > 0; bit >>= 1) {
+    std::int32_t below = 0;
+    for (std::int32_t i = 0; i < n; ++i)
+      below += static_cast<std::int32_t>(static_cast<std::int32_t>(float_bits(x[i])) < (bound | bit));
+    if (below <= rank) bound |= bit;
+    if (below == rank) break;
+  }
+  std::int32_t at = none, up_to = 0, above = none;
+  for (std::int32_t i = 0; i < n; ++i) {
+    const std::int32_t u = static_cast<std::int32_t>(float_bits(x[i])), candidate = u >= bound ? u : none;
+    at = candidate < at ? candidate : at;
+  }
+  for (std::int32_t i = 0; i < n; ++i) {
+    const std::int32_t u = static_cast<std::int32_t>(float_bits(x[i])), candidate = u > at ? u : none;
+    up_to += static_cast<std::int32_t>(u <= at);
+    above = candidate < above ? candidate : above;
+  }
+  const bool repeated = up_to > rank + 1 || rank + 1 >= n;
+  const float a = bits_float(static_cast<std::uint32_t>(at));
+  const float b = repeated ? a : bits_float(static_cast<std::uint32_t>(above));
+  const float weight = r - static_cast<float>(rank);
+  return weight < 0.5f ? a + weight * (b - a) : b - (b - a) * (1.0f - weight);
+}
+
+/// What is stored of a block beside its codes.
+struct LogBlock {
+  float delta, alpha;
+};
+
+BITTERN_HD LogBlock log_block(float largest, float quantile_value, int bits) {
+  const float delta = block_scale(largest), ratio = quantile_value * inverse_scale(delta);
+  const float above = ratio > 1e-12f ? ratio : 1e-12f, clamped = above < 1.0f ? above : 1.0f;
+  const float alpha = exp2_f32(log2_f32(clamped) / static_cast<float>((1 << bits) - 1));
+  return LogBlock{delta, delta == 0.0f ? 1.0f : alpha};
+}
+
+/// What encoding needs of a block, computed once for all its elements.
+struct LogEncoder {
+  float inverse_delta, inverse_log2_alpha;  // the latter 0 where alpha is 1: every code is then 0
+  std::int32_t last;                        // K
+};
+
+BITTERN_HD LogEncoder log_encoder(LogBlock block, int bits) {
+  const float log2_alpha = log2_f32(block.alpha);
+  return LogEncoder{inverse_scale(block.delta), log2_alpha < 0.0f ? 1.0f / log2_alpha : 0.0f, (1 << bits) - 1};
+}
+
+/// Where x lies among the codes: 0 for delta, K for x_p, above K for what is smaller.
+BITTERN_HD float log_position(float x, LogEncoder encoder) {
+  return log2_f32(x * encoder.inverse_delta) * encoder.inverse_log2_alpha;
+}
+
+BITTERN_HD std::int32_t log_nearest(float x, LogEncoder encoder) {
+  return round_nearest_even_to_grid(log_position(x, encoder), 0, encoder.last);
+}
+
+/// The paper's round(e + xi), xi uniform in [-1/2, 1/2): e's upper neighbour with probability e - floor(e). Uses all 32
+/// bits of `random`. The position of a level is computed within 1e-6 of its code: with about that probability it moves.
+BITTERN_HD std::int32_t log_stochastic(float x, LogEncoder encoder, std::uint32_t random) {
+  return round_stochastic_to_grid(log_position(x, encoder), 0, encoder.last, random);
+}
+
+/// level[k] = alpha^k, k = 0 .. K: what a code decodes to, over delta.
+BITTERN_HD void log_levels(float alpha, int bits, float* level) {
+  level[0] = 1.0f;
+  for (int k = 1; k < 1 << bits; ++k) level[k] = level[k - 1] * alpha;
+}
+
+BITTERN_HD float log_decode(std::int32_t code, const float* level, float delta) {
+  return level[code] * delta;
+}
+
+/// One of the two levels beside x, E = x from x_p to delta; a level never moves. Uses all 32 bits of `random`.
+template <int Bits>
+BITTERN_HD std::int32_t log_stochastic_linear(float x, LogEncoder encoder, const float* level, std::uint32_t random) {
+  constexpr std::int32_t last = (1 << Bits) - 1;
+  const float t = x * encoder.inverse_delta;
+  std::int32_t code = 0;  // of the lowest level that is not below t
+  float upper = level[0], lower = level[1];
+  for (std::int32_t k = 1; k <= last; ++k) {
+    const bool not_below = t <= level[k];
+    code += static_cast<std::int32_t>(not_below);
+    upper = not_below ? level[k] : upper;
+    lower = not_below ? level[k < last ? k + 1 : k] : lower;
+  }
+  code += static_cast<std::int32_t>(chance((upper - t) / (upper - lower), random));
+  return code < last ? code : last;
+}
+
+}  // namespace bittern
