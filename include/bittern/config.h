@@ -3,6 +3,7 @@
 // change of it means for a resume.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -11,7 +12,8 @@
 
 #include "bittern/dtype.h"
 #include "bittern/model_spec.h"
-#include "bittern/optim/optimizer_step.h"
+#include "bittern/optim/update_rule.h"
+#include "bittern/quant/weight_codec.h"
 
 namespace bittern {
 
@@ -56,30 +58,54 @@ struct ScheduleSection {
   double decay_fraction = 0.2;  ///< wsd: the part of the steps in which the rate falls
 };
 
+/// Which parameters have their moments in the codecs of optimizer.states; the others' are f32.
+enum class StatesOn : std::uint8_t {
+  linears,
+  matrices,
+  all
+};  ///< block linears; and embedding and head; and norms, biases
+inline constexpr std::array<std::string_view, 3> states_on_names = {"linears", "matrices", "all"};
+
+/// optimizer.states: how moments are stored (quant/state_codec.h).
+struct StatesSection {
+  std::string m = "f32", v = "f32";  ///< names of state codecs
+  std::int64_t block = 128;          ///< elements that share a scale
+  Rounding m_rounding = Rounding::nearest, v_rounding = Rounding::nearest;
+  double quantile = 0.1;  ///< of logarithmic codecs
+  StatesOn on = StatesOn::matrices;
+  std::int64_t min_elements = 4096;  ///< moments of a tensor of at most so many elements are f32
+  std::string head_m = "f32";        ///< the head's first moment, whose nearest rounding diverges late in training
+};
+
+/// optimizer.eco: the published variants of the injection.
+struct EcoSection {
+  bool decay_factor = false;  ///< multiplies it by 1 - lr * weight_decay
+  double cap = 0.0;           ///< limits its magnitude to this many times the root of v (adamw); 0: no limit
+};
+
 struct OptimizerSection {
-  std::string rule = "adamw";
+  UpdateRule rule = UpdateRule::adamw;
   double beta1 = 0.9, beta2 = 0.95;  ///< optimizer.betas
   double eps = 1e-8;
   double weight_decay = 0.1;
   std::string decay_on = "matrices";  ///< all; matrices: not norms and biases; linears: not embedding and head either
   double clip_grad_norm = 1.0;        ///< 0: no clipping
-  DType state_m = DType::f32, state_v = DType::f32;  ///< optimizer.states
+  StatesSection states;
+  EcoSection eco;
 };
+
+/// What the inputs of the block linears are rounded to, a token at a time; backward passes straight through.
+enum class Activations : std::uint8_t { compute, fp8_e4m3_row, int8_token };
+inline constexpr std::array<std::string_view, 3> activations_names = {"compute", "fp8_e4m3_row", "int8_token"};
 
 struct PrecisionSection {
   DType compute = DType::bf16;   ///< of the GEMMs' operands and of activations
   DType residual = DType::bf16;  ///< of the residual stream; default: compute's
-};
-
-/// How the weights of one role are stored and rounded.
-struct WeightCodecConfig {
-  DType codec = DType::f32;               ///< f32, bf16
-  bool master = false;                    ///< bf16 only: an f32 copy is what is updated
-  Rounding rounding = Rounding::nearest;  ///< bf16 without master
+  Activations activations = Activations::compute;
 };
 
 struct WeightsSection {
-  WeightCodecConfig embedding, head, norm, attention_linear, mlp_linear;  ///< `block_linear` sets the last two
+  WeightCodec embedding, head, norm, attention_linear, mlp_linear;  ///< `block_linear` sets the last two
 };
 
 struct RunConfig {

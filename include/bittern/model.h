@@ -28,7 +28,7 @@ struct ModelOptions {
   std::int64_t head_rows = 0;           ///< rows of logits at a time; 0: as many as fill 64 MiB
   std::int64_t cache_length = 0;        ///< positions of the key/value cache; 0: no generation
   float z_loss = 0;                     ///< coefficient of lse^2 (PaLM, section 5)
-  std::array<DType, 5> weight_dtype{};  ///< by Role
+  std::array<WeightCodec, 5> codecs{};  ///< by Role
 };
 
 /// Sums over the rows with a target.

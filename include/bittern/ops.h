@@ -1,10 +1,10 @@
 // The op list: what a back end can do, at the grain of the fused kernel. The model is written once against this list.
 //
 // Sizes: B sequences, T tokens in one, N = B*T rows, C hidden size, H query heads, KV key/value heads, D head size,
-// F width of the MLP, V vocabulary. Activations ("act") are f32 or bf16; weights ("w") are f32 or bf16; gradients of
-// weights are f32. Arithmetic inside an op is fp32 (sums over rows are split into parts fixed by the shape and added in
-// a fixed order, so the bits depend neither on threads nor on the machine's size). "=": overwritten. "+=": accumulated.
-// No op allocates: scratch comes from the workspace that the plan gave to the back end.
+// F width of the MLP, V vocabulary. Activations ("act") are f32 or bf16; weights ("w") are f32, bf16 or codes with
+// scales; gradients of weights are f32. Arithmetic inside an op is fp32 (sums over rows are split into parts fixed by
+// the shape and added in a fixed order, so the bits depend neither on threads nor on the machine's size). "=":
+// overwritten. "+=": accumulated. No op allocates: scratch comes from the workspace that the plan gave to the back end.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include <string>
 
 #include "bittern/quant/philox.h"
+#include "bittern/quant/weight_codec.h"
 #include "bittern/tensor.h"
 
 namespace bittern {
@@ -143,6 +144,17 @@ class Backend {
   // norm)
   //   (1 where max_norm is 0: no clipping). norm (2) f32. A non-finite gradient makes norm[0] non-finite.
   virtual void global_norm(const Tensor& norm, std::span<const Tensor> gradients, float max_norm) = 0;
+
+  // ---- quantize: codes and scales of activations, row by row (a token each); nearest even, clamped.
+  //   x (N,C) act   q (N,C) fp8_e4m3 with scales = absmax / 448 (1 where absmax is 0), or i8 with scales =
+  //   max(absmax, 1e-5) / 127 (BitNet's).  Backward is the identity (straight-through): there is no op for it.
+  virtual void quantize(const Tensor& q, const Tensor& x) = 0;
+
+  // ---- encode_weight: values (host, fp32, the weight's shape) become the stored weight: new scales, rounded to
+  // nearest.
+  //   Weights are f32, bf16, or codes with scales (quant/weight_codec.h). copy() from codes to f32 or bf16 decodes
+  //   them.
+  virtual void encode_weight(const Tensor& weight, std::span<const float> values, const WeightCodec& codec) = 0;
 
   // ---- optimizer_step: one fused pass over one parameter (bittern/optim/optimizer_step.h)
   virtual void optimizer_step(const OptimizerStep& args) = 0;

@@ -13,7 +13,7 @@
 namespace bittern {
 
 /// The weight codec that the config gives to a role.
-const WeightCodecConfig& weight_codec(const WeightsSection& weights, Role role);
+const WeightCodec& weight_codec(const WeightsSection& weights, Role role);
 
 /// True where decoupled weight decay applies (optimizer.decay_on).
 bool is_decayed(const ParameterSpec& parameter, const OptimizerSection& config);
@@ -37,8 +37,7 @@ class Optimizer {
  private:
   Backend& backend_;
   OptimizerSection config_;
-  WeightsSection weights_;
-  PhiloxKey rounding_key_;
+  std::uint32_t seed_;  ///< of rounding
   TensorId norm_;
 };
 

@@ -9,6 +9,7 @@
 
 #include "bittern/model_spec.h"
 #include "bittern/plan.h"
+#include "bittern/quant/weight_codec.h"
 #include "bittern/tensor.h"
 
 namespace bittern {
@@ -28,11 +29,26 @@ struct ParameterSpec {
 /// The parameters of a model, in the order of the forward pass. With tied embeddings there is no lm_head.weight.
 std::vector<ParameterSpec> parameter_table(const ModelSpec& spec);
 
+/// The view of a tensor together with its scales, where it has some.
+inline Tensor scaled(const Arena& arena, TensorId codes, TensorId scales) {
+  Tensor view = arena.view(codes);
+  if (scales) view.scales = arena.view(scales).as<float>();
+  return view;
+}
+
+/// Where a moment is; what its codec does not use is empty (StoredMoment in optim/optimizer_step.h).
+struct MomentIds {
+  TensorId codes, scales, row, column;
+};
+
 struct Parameter {
   ParameterSpec spec;
-  std::uint32_t id = 0;  ///< position in the table: the Philox stream of its initialisation and rounding
-  TensorId weight, gradient;
-  TensorId master, m, v;  ///< of the optimizer
+  WeightCodec codec;
+  std::uint32_t id = 0;    ///< position in the table: the Philox stream of its initialisation and rounding
+  TensorId weight, scale;  ///< scale (rows) f32 where the codec is quantized
+  TensorId gradient;
+  TensorId master, master_scale;  ///< of the optimizer
+  MomentIds m, v;
 };
 
 }  // namespace bittern

@@ -53,7 +53,7 @@ struct PlannedTensor {
   Category category;
   Lifetime lifetime;
   std::int64_t offset = -1;  ///< in the arena, once laid out
-  std::int64_t bytes() const { return shape.elements() * size_of(dtype); }
+  std::int64_t bytes() const { return Tensor(nullptr, dtype, shape).bytes(); }
 };
 
 /// The table. add() everything, then lay_out() once.

@@ -42,23 +42,27 @@ struct Shape {
   }
 };
 
-/// A view {data, dtype, shape, leading dimension}. A matrix view may be a column range of a wider matrix:
-/// row r starts at data + r * row_stride elements. Everything but the last dimension is rows.
+/// A view {data, dtype, shape, leading dimension, scales}. A matrix view may be a column range of a wider matrix:
+/// row r starts at data + r * row_stride elements (packed elements: at the byte that row_bytes says). Everything but
+/// the last dimension is rows. Codes of a quantized matrix become numbers by their row's scale: x[r,c] = code[r,c] *
+/// scales[r] (a scale per tensor is the same number in every row).
 struct Tensor {
   void* data = nullptr;
   DType dtype = DType::f32;
   Shape shape;
   std::int64_t row_stride = 0;  ///< elements between the starts of two rows
+  float* scales = nullptr;      ///< (rows), where dtype is quantized
 
   Tensor() = default;
   Tensor(void* data_, DType dtype_, Shape shape_) : data(data_), dtype(dtype_), shape(shape_), row_stride(cols()) {}
 
   explicit operator bool() const { return data != nullptr; }
   std::int64_t elements() const { return shape.elements(); }
-  std::int64_t bytes() const { return elements() * size_of(dtype); }
+  std::int64_t bytes() const { return rows() * row_bytes(dtype, cols()); }  ///< without the scales
   std::int64_t cols() const { return shape.rank == 0 ? 1 : shape[shape.rank - 1]; }
   std::int64_t rows() const { return cols() == 0 ? 0 : elements() / cols(); }
   bool contiguous() const { return row_stride == cols() || rows() <= 1; }
+  void* row(std::int64_t r) const { return static_cast<char*>(data) + r * row_bytes(dtype, row_stride); }
 
   /// Rows [first, first + count) as a matrix; of a vector, those elements.
   Tensor slice_rows(std::int64_t first, std::int64_t count) const {
@@ -66,14 +70,15 @@ struct Tensor {
     Tensor view = *this;
     view.shape = vector ? Shape{count} : Shape{count, cols()};
     view.row_stride = vector ? count : row_stride;
-    view.data = static_cast<char*>(data) + first * (vector ? 1 : row_stride) * size_of(dtype);
+    view.data = vector ? static_cast<char*>(data) + first * size_of(dtype) : row(first);
+    if (scales != nullptr) view.scales = scales + (vector ? 0 : first);
     return view;
   }
-  /// Columns [first, first + count) of every row, as a matrix.
+  /// Columns [first, first + count) of every row, as a matrix. Of packed elements, first is a multiple of 8.
   Tensor slice_cols(std::int64_t first, std::int64_t count) const {
     Tensor view = *this;
     view.shape = Shape{rows(), count};
-    view.data = static_cast<char*>(data) + first * size_of(dtype);
+    view.data = static_cast<char*>(data) + row_bytes(dtype, first);
     return view;
   }
 

@@ -12,8 +12,8 @@ namespace bittern {
 struct TrainOptions {
   std::string out;  ///< RUN: the folder of the run; made if it is not there
   std::string resume =
-      "auto";        ///< auto: go on if RUN holds a checkpoint; never: RUN must be new; else a checkpoint's folder
-  std::string init{};///< a new run from the weights of a checkpoint or of a Hugging Face folder
+      "auto";          ///< auto: go on if RUN holds a checkpoint; never: RUN must be new; else a checkpoint's folder
+  std::string init{};  ///< a new run from the weights of a checkpoint or of a Hugging Face folder
   std::int64_t profile_steps = 0;  ///< print what each op cost over that many steps, then stop
 };
 

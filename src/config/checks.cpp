@@ -107,7 +107,7 @@ void check_weights(const RunConfig& config, const std::string& origin) {
   const WeightsSection& weights = config.weights;
   const struct {
     const char* role;
-    const WeightCodecConfig& codec;
+    const WeightCodec& codec;
   } roles[] = {{"embedding", weights.embedding},
                {"head", weights.head},
                {"norm", weights.norm},
@@ -115,21 +115,22 @@ void check_weights(const RunConfig& config, const std::string& origin) {
                {"mlp_linear", weights.mlp_linear}};
   for (const auto& [role, weight] : roles) {
     const std::string path = fmt::format("weights.{}", role);
-    if (std::string_view(role) == "norm" && weight.codec != DType::f32)
+    if (std::string_view(role) == "norm" && weight.storage != WeightStorage::f32)
       throw input_error(
           "{}: {}.codec is {}; expected f32: norms are few, and their updates are too small for fewer bits; remove it",
-          origin, path, name(weight.codec));
-    if (weight.master && weight.codec == DType::f32)
+          origin, path, name(weight.dtype()));
+    if (weight.master != Master::none && weight.storage == WeightStorage::f32)
       throw input_error(
           "{}: {}.master is f32 with codec f32; a master is a copy of more bits than the weight has; set "
           "master to none or codec to bf16",
           origin, path);
-    if (weight.rounding == Rounding::stochastic && weight.codec == DType::f32)
+    if (weight.rounding == Rounding::stochastic && weight.storage == WeightStorage::f32)
       throw input_error(
           "{}: {}.rounding is stochastic with codec f32; an f32 weight is not rounded; set rounding to "
           "nearest or codec to bf16",
           origin, path);
-    if (weight.rounding == Rounding::stochastic && weight.master)
+    if (weight.rounding == Rounding::stochastic && weight.master != Master::none &&
+        weight.storage == WeightStorage::bf16)
       throw input_error(
           "{}: {}.rounding is stochastic with master f32; the master keeps what rounding would lose; set "
           "master to none or rounding to nearest",

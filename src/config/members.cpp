@@ -96,8 +96,7 @@ bool read_field(const Key& key, const json& value, RunConfig& config) {
     if (found == key.names.end()) return false;
     const auto index = found - key.names.begin();
     if (auto* const* text = std::get_if<std::string*>(&where)) **text = std::string(*found);
-    if (auto* const* flag = std::get_if<bool*>(&where)) **flag = index == 1;
-    if (auto* const* rounding = std::get_if<Rounding*>(&where)) **rounding = static_cast<Rounding>(index);
+    if (auto* const* choice = std::get_if<std::uint8_t*>(&where)) **choice = static_cast<std::uint8_t>(index);
     if (auto* const* dtype = std::get_if<DType*>(&where))
       **dtype = std::ranges::find(dtype_table, *found, &DTypeInfo::name)->dtype;
     return true;

@@ -30,10 +30,10 @@ ordered_json value_of(const Key& key, const RunConfig& config) {
   const auto write = [&](auto* value) -> ordered_json {
     using T = std::remove_pointer_t<decltype(value)>;
     if constexpr (std::is_same_v<T, bool>)
-      return key.names.empty() ? ordered_json(*value) : ordered_json(key.names[*value ? 1 : 0]);
+      return *value;
     else if constexpr (std::is_same_v<T, DType>)
       return name(*value);
-    else if constexpr (std::is_same_v<T, Rounding>)
+    else if constexpr (std::is_same_v<T, std::uint8_t>)
       return key.names[static_cast<std::size_t>(*value)];
     else
       return *value;

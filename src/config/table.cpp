@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "bittern/quant/state_codec.h"
+
 namespace bittern::config {
 namespace {
 
@@ -15,40 +17,52 @@ constexpr Range text{0, 4096};
 constexpr Range factor{0, 1};
 
 const std::vector<std::string_view> float_names = {"f32", "bf16"};
-const std::vector<std::string_view> rounding_names = {"nearest", "stochastic"};
-const std::vector<std::string_view> master_names = {"none", "f32"};
+template <std::size_t n>
+std::vector<std::string_view> list(const std::array<std::string_view, n>& names) {
+  return {names.begin(), names.end()};
+}
 
-// The three keys of a role, or of a group of roles (whose first role then stands for them).
-template <WeightCodecConfig WeightsSection::*Role>
-void add_role(std::vector<Key>& rows, const std::string& name, bool group = false) {
-  const std::string path = "weights." + name + ".";
-  rows.push_back({path + "codec",
-                  [](RunConfig& c) -> Field { return &(c.weights.*Role).codec; },
-                  none,
-                  float_names,
-                  Resume::identity,
-                  "How the weights are stored between steps.",
-                  {},
-                  group});
-  rows.push_back({path + "master",
-                  [](RunConfig& c) -> Field { return &(c.weights.*Role).master; },
-                  none,
-                  master_names,
-                  Resume::identity,
-                  "bf16 only: f32 keeps a copy, which is what the optimizer updates.",
-                  {},
-                  group});
-  rows.push_back({path + "rounding",
-                  [](RunConfig& c) -> Field { return &(c.weights.*Role).rounding; },
-                  none,
-                  rounding_names,
-                  Resume::identity,
-                  "bf16 without master: how an updated weight is rounded.",
-                  {},
-                  group});
+std::vector<std::string_view> rule_names() {
+  std::vector<std::string_view> names;
+  for (const UpdateRuleInfo& row : update_rule_table) names.push_back(row.name);
+  return names;
+}
+std::vector<std::string_view> state_names(bool StateCodecInfo::*suits) {
+  std::vector<std::string_view> names;
+  for (const StateCodecInfo& row : state_codec_table)
+    if (row.*suits) names.push_back(row.name);
+  return names;
 }
 
 // clang-format off
+// The keys of a role, or of a group of roles (whose first role then stands for them).
+template <WeightCodec WeightsSection::*Role>
+void add_role(std::vector<Key>& rows, const std::string& name, bool group = false) {
+  using C = RunConfig&;
+  const auto add = [&](const char* key, Field (*field)(C), Range range, std::vector<std::string_view> names, const char* meaning) {
+    rows.push_back({"weights." + name + "." + key, field, range, std::move(names), Resume::identity, meaning, {}, group});
+  };
+  add("codec", [](C c) -> Field { return choice((c.weights.*Role).storage); }, none, list(weight_storage_names),
+      "How the weights are stored between steps; int: whole numbers of `bits` bits times a scale; ternary: -1, 0, 1 times a scale.");
+  add("bits", [](C c) -> Field { return &(c.weights.*Role).bits; }, {2, 8}, {}, "int: bits of a code.");
+  add("range", [](C c) -> Field { return choice((c.weights.*Role).range); }, none, list(integer_range_names),
+      "int: codes from -(2^(bits-1) - 1) (symmetric) or from -2^(bits-1) (full), up to 2^(bits-1) - 1.");
+  add("scale_per", [](C c) -> Field { return choice((c.weights.*Role).scale_per); }, none, list(scale_per_names),
+      "What shares a scale.");
+  add("scale_from", [](C c) -> Field { return choice((c.weights.*Role).scale_from); }, none, list(scale_from_names),
+      "What becomes the highest code: the largest or the mean magnitude.");
+  add("scale_update", [](C c) -> Field { return choice((c.weights.*Role).scale_update); }, none, list(scale_update_names),
+      "When scales are made: anew at every step, or once, from the initial weights.");
+  add("master", [](C c) -> Field { return choice((c.weights.*Role).master); }, none, list(master_names),
+      "A copy in more bits, which is what the optimizer updates.");
+  add("master_rounding", [](C c) -> Field { return choice((c.weights.*Role).master_rounding); }, none, list(rounding_names),
+      "How an updated master is rounded, where it is not f32.");
+  add("rounding", [](C c) -> Field { return choice((c.weights.*Role).rounding); }, none, list(rounding_names),
+      "How an updated weight is rounded to what is stored.");
+  add("error_feedback", [](C c) -> Field { return choice((c.weights.*Role).error_feedback); }, none, list(error_feedback_names),
+      "eco: what rounding loses goes into the first moment (arXiv 2601.22101).");
+}
+
 std::vector<Key> make_rows() {
   using enum Resume;
   using C = RunConfig&;
@@ -146,7 +160,7 @@ std::vector<Key> make_rows() {
     {"schedule.decay_fraction", [](C c) -> Field { return &c.schedule.decay_fraction; }, factor, {}, identity,
      "wsd: the part of train.steps in which the rate falls."},
 
-    {"optimizer.rule", [](C c) -> Field { return &c.optimizer.rule; }, none, {"adamw"}, identity,
+    {"optimizer.rule", [](C c) -> Field { return choice(c.optimizer.rule); }, none, rule_names(), identity,
      "The update rule; adamw is PyTorch's, decoupled decay and place of eps included."},
     {"optimizer.betas", [](C c) -> Field { return std::array{&c.optimizer.beta1, &c.optimizer.beta2}; }, {0, 1, false, true}, {}, identity,
      "Decay of the first and of the second moment."},
@@ -158,15 +172,35 @@ std::vector<Key> make_rows() {
      "What decays: all; matrices: not norms and biases; linears: not the embedding and the head either."},
     {"optimizer.clip_grad_norm", [](C c) -> Field { return &c.optimizer.clip_grad_norm; }, {0, 1e9}, {}, identity,
      "Gradients are scaled down to this global norm; 0: never."},
-    {"optimizer.states.m", [](C c) -> Field { return &c.optimizer.state_m; }, none, float_names, identity,
+    {"optimizer.states.m", [](C c) -> Field { return &c.optimizer.states.m; }, none, state_names(&StateCodecInfo::for_first_moment), identity,
      "How the first moment is stored."},
-    {"optimizer.states.v", [](C c) -> Field { return &c.optimizer.state_v; }, none, float_names, identity,
-     "How the second moment is stored."},
+    {"optimizer.states.v", [](C c) -> Field { return &c.optimizer.states.v; }, none, state_names(&StateCodecInfo::for_second_moment), identity,
+     "How the second moment is stored; deN have a zero here, deN_no_zero and linearN do not."},
+    {"optimizer.states.block", [](C c) -> Field { return &c.optimizer.states.block; }, {8, 65536}, {}, identity,
+     "Elements of a row that share a scale; a multiple of 8."},
+    {"optimizer.states.m_rounding", [](C c) -> Field { return choice(c.optimizer.states.m_rounding); }, none, list(rounding_names), identity,
+     "How the first moment is rounded."},
+    {"optimizer.states.v_rounding", [](C c) -> Field { return choice(c.optimizer.states.v_rounding); }, none, list(rounding_names), identity,
+     "How the second moment is rounded; SOLO's logN codecs want stochastic."},
+    {"optimizer.states.quantile", [](C c) -> Field { return &c.optimizer.states.quantile; }, {0, 1, true, true}, {}, identity,
+     "logN: the quantile of a block that its lowest level stands for."},
+    {"optimizer.states.on", [](C c) -> Field { return choice(c.optimizer.states.on); }, none, list(states_on_names), identity,
+     "Whose moments these codecs store: linears: of the block's linears; matrices: of embedding and head too; all: of norms and biases too. Others are f32."},
+    {"optimizer.states.min_elements", [](C c) -> Field { return &c.optimizer.states.min_elements; }, {0, most_u32}, {}, identity,
+     "Moments of a tensor of at most so many elements are f32."},
+    {"optimizer.states.head_m", [](C c) -> Field { return &c.optimizer.states.head_m; }, none, state_names(&StateCodecInfo::for_first_moment), identity,
+     "How the head's first moment is stored where `on` includes it: rounded to nearest in 4 bits it can diverge late in training."},
+    {"optimizer.eco.decay_factor", [](C c) -> Field { return &c.optimizer.eco.decay_factor; }, none, {}, identity,
+     "Whether what ECO injects is multiplied by 1 - lr * weight_decay."},
+    {"optimizer.eco.cap", [](C c) -> Field { return &c.optimizer.eco.cap; }, {0, 1e9}, {}, identity,
+     "Limits what ECO injects to so many times the root of the second moment; 0: no limit."},
 
     {"precision.compute", [](C c) -> Field { return &c.precision.compute; }, none, float_names, identity,
      "Of the matrix products' operands and of activations; sums are f32 always."},
     {"precision.residual", [](C c) -> Field { return &c.precision.residual; }, none, float_names, identity,
      "Of the residual stream.", "precision.compute"},
+    {"precision.activations", [](C c) -> Field { return choice(c.precision.activations); }, none, list(activations_names), identity,
+     "What the inputs of the block linears are rounded to, each token by its own scale; gradients pass straight through."},
   };
   add_role<&WeightsSection::attention_linear>(rows, "block_linear", true);
   add_role<&WeightsSection::embedding>(rows, "embedding");
@@ -180,7 +214,7 @@ std::vector<Key> make_rows() {
 struct SectionMeaning {
   std::string_view path, meaning;
 };
-constexpr std::array<SectionMeaning, 15> section_meanings = {{
+constexpr std::array<SectionMeaning, 16> section_meanings = {{
     {"run", "The run as a whole."},
     {"model", "What the model is, in Hugging Face's words. A config.json can be pasted here or named by path: \"model\": \"path/config.json\", or {\"from\": \"path/config.json\", ...} with keys that win over the file's; the path is relative to the file that names it. Keys that `transformers` writes and that change nothing here are accepted and listed as ignored."},
     {"data", "What it learns from."},
@@ -188,6 +222,7 @@ constexpr std::array<SectionMeaning, 15> section_meanings = {{
     {"schedule", "The learning rate of every step."},
     {"optimizer", "How gradients become updates."},
     {"optimizer.states", "How the optimizer's moments are stored."},
+    {"optimizer.eco", "Variants of ECO's error feedback (weights.*.error_feedback)."},
     {"precision", "What the arithmetic's operands are."},
     {"weights", "How weights are stored, by role or by group of roles. Within one file a role wins over its group."},
     {"weights.block_linear", "The group of attention_linear and mlp_linear."},

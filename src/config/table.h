@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -16,8 +17,16 @@
 
 namespace bittern::config {
 
-/// Where a key's value lives. Its type says how the JSON value is read; a bool with names is a choice between two.
-using Field = std::variant<std::int64_t*, double*, bool*, std::string*, DType*, Rounding*, std::array<double*, 2>>;
+/// Where a key's value lives. Its type says how the JSON value is read. std::uint8_t: an enumeration (choice), whose
+/// values are positions in the key's names.
+using Field = std::variant<std::int64_t*, double*, bool*, std::string*, DType*, std::uint8_t*, std::array<double*, 2>>;
+
+/// The field of an enumeration whose underlying type is std::uint8_t.
+template <typename Enum>
+std::uint8_t* choice(Enum& value) {
+  static_assert(std::is_same_v<std::underlying_type_t<Enum>, std::uint8_t>);
+  return reinterpret_cast<std::uint8_t*>(&value);
+}
 
 /// What a changed value means for a run that is resumed.
 enum class Resume {
@@ -37,7 +46,7 @@ struct Key {
   std::string path;
   Field (*field)(RunConfig&);
   Range range;
-  std::vector<std::string_view> names;  ///< of a choice; the DType's or Rounding's own, or (bool) of false and of true
+  std::vector<std::string_view> names;  ///< of a choice
   Resume resume;
   std::string_view meaning;
   std::string_view derived = {};  ///< the default in words, where it follows from other keys

@@ -52,16 +52,22 @@ void Transformer::plan_parameters(Plan& plan) {
       gradients.push_back({"grad." + table[i].name, table[i].shape[0]});
     }
     const std::int64_t cols = table[first].shape.rank == 1 ? 0 : table[first].shape[1];
-    const DType dtype = options_.weight_dtype[static_cast<std::size_t>(table[first].role)];
-    const auto weight_ids = plan.add_stacked(weights, cols, dtype, Category::weights);
+    const WeightCodec& codec = options_.codecs[static_cast<std::size_t>(table[first].role)];
+    const auto weight_ids = plan.add_stacked(weights, cols, codec.dtype(), Category::weights);
+    for (Plan::Part& part : weights) part.name += "_scale";
+    const auto scale_ids = codec.quantized() ? plan.add_stacked(weights, 0, DType::f32, Category::weights)
+                                             : std::vector<TensorId>(weight_ids.size());
     const auto gradient_ids = options_.training ? plan.add_stacked(gradients, cols, DType::f32, Category::gradients)
                                                 : std::vector<TensorId>(weight_ids.size());
     for (std::size_t i = first; i <= last; ++i)
       parameters_.push_back({.spec = table[i],
+                             .codec = codec,
                              .id = static_cast<std::uint32_t>(i),
                              .weight = weight_ids[i - first],
+                             .scale = scale_ids[i - first],
                              .gradient = gradient_ids[i - first],
                              .master = {},
+                             .master_scale = {},
                              .m = {},
                              .v = {}});
     first = last + 1;
@@ -201,17 +207,12 @@ void Transformer::bind(const Arena& arena) {
 }
 
 void Transformer::load_parameter(const Parameter& parameter, std::span<const float> values) {
-  const Tensor weight = arena_->view(parameter.weight);
-  check(static_cast<std::int64_t>(values.size()) == weight.elements(), "{}: {} values for {} elements",
-        parameter.spec.name, values.size(), weight.elements());
-  if (parameter.master) backend_.from_host(arena_->view(parameter.master).data, values.data(), weight.elements() * 4);
-  if (weight.dtype == DType::f32) {
-    backend_.from_host(weight.data, values.data(), weight.bytes());
-  } else {
-    std::vector<bf16> rounded(values.size());
-    std::transform(values.begin(), values.end(), rounded.begin(), to_bf16);
-    backend_.from_host(weight.data, rounded.data(), weight.bytes());
-  }
+  check(static_cast<std::int64_t>(values.size()) == parameter.spec.shape.elements(), "{}: {} values for {} elements",
+        parameter.spec.name, values.size(), parameter.spec.shape.elements());
+  backend_.encode_weight(scaled(*arena_, parameter.weight, parameter.scale), values, parameter.codec);
+  if (parameter.master)
+    backend_.encode_weight(scaled(*arena_, parameter.master, parameter.master_scale), values,
+                           master_codec(parameter.codec));
 }
 
 std::vector<Tensor> Transformer::gradients() const {
@@ -240,8 +241,11 @@ Tensor Transformer::gradient(std::int32_t parameter) const {
 
 Tensor Transformer::weight_stack(std::int32_t first, std::int32_t last) const {
   if (first < 0) return {};
-  return arena_->view_stacked(parameters_[static_cast<std::size_t>(first)].weight,
-                              parameters_[static_cast<std::size_t>(last)].weight);
+  const Parameter &top = parameters_[static_cast<std::size_t>(first)],
+                  &bottom = parameters_[static_cast<std::size_t>(last)];
+  Tensor stack = arena_->view_stacked(top.weight, bottom.weight);
+  if (top.scale) stack.scales = arena_->view_stacked(top.scale, bottom.scale).as<float>();
+  return stack;
 }
 
 Tensor Transformer::gradient_stack(std::int32_t first, std::int32_t last) const {

@@ -1,8 +1,10 @@
 #include "bittern/optimizer.h"
 
+#include "bittern/optim/optimizer_step.h"
+
 namespace bittern {
 
-const WeightCodecConfig& weight_codec(const WeightsSection& weights, Role role) {
+const WeightCodec& weight_codec(const WeightsSection& weights, Role role) {
   switch (role) {
     case Role::embedding:
       return weights.embedding;
@@ -25,18 +27,20 @@ bool is_decayed(const ParameterSpec& parameter, const OptimizerSection& config) 
 }
 
 Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan)
-    : backend_(backend),
-      config_(config.optimizer),
-      weights_(config.weights),
-      rounding_key_(philox_key(static_cast<std::uint32_t>(config.run.seed), Purpose::weight_rounding)) {
+    : backend_(backend), config_(config.optimizer), seed_(static_cast<std::uint32_t>(config.run.seed)) {
   for (Parameter& parameter : parameters) {
-    const auto add = [&](const char* prefix, DType dtype, Category category) {
-      return plan.add(prefix + parameter.spec.name, parameter.spec.shape, dtype, category);
-    };
-    if (weight_codec(weights_, parameter.spec.role).master)
-      parameter.master = add("master.", DType::f32, Category::masters);
-    parameter.m = add("m.", config_.state_m, Category::optimizer_states);
-    parameter.v = add("v.", config_.state_v, Category::optimizer_states);
+    const std::string& name = parameter.spec.name;
+    if (parameter.codec.master != Master::none) {
+      const WeightCodec master = master_codec(parameter.codec);
+      parameter.master = plan.add("master." + name, parameter.spec.shape, master.dtype(), Category::masters);
+      const Shape rows{Tensor(nullptr, DType::f32, parameter.spec.shape).rows()};
+      if (master.quantized())
+        parameter.master_scale = plan.add("master." + name + "_scale", rows, DType::f32, Category::masters);
+    }
+    parameter.m.codes = plan.add("m." + name, parameter.spec.shape, find_state_codec(config_.states.m)->dtype,
+                                 Category::optimizer_states);
+    parameter.v.codes = plan.add("v." + name, parameter.spec.shape, find_state_codec(config_.states.v)->dtype,
+                                 Category::optimizer_states);
   }
   norm_ = plan.add("gradient_norm", Shape{2}, DType::f32, Category::data);
 }
@@ -62,17 +66,20 @@ void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, 
   };
   const AdamwConstants decayed = constants(config_.weight_decay), plain = constants(0.0);
   for (const Parameter& parameter : parameters) {
-    backend_.optimizer_step({.weight = arena.view(parameter.weight),
-                             .master = arena.view(parameter.master),
-                             .m = arena.view(parameter.m),
-                             .v = arena.view(parameter.v),
-                             .gradient = arena.view(parameter.gradient),
-                             .clip = arena.view(norm_),
-                             .constants = is_decayed(parameter.spec, config_) ? decayed : plain,
-                             .weight_rounding = weight_codec(weights_, parameter.spec.role).rounding,
-                             .key = rounding_key_,
-                             .step = static_cast<std::uint32_t>(step),
-                             .tensor_id = parameter.id});
+    const StateCodec m{.info = find_state_codec(config_.states.m)}, v{.info = find_state_codec(config_.states.v)};
+    backend_.optimizer_step(
+        {.weight = scaled(arena, parameter.weight, parameter.scale),
+         .master = scaled(arena, parameter.master, parameter.master_scale),
+         .m = {.codec = m, .codes = arena.view(parameter.m.codes), .scales = {}, .row = {}, .column = {}},
+         .v = {.codec = v, .codes = arena.view(parameter.v.codes), .scales = {}, .row = {}, .column = {}},
+         .gradient = arena.view(parameter.gradient),
+         .clip = arena.view(norm_),
+         .statistics = {},
+         .constants = {is_decayed(parameter.spec, config_) ? decayed : plain},
+         .codec = parameter.codec,
+         .seed = seed_,
+         .step = static_cast<std::uint32_t>(step),
+         .tensor_id = parameter.id});
   }
 }
 

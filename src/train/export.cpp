@@ -40,10 +40,10 @@ void export_checkpoint(const ExportOptions& options) {
   OpenedModel opened = open_model(options.checkpoint, "f32", 0);
   WeightsSection& weights = opened.config.weights;
   if (options.dtype != "auto")
-    for (WeightCodecConfig* codec : {&weights.embedding, &weights.head, &weights.attention_linear, &weights.mlp_linear})
-      codec->codec = options.dtype == "f32" ? DType::f32 : DType::bf16;
+    for (WeightCodec* codec : {&weights.embedding, &weights.head, &weights.attention_linear, &weights.mlp_linear})
+      *codec = {.storage = options.dtype == "f32" ? WeightStorage::f32 : WeightStorage::bf16};
   const std::unique_ptr<Run> run = load_model(opened, 1, 1, 0);
-  const bool bf16_linears = weights.attention_linear.codec == DType::bf16;
+  const bool bf16_linears = weights.attention_linear.storage == WeightStorage::bf16;
 
   const Unfinished unfinished(out);
   File file = File::create(unfinished.path + "/model.safetensors");

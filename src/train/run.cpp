@@ -23,8 +23,8 @@ ModelOptions model_options(const RunConfig& config) {
   options.residual = config.precision.residual;
   options.head_rows = config.train.head_rows;
   options.z_loss = static_cast<float>(config.train.z_loss);
-  for (std::size_t role = 0; role < options.weight_dtype.size(); ++role)
-    options.weight_dtype[role] = weight_codec(config.weights, static_cast<Role>(role)).codec;
+  for (std::size_t role = 0; role < options.codecs.size(); ++role)
+    options.codecs[role] = weight_codec(config.weights, static_cast<Role>(role));
   return options;
 }
 

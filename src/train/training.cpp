@@ -210,7 +210,7 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
 
 CheckpointContents checkpoint_contents(const Training& training, bool from_snapshot) {
   const ModelSpec& spec = training.config.model;
-  const bool all_bf16 = training.config.weights.attention_linear.codec == DType::bf16;
+  const bool all_bf16 = training.config.weights.attention_linear.storage == WeightStorage::bf16;
   const std::optional<Tokenizer>& tokenizer = training.tokenizer;
   return {.step = training.state.step,
           .model = training.run->checkpoint_tensors(false, from_snapshot),

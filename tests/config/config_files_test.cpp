@@ -66,7 +66,7 @@ TEST_CASE("config: --set comes last and later ones win") {
   CHECK(with({"data.shuffle=false"}).data.shuffle == false);
   CHECK(with({"schedule.shape=linear"}).schedule.shape == "linear");
   CHECK(with({"schedule.shape=\"linear\""}).schedule.shape == "linear");
-  CHECK(with({"weights.head.codec=bf16"}).weights.head.codec == DType::bf16);
+  CHECK(with({"weights.head.codec=bf16"}).weights.head.storage == WeightStorage::bf16);
 }
 
 TEST_CASE("config: --set takes a text as it stands, also where it looks like a number or holds an equals sign") {
@@ -108,16 +108,16 @@ TEST_CASE("config: a group sets its roles; within a document the role wins, betw
   };
   const auto [attention, mlp] = codec(R"({"weights": {"block_linear": {"codec": "bf16", "rounding": "stochastic"},
                                                       "mlp_linear": {"rounding": "nearest", "master": "f32"}}})");
-  CHECK(attention.codec == DType::bf16);
+  CHECK(attention.storage == WeightStorage::bf16);
   CHECK(attention.rounding == Rounding::stochastic);
   CHECK_FALSE(attention.master);
-  CHECK(mlp.codec == DType::bf16);
+  CHECK(mlp.storage == WeightStorage::bf16);
   CHECK(mlp.rounding == Rounding::nearest);
   CHECK(mlp.master);
   const auto later = codec(R"({"weights": {"mlp_linear": {"codec": "f32"}}})", {"weights.block_linear.codec=bf16"});
-  CHECK(later.second.codec == DType::bf16);
+  CHECK(later.second.storage == WeightStorage::bf16);
   CHECK_THAT(refusal(R"({"weights": {"block_linear": {"codec": "int4"}}})"),
-             Contains("a.json: weights.block_linear.codec is \"int4\"; expected one of f32, bf16"));
+             Contains("a.json: weights.block_linear.codec is \"int4\"; expected one of f32, bf16, fp8_e4m3, int, ternary"));
 }
 
 TEST_CASE("config: $schema is for editors") {

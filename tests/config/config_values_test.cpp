@@ -44,12 +44,12 @@ TEST_CASE("config: a value of every type reaches its field") {
   CHECK(config.train.sample_prompt == "Once \"upon\"\n");
   CHECK(config.optimizer.beta1 == 0.0);
   CHECK(config.optimizer.beta2 == 0.999);
-  CHECK(config.optimizer.state_m == DType::bf16);
-  CHECK(config.optimizer.state_v == DType::f32);
+  CHECK(config.optimizer.states.m == "bf16");
+  CHECK(config.optimizer.states.v == "f32");
   CHECK(config.precision.residual == DType::f32);  // follows compute
   CHECK(config.weights.head.master);
   CHECK(config.weights.mlp_linear.rounding == Rounding::stochastic);
-  CHECK(config.weights.attention_linear.codec == DType::f32);
+  CHECK(config.weights.attention_linear.storage == WeightStorage::f32);
 }
 
 TEST_CASE("config: text that is not JSON is refused with line, column and what to do") {

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <vector>
 
+#include "bittern/optim/optimizer_step.h"
 #include "bittern/optimizer.h"
 #include "catch.h"
 #include "ops/cpu/cpu_features.h"
@@ -36,6 +37,14 @@ struct Problem {
   static Tensor view(std::vector<T>& x) {
     return Tensor(x.data(), Tensor::dtype_of<T>(), Shape{static_cast<std::int64_t>(x.size())});
   }
+  template <typename T>
+  static StoredMoment moment(std::vector<T>& x) {
+    return {.codec = {.info = find_state_codec(name(Tensor::dtype_of<T>()))},
+            .codes = view(x),
+            .scales = {},
+            .row = {},
+            .column = {}};
+  }
 };
 
 AdamwConstants constants(long long t) {
@@ -50,12 +59,12 @@ TEST_CASE("optimizer_step: AdamW in fp32 equals the double-precision formula, fo
     const auto backend = make_cpu_backend(n > 1000 ? 2 : 1);
     backend->optimizer_step({.weight = Problem::view(p.w),
                              .master = {},
-                             .m = Problem::view(p.m),
-                             .v = Problem::view(p.v),
+                             .m = Problem::moment(p.m),
+                             .v = Problem::moment(p.v),
                              .gradient = Problem::view(p.g),
                              .clip = Problem::view(p.clip),
-                             .constants = constants(3),
-                             .key = {}});
+                             .statistics = {},
+                             .constants = {constants(3)}});
     for (std::size_t i = 0; i < p.w.size(); ++i) {
       const double g = 0.5 * before.g[i];
       const double m = 0.9 * before.m[i] + 0.1 * g, v = 0.95 * before.v[i] + 0.05 * g * g;
@@ -78,12 +87,13 @@ TEST_CASE("optimizer_step: bf16 states and a master are the fp32 update, rounded
   const auto backend = make_cpu_backend(1);
   backend->optimizer_step({.weight = Problem::view(p.w16),
                            .master = Problem::view(p.w),
-                           .m = Problem::view(p.m16),
-                           .v = Problem::view(p.v16),
+                           .m = Problem::moment(p.m16),
+                           .v = Problem::moment(p.v16),
                            .gradient = Problem::view(p.g),
                            .clip = Problem::view(p.clip),
-                           .constants = constants(1),
-                           .key = {}});
+                           .statistics = {},
+                           .constants = {constants(1)},
+                           .codec = {.storage = WeightStorage::bf16, .master = Master::f32}});
   for (std::size_t i = 0; i < p.w.size(); ++i) {
     adamw(expected.w[i], expected.m[i], expected.v[i], p.g[i] * 0.5f, constants(1));
     REQUIRE(p.w[i] == expected.w[i]);
@@ -104,13 +114,14 @@ TEST_CASE("optimizer_step: stochastic rounding is unbiased, and addressed by ste
     std::fill(p.g.begin(), p.g.end(), 1.0f);
     backend->optimizer_step({.weight = Problem::view(p.w16),
                              .master = {},
-                             .m = Problem::view(p.m),
-                             .v = Problem::view(p.v),
+                             .m = Problem::moment(p.m),
+                             .v = Problem::moment(p.v),
                              .gradient = Problem::view(p.g),
                              .clip = Problem::view(p.clip),
-                             .constants = constants(1),
-                             .weight_rounding = Rounding::stochastic,
-                             .key = philox_key(1, Purpose::weight_rounding),
+                             .statistics = {},
+                             .constants = {constants(1)},
+                             .codec = {.storage = WeightStorage::bf16, .rounding = Rounding::stochastic},
+                             .seed = 1,
                              .step = step,
                              .tensor_id = tensor});
     return p.w16;

@@ -1,28 +1,51 @@
-// optimizer_step: the update of one parameter, a panel of rows at a time:
-//   decode weight and states into fp32 scratch -> update rule -> encode weight -> encode states
-// Three independent choices: the rule's element math is a header of its own (adamw.h); how a stored weight or state becomes
-// fp32 and how it is rounded back are functions of the back end (decode, encode in src/ops/cpu/optimizer_step.cpp).
+// optimizer_step: the update of one parameter in one fused pass, a panel of whole rows at a time:
+//   decode weight (or master) and moments -> update rule -> encode weight [-> inject its error] -> encode moments
+// Three independent choices: the rule (update_rule.h), the weight's codec (quant/weight_codec.h), the moments' codecs
+// (quant/state_codec.h). Codecs that need the whole tensor first (rank-1 and factored moments, a scale per tensor made
+// anew) add one pass of statistics.
 #pragma once
 
 #include <cstdint>
 
-#include "bittern/optim/adamw.h"
+#include "bittern/optim/update_rule.h"
 #include "bittern/quant/philox.h"
+#include "bittern/quant/state_codec.h"
+#include "bittern/quant/weight_codec.h"
 #include "bittern/tensor.h"
 
 namespace bittern {
 
-enum class Rounding : std::uint8_t { nearest, stochastic };
+/// One moment as it is stored. What its codec does not use is empty; so is everything of a moment that the rule has
+/// not.
+struct StoredMoment {
+  StateCodec codec;
+  Tensor codes;        ///< the parameter's shape, codec.info->dtype
+  Tensor scales;       ///< (rows, blocks) f32; logarithmic: (rows, 2 * blocks), scale and alpha of each block
+  Tensor row, column;  ///< (rows), (cols) f32: rank-1 maxima or factored means
+};
+
+/// Sums over one parameter's update, for the metrics; each is a float at this index of OptimizerStep::statistics.
+enum class StepStatistic : std::uint8_t {
+  changed,        ///< codes that are not what they were
+  saturated,      ///< codes at an end of the grid
+  error_squared,  ///< (w - decode(encode(w)))^2
+  value_squared,  ///< w^2
+  m_absmax,       ///< max |m|, after the update
+  v_max,          ///< max v
+  count
+};
 
 struct OptimizerStep {
-  Tensor weight;    ///< f32 or bf16: what forward and backward read
-  Tensor master;    ///< f32, or empty: the weight itself is what is updated
-  Tensor m, v;      ///< moments, f32 or bf16, stored rounded to nearest
-  Tensor gradient;  ///< f32
-  Tensor clip;      ///< f32: element 1 is the factor for the gradient (see global_norm)
-  AdamwConstants constants;
-  Rounding weight_rounding = Rounding::nearest;
-  PhiloxKey key;  ///< of Purpose::weight_rounding
+  Tensor weight;  ///< what forward and backward read, with its scales
+  Tensor master;  ///< f32, bf16 or fp8_e4m3 with scales, or empty: the weight itself is what is updated
+  StoredMoment m, v;
+  Tensor gradient;    ///< f32
+  Tensor clip;        ///< f32: element 1 is the factor for the gradient (see global_norm)
+  Tensor statistics;  ///< (StepStatistic::count) f32, overwritten; or empty
+  UpdateRule rule = UpdateRule::adamw;
+  RuleConstants constants;
+  WeightCodec codec;
+  std::uint32_t seed = 0;  ///< rounding's Philox keys are (seed, Purpose::weight_rounding | ...)
   std::uint32_t step = 0;
   std::uint32_t tensor_id = 0;  ///< position in the model's parameter table
 };

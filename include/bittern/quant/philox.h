@@ -15,9 +15,11 @@ enum class Purpose : std::uint32_t {
   init = 1,
   data_order = 2,
   weight_rounding = 3,
-  state_rounding = 4,
+  first_moment_rounding = 4,
   sampling = 5,
-  test = 6
+  test = 6,
+  second_moment_rounding = 7,
+  master_rounding = 8
 };
 
 struct PhiloxKey {

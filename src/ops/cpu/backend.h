@@ -67,6 +67,8 @@ class CpuBackend final : public Backend {
 
   void global_norm(const Tensor& norm, std::span<const Tensor> gradients, float max_norm) override;
 
+  void quantize(const Tensor& q, const Tensor& x) override;
+  void encode_weight(const Tensor& weight, std::span<const float> values, const WeightCodec& codec) override;
   void optimizer_step(const OptimizerStep& args) override;
 
  private:

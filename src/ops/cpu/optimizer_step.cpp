@@ -37,7 +37,8 @@ void encode_stochastic(const Tensor& storage, std::int64_t first, std::int64_t c
                        const OptimizerStep& args) {
   std::array<std::uint32_t, panel_elements> random;
   for (std::int64_t i = 0; i < count; i += 4) {  // a panel starts at a multiple of 4, and the array has room for a tail
-    const PhiloxBlock block = philox_block(args.key, static_cast<std::uint64_t>(first + i), args.step, args.tensor_id);
+    const PhiloxBlock block = philox_block(philox_key(args.seed, Purpose::weight_rounding),
+                                           static_cast<std::uint64_t>(first + i), args.step, args.tensor_id);
     for (std::int64_t k = 0; k < 4; ++k) random[static_cast<std::size_t>(i + k)] = block.word[k];
   }
   bf16* to = storage.as<bf16>() + first;
@@ -48,11 +49,11 @@ void update_panel(const OptimizerStep& args, std::int64_t first, std::int64_t co
   alignas(64) std::array<float, panel_elements> w_scratch, m_scratch, v_scratch;
   const Tensor& updated = args.master ? args.master : args.weight;
   float* const w = decode(updated, first, count, w_scratch.data());
-  float* const m = decode(args.m, first, count, m_scratch.data());
-  float* const v = decode(args.v, first, count, v_scratch.data());
+  float* const m = decode(args.m.codes, first, count, m_scratch.data());
+  float* const v = decode(args.v.codes, first, count, v_scratch.data());
   const float* const g = args.gradient.as<float>() + first;
   const float clip = args.clip.as<float>()[1];
-  const AdamwConstants constants = args.constants;
+  const AdamwConstants constants = args.constants.adamw;
 #pragma omp simd
   for (std::int64_t i = 0; i < count; ++i) {
     float wi = w[i], mi = m[i], vi = v[i];
@@ -61,12 +62,12 @@ void update_panel(const OptimizerStep& args, std::int64_t first, std::int64_t co
     m[i] = mi;
     v[i] = vi;
   }
-  if (args.weight.dtype == DType::bf16 && args.weight_rounding == Rounding::stochastic)
+  if (args.weight.dtype == DType::bf16 && args.codec.rounding == Rounding::stochastic)
     encode_stochastic(args.weight, first, count, w, args);
   else
     encode_nearest(args.weight, first, count, w);
-  encode_nearest(args.m, first, count, m);
-  encode_nearest(args.v, first, count, v);
+  encode_nearest(args.m.codes, first, count, m);
+  encode_nearest(args.v.codes, first, count, v);
 }
 
 }  // namespace
@@ -74,12 +75,13 @@ void update_panel(const OptimizerStep& args, std::int64_t first, std::int64_t co
 void CpuBackend::optimizer_step(const OptimizerStep& args) {
   const std::int64_t n = args.gradient.elements();
   const auto same_size = [&](const Tensor& x) { return x.elements() == n && x.contiguous(); };
-  check(same_size(args.weight) && same_size(args.m) && same_size(args.v) && (!args.master || same_size(args.master)),
+  check(same_size(args.weight) && same_size(args.m.codes) && same_size(args.v.codes) &&
+            (!args.master || same_size(args.master)),
         "optimizer_step: weight {}, moments {} and {}, gradient {} must have one shape", args.weight.shape.text(),
-        args.m.shape.text(), args.v.shape.text(), args.gradient.shape.text());
+        args.m.codes.shape.text(), args.v.codes.shape.text(), args.gradient.shape.text());
   check(!args.master || args.weight.dtype == DType::bf16, "optimizer_step: a master weight goes with bf16 weights");
-  const std::int64_t moved =
-      4 + 2 * (size_of(args.m.dtype) + size_of(args.v.dtype)) + (args.master ? 8 + 2 : 2 * size_of(args.weight.dtype));
+  const std::int64_t moved = 4 + 2 * (size_of(args.m.codes.dtype) + size_of(args.v.codes.dtype)) +
+                             (args.master ? 8 + 2 : 2 * size_of(args.weight.dtype));
   const OpScope scope("optimizer_step", static_cast<double>(n * moved));
   parallel_for((n + part_elements - 1) / part_elements, [&](std::int64_t part) {
     const std::int64_t begin = part * part_elements, end = std::min(n, begin + part_elements);

@@ -1,0 +1,73 @@
+// StateCodec: how a moment of the optimizer is stored between steps. One table names them all.
+//
+//   values      f32, bf16
+//   fp8         E4M3 codes, one f32 scale per block (absmax / 448)
+//   codebook    indices into a codebook (codebook.h), one f32 scale per block (absmax)
+//   rank1       4-bit indices into the linear codebook; scale of an element = min(row maximum, column maximum)
+//               (arXiv 2309.01507, section 4.2); tensors that are not matrices: blocks
+//   factored    no codes: means of v's increments along rows and columns, v[i,j] = row[i] * column[j] / mean(row)
+//               (Adafactor's, as in 4-bit Factor); tensors that are not matrices: blocks of linear4
+//   logarithmic SOLO's unsigned levels scale * alpha^code, alpha per block from a quantile (arXiv 2505.00347)
+//
+// Blocks restart at every row of the tensor; the last one of a row may be short.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "bittern/dtype.h"
+#include "bittern/quant/weight_codec.h"
+
+namespace bittern {
+
+enum class StateKind : std::uint8_t { values, fp8, codebook, rank1, factored, logarithmic };
+
+struct StateCodecInfo {
+  std::string_view name;  ///< in configs
+  StateKind kind;
+  DType dtype;                                          ///< of the values or codes
+  bool for_first_moment;                                ///< signed values
+  bool for_second_moment;                               ///< values >= 0
+  std::string_view signed_codebook, unsigned_codebook;  ///< names in codebook.h's table
+};
+
+inline constexpr std::array<StateCodecInfo, 21> state_codec_table = {{
+    {"f32", StateKind::values, DType::f32, true, true, "", ""},
+    {"bf16", StateKind::values, DType::bf16, true, true, "", ""},
+    {"fp8", StateKind::fp8, DType::e4m3, true, true, "", ""},
+    {"dynamic8", StateKind::codebook, DType::u8, true, true, "dynamic8", "dynamic8_unsigned"},
+    {"de4", StateKind::codebook, DType::u4, true, true, "de4", "de4_unsigned"},
+    {"de3", StateKind::codebook, DType::u3, true, true, "de3", "de3_unsigned"},
+    {"de2", StateKind::codebook, DType::u2, true, true, "de2", "de2_unsigned"},
+    {"de4_no_zero", StateKind::codebook, DType::u4, false, true, "", "de4_unsigned_no_zero"},
+    {"de3_no_zero", StateKind::codebook, DType::u3, false, true, "", "de3_unsigned_no_zero"},
+    {"de2_no_zero", StateKind::codebook, DType::u2, false, true, "", "de2_unsigned_no_zero"},
+    {"linear8", StateKind::codebook, DType::u8, true, true, "linear8_signed", "linear8"},
+    {"linear4", StateKind::codebook, DType::u4, true, true, "linear4_signed", "linear4"},
+    {"linear3", StateKind::codebook, DType::u3, true, true, "linear3_signed", "linear3"},
+    {"linear2", StateKind::codebook, DType::u2, true, true, "linear2_signed", "linear2"},
+    {"rank1_linear4", StateKind::rank1, DType::u4, false, true, "", "linear4"},
+    {"rank1_de4", StateKind::rank1, DType::u4, false, true, "", "de4_unsigned"},
+    {"rank1_de4_no_zero", StateKind::rank1, DType::u4, false, true, "", "de4_unsigned_no_zero"},
+    {"factored", StateKind::factored, DType::u4, false, true, "", "linear4"},
+    {"log4", StateKind::logarithmic, DType::u4, false, true, "", ""},
+    {"log3", StateKind::logarithmic, DType::u3, false, true, "", ""},
+    {"log2", StateKind::logarithmic, DType::u2, false, true, "", ""},
+}};
+
+constexpr const StateCodecInfo* find_state_codec(std::string_view name) {
+  for (const StateCodecInfo& row : state_codec_table)
+    if (row.name == name) return &row;
+  return nullptr;
+}
+
+struct StateCodec {
+  const StateCodecInfo* info = &state_codec_table[0];
+  std::int64_t block = 128;  ///< elements that share a scale
+  Rounding rounding = Rounding::nearest;
+  float quantile = 0.1f;  ///< logarithmic: of the block, the value of the lowest level
+};
+
+}  // namespace bittern
