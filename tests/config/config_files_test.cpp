@@ -110,10 +110,10 @@ TEST_CASE("config: a group sets its roles; within a document the role wins, betw
                                                       "mlp_linear": {"rounding": "nearest", "master": "f32"}}})");
   CHECK(attention.storage == WeightStorage::bf16);
   CHECK(attention.rounding == Rounding::stochastic);
-  CHECK_FALSE(attention.master);
+  CHECK(attention.master == Master::none);
   CHECK(mlp.storage == WeightStorage::bf16);
   CHECK(mlp.rounding == Rounding::nearest);
-  CHECK(mlp.master);
+  CHECK(mlp.master == Master::f32);
   const auto later = codec(R"({"weights": {"mlp_linear": {"codec": "f32"}}})", {"weights.block_linear.codec=bf16"});
   CHECK(later.second.storage == WeightStorage::bf16);
   CHECK_THAT(refusal(R"({"weights": {"block_linear": {"codec": "int4"}}})"),

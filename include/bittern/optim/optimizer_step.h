@@ -44,7 +44,7 @@ struct OptimizerStep {
   Tensor statistics;  ///< (StepStatistic::count) f32, overwritten; or empty
   UpdateRule rule = UpdateRule::adamw;
   RuleConstants constants;
-  WeightCodec codec;
+  WeightCodec codec{};
   std::uint32_t seed = 0;  ///< rounding's Philox keys are (seed, Purpose::weight_rounding | ...)
   std::uint32_t step = 0;
   std::uint32_t tensor_id = 0;  ///< position in the model's parameter table
