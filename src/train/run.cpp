@@ -87,8 +87,8 @@ std::unique_ptr<Run> Run::for_inference(const RunConfig& config, std::int64_t ba
   options.cache_length = cache_length;
   // Products would round these weights to bf16 anyway: the same numbers in half the memory, read in half the time.
   const auto narrow = [&](Role role) {
-    DType& dtype = options.weight_dtype[static_cast<std::size_t>(role)];
-    if (dtype == DType::f32) dtype = DType::bf16;
+    WeightStorage& storage = options.codecs[static_cast<std::size_t>(role)].storage;
+    if (storage == WeightStorage::f32) storage = WeightStorage::bf16;
   };
   if (options.compute == DType::bf16)
     for (const Role role : {Role::attention_linear, Role::mlp_linear, Role::head}) narrow(role);
