@@ -47,7 +47,7 @@ TEST_CASE("config: a value of every type reaches its field") {
   CHECK(config.optimizer.states.m == "bf16");
   CHECK(config.optimizer.states.v == "f32");
   CHECK(config.precision.residual == DType::f32);  // follows compute
-  CHECK(config.weights.head.master);
+  CHECK(config.weights.head.master == Master::f32);
   CHECK(config.weights.mlp_linear.rounding == Rounding::stochastic);
   CHECK(config.weights.attention_linear.storage == WeightStorage::f32);
 }
@@ -169,7 +169,7 @@ TEST_CASE("config: a wrong type or range is refused with path, value and what is
       {"model", "intermediate_size", "-1", "a whole number from 1"},
       {"model", "head_dim", "512", "a whole number from 2 to 256"},
       {"model", "rope_theta", "0", "a number above 0"},
-      {"weights", "head", "\"bf16\"", "an object with keys of: codec, master, rounding"},
+      {"weights", "head", "\"bf16\"", "an object with keys of: codec, bits, range"},
   }));
   const std::string message = refusal("{\"" + section + "\": {\"" + key + "\": " + value + "}}");
   CAPTURE(message);
@@ -191,10 +191,14 @@ TEST_CASE("config: every key of the table takes its least and its most value and
     const bool whole = std::holds_alternative<std::int64_t*>(where);
     if (!whole && !std::holds_alternative<double*>(where)) continue;
     CAPTURE(key.path);
-    const std::size_t dot = key.path.find('.');
-    const auto with = [&](double value) {
-      return refusal(
-          fmt::format("{{\"{}\": {{\"{}\": {}}}}}", key.path.substr(0, dot), key.path.substr(dot + 1), value));
+    const auto with = [&](double value) {  // "a.b.c" becomes {"a": {"b": {"c": value}}}
+      std::string text = fmt::format("{}", value);
+      std::string_view path = key.path;
+      for (std::size_t dot = path.rfind('.'); dot != path.npos; dot = path.rfind('.')) {
+        text = fmt::format("{{\"{}\": {}}}", path.substr(dot + 1), text);
+        path = path.substr(0, dot);
+      }
+      return refusal(fmt::format("{{\"{}\": {}}}", path, text));
     };
     // In range, a combination may still be refused, but not for the value itself.
     const auto range_refused = [&](double value) {
