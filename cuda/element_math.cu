@@ -56,13 +56,13 @@ __global__ void repack_kernel(std::uint8_t* to, int to_bits, const std::uint8_t*
   pack_codes(to_bits, codes, first, 8, to);
 }
 
-/// codes (n) = x (n) in a codebook of four bits, stochastic; x (n) = what they decode to. level, threshold (16) on the device.
-__global__ void codebook_kernel(std::uint8_t* codes, float* x, const float* level, const float* threshold, std::int32_t levels, float absmax,
+/// codes (n) = x (n) in a codebook of four bits, stochastic; x (n) = what they decode to. level (16) on the device.
+__global__ void codebook_kernel(std::uint8_t* codes, float* x, const float* level, std::int32_t levels, float absmax,
                                 PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const float scale = block_scale(absmax), t = x[i] * inverse_scale(scale);
-  const std::int32_t code = stochastic_code(t, nearest_code<4>(t, threshold), level, levels, philox(key, static_cast<std::uint64_t>(i), step, tensor_id));
+  const std::int32_t code = stochastic_code<4>(t, level, levels, philox(key, static_cast<std::uint64_t>(i), step, tensor_id));
   codes[i] = static_cast<std::uint8_t>(code);
   x[i] = level[code] * scale;
 }

@@ -37,7 +37,13 @@ std::int32_t nearest(const Codebook& b, float x, Tie tie = Tie::upper) {
 }
 
 std::int32_t stochastic(const Codebook& b, float x, std::uint32_t word) {
-  return stochastic_code(x, nearest(b, x), b.level, b.levels, word);
+  const std::int32_t by_nearest = stochastic_code(x, nearest(b, x), b.level, b.levels, word);
+  std::int32_t code = by_nearest;
+  if (b.bits == 2) code = stochastic_code<2>(x, b.level, b.levels, word);
+  if (b.bits == 3) code = stochastic_code<3>(x, b.level, b.levels, word);
+  if (b.bits == 4) code = stochastic_code<4>(x, b.level, b.levels, word);
+  if (code != by_nearest) FAIL("the two ways differ at " << x);
+  return code;
 }
 
 /// The definition, exactly: x belongs to k rather than k - 1 if it lies above the middle of their levels.

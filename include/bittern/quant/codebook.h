@@ -1,12 +1,14 @@
 // codebook: 2^b ascending levels in [-1, 1] for the values of a block that was divided by its largest magnitude; the
 // code is a level's index. Every table is made here from its definition.
-//   dynamic exponent (Dettmers et al. 2022; Li et al. 2023, appendix E.2). E leading zeros, an indicator bit, F
-//   fraction
-//     bits: F = b - 1 - E, or b - 2 - E when signed, E = 0 .. b - 2. Level = 10^-E times the middle of one of 2^F equal
-//     parts of [0.1, 1], and its negative when signed; besides 0 and +1. So -1 is not a level: a block whose largest
-//     magnitude is negative shrinks it (by 11 % with four bits), as the published methods do.
-//   linear, unsigned (Li et al. 2023): (i + 1) / 2^b. No zero: a second moment must never become one.
-//   linear, signed (the baseline of SOLO, Xu et al. 2025): 2^b evenly spaced levels from -1 to 1, no zero.
+//
+// Dynamic exponent (Dettmers et al. 2022; Li et al. 2023, appendix E.2): E leading zeros, an indicator bit, F fraction
+// bits, where E = 0 .. b - 2 and F = b - 1 - E, or b - 2 - E when signed. A level is 10^-E times the middle of one of
+// 2^F equal parts of [0.1, 1], or the negative of that when signed; besides, 0 and +1 are levels. So -1 is none: a
+// block whose largest magnitude is negative shrinks it (by 11 % with four bits), as the published methods do.
+//
+// Linear, unsigned (Li et al. 2023): (i + 1) / 2^b. No zero: a second moment must never become one. Linear, signed (the
+// baseline of SOLO, Xu et al. 2025): 2^b evenly spaced levels from -1 to 1, and so no zero either.
+//
 // Values beyond the ends take the end: 0 becomes the lowest level where there is no zero, and so is biased upwards.
 #pragma once
 
@@ -36,15 +38,40 @@ BITTERN_HD std::int32_t nearest_code(float x, const float* threshold) {
   return code;
 }
 
-/// One of the two levels beside x, given the code of the nearest one: E = x between the lowest and the highest level; a
-/// level never moves. Uses all 32 bits of the uniform word `random`. Not for a NaN.
+namespace codebook_detail {
+
+/// `lower` or the code after it, if x lies between the levels `below` and `above` of these codes.
+BITTERN_HD std::int32_t up_or_down(float x, std::int32_t lower, float below, float above, std::int32_t last,
+                                   std::uint32_t random) {
+  const std::int32_t code = lower + static_cast<std::int32_t>(chance((x - below) / (above - below), random));
+  return code < last ? code : last;  // at the last level below == above, and the quotient says nothing
+}
+
+}  // namespace codebook_detail
+
+/// The code of one of the two levels beside x: E = x between the lowest and the highest level; a level never moves.
+/// Uses all 32 bits of the uniform word `random`. Four bits and less find the levels by comparing with all.
+template <int Bits>
+BITTERN_HD std::int32_t stochastic_code(float x, const float* level, std::int32_t levels, std::uint32_t random) {
+  static_assert(Bits <= 4, "with more levels, give the nearest code");
+  constexpr int end = (1 << Bits) - 1;
+  std::int32_t lower = 0;
+  float below = level[0], above = level[1];
+  for (int k = 1; k <= end; ++k) {
+    const bool reached = x >= level[k];
+    lower += static_cast<std::int32_t>(reached);
+    below = reached ? level[k] : below;
+    above = reached ? level[k < end ? k + 1 : k] : above;
+  }
+  return codebook_detail::up_or_down(x, lower, below, above, levels - 1, random);
+}
+
+/// The same, given the code of the nearest level.
 BITTERN_HD std::int32_t stochastic_code(float x, std::int32_t nearest, const float* level, std::int32_t levels,
                                         std::uint32_t random) {
   const std::int32_t below = nearest - static_cast<std::int32_t>(x < level[nearest]), last = levels - 1;
   const std::int32_t lower = below > 0 ? below : 0, upper = lower < last ? lower + 1 : last;
-  const float p = (x - level[lower]) / (level[upper] - level[lower]);
-  const std::int32_t code = lower + static_cast<std::int32_t>(chance(p, random));
-  return code < last ? code : last;
+  return codebook_detail::up_or_down(x, lower, level[lower], level[upper], last, random);
 }
 
 // ---- The tables.

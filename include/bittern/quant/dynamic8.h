@@ -1,6 +1,8 @@
 // dynamic8: the nearest code of the 8-bit dynamic codebooks by one look-up and one comparison, where a search takes
 // eight of each. The sign, the exponent and the top seven bits of the fraction choose a bucket of floats, so narrow
-// that at most one threshold lies in it; the table has the code of the bucket's lowest float.
+// that at most one threshold lies in it; the table has the code of the bucket's lowest float. 2 to 3 ns an element,
+// where the search takes 25 (bench/quant). It does not vectorise: what follows it, as stochastic_code, is better a loop
+// of its own.
 #pragma once
 
 #include <bit>

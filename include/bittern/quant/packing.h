@@ -1,8 +1,7 @@
 // packing: rows of codes of 2, 3, 4 or 8 bits.
-//   Element i lies at bit i * bits of its row, low bits first; a row starts at a byte. Bits after the last element are
-//   0. So eight codes are `bits` whole bytes, and a run of codes that starts at a multiple of 8 can be read or written
-//   alone.
-// Ternary weights are packed as 2 bits, level + 1; other integers as level + offset (integer.h).
+// Element i lies at bit i * bits of its row, low bits first; a row starts at a byte; bits after the last element are 0.
+// So eight codes are `bits` whole bytes, and a run of codes that starts at a multiple of 8 can be read or written
+// alone. Ternary weights are packed as 2 bits, level + 1; other integers as level + offset (integer.h).
 //
 // Eight codes are spread to (or gathered from) the eight bytes of one word in three steps of shift and mask: halves,
 // quarters, eighths. It needs no vector instructions, and compilers make good vector code of it.

@@ -11,9 +11,8 @@
 
 namespace bittern {
 
-/// True for floor(p * 2^32) of the 2^32 words, the lowest ones; p below 0 counts as 0, from 1 up as the largest float
-/// below
-/// 1. Uses all 32 bits of `random`.
+/// True for floor(p * 2^32) of the 2^32 words, the lowest ones. p below 0 counts as 0, from 1 up as the largest float
+/// below 1. Uses all 32 bits of `random`.
 BITTERN_HD bool chance(float p, std::uint32_t random) {
   // Bounded as an integer, which orders floats that are not negative: of a choice of floats g++ 12 may make a branch.
   const std::int32_t bits = static_cast<std::int32_t>(float_bits(p)), positive = bits > 0 ? bits : 0;
