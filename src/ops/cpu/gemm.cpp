@@ -39,7 +39,7 @@ struct Space {
   std::int64_t sum_floats;  // fp32 sums of a bf16 C between blocks of k
 };
 // All threads: B in their L3, A in half of an L2. One tile: everything in an L2. Both hold at least one panel.
-constexpr Space parallel_space{1 << 20, 64 << 10, 1 << 20};
+constexpr Space parallel_space{1 << 20, 128 << 10, 1 << 20};
 constexpr Space serial_space{96 << 10, 32 << 10, 32 << 10};
 
 constexpr std::int64_t bytes_of(const Space& space, int threads) {
@@ -84,8 +84,9 @@ struct Entered {
   void (*leave)();
 };
 
-/// One call: its arguments, its kernels and how it is cut. B is packed for a block of k and n (all threads), then the
-/// rows of C are shared out; each part packs its rows of A and runs the microkernel over the block.
+/// One call: its arguments, its kernels and how it is cut. B is packed for a block of n and as many blocks of k as
+/// there is room for (all threads), then the rows of C are shared out; each part packs its rows of A and runs the
+/// microkernel, block by block of k.
 class Product {
  public:
   Product(const GemmArgs& args, const Space& space, int threads)
@@ -104,6 +105,8 @@ class Product {
       n_block_ = std::min(n_block_, space.sum_floats / (2 * kernels_.mr) / kernels_.nr * kernels_.nr);
       m_block_ = balanced(g_.m, space.sum_floats / n_block_ / kernels_.mr * kernels_.mr, kernels_.mr);
     }
+    b_block_ = n_block_ / kernels_.nr * b_panel_;
+    k_group_ = std::max<std::int64_t>(1, space.b_words / b_block_) * k_block_;
   }
 
   /// for_each(parts, body(part, worker)) runs the parts of one phase.
@@ -113,8 +116,10 @@ class Product {
       for (std::int64_t m = 0; m < g_.m; m += m_block_) {
         std::int64_t k = 0;
         do {  // once even if k is 0: C is still written
-          multiply(block(m, m_block_, g_.m), block(n, n_block_, g_.n), block(k, k_block_, g_.k), for_each);
-          k += k_block_;
+          const Range cols = block(n, n_block_, g_.n), deep = block(k, k_group_, g_.k);
+          if (m == 0 || k_group_ < g_.k) pack_b(cols, deep, for_each);
+          multiply(block(m, m_block_, g_.m), cols, deep, for_each);
+          k += k_group_;
         } while (k < g_.k);
       }
   }
@@ -123,38 +128,54 @@ class Product {
   /// Words of a panel for k elements.
   std::int64_t words_along(std::int64_t k) const { return round_up(ceil_div(k, kernels_.k_per_word), kernels_.k_step); }
 
+  /// Where the first panel of B has the k-th element of the group.
+  std::uint32_t* b_at(std::int64_t k) const {
+    return b_ + k / k_block_ * b_block_ + k % k_block_ / kernels_.k_per_word * kernels_.nr;
+  }
+
+  /// Parts are some panels where k is inside the lines, else some k of all panels: memory is read in long runs.
+  template <class ForEach>
+  void pack_b(Range n, Range k, const ForEach& for_each) {
+    const bool along = g_.b.transposed;
+    const std::int64_t step = along ? kernels_.nr : k_step;
+    const std::int64_t units = ceil_div(along ? n.size() : k.size(), step);
+    const std::int64_t parts = std::min(units, 8 * static_cast<std::int64_t>(threads_));
+    for_each(parts, [&](std::int64_t part, int) {
+      const Range own{units * part / parts * step, units * (part + 1) / parts * step};
+      const Range lines = along ? Range{n.begin + own.begin, std::min(n.end, n.begin + own.end)} : n;
+      const Range deep = along ? k : Range{k.begin + own.begin, std::min(k.end, k.begin + own.end)};
+      for (Range run{deep.begin, 0}; run.begin < deep.end; run.begin = run.end) {
+        run.end = std::min(deep.end, k.begin + round_up(run.begin - k.begin + 1, k_block_));
+        pack(g_.b, along, kernels_.pack_b, lines, run,
+             b_at(run.begin - k.begin) + (lines.begin - n.begin) / kernels_.nr * b_panel_, b_panel_);
+      }
+    });
+  }
+
+  /// Parts of C: rows first, several per thread so that none waits long; columns too if there are too few rows. The
+  /// blocks of k follow one another within a part, while its C is in the cache.
   template <class ForEach>
   void multiply(Range m, Range n, Range k, const ForEach& for_each) {
     const std::int64_t m_panels = ceil_div(m.size(), kernels_.mr), n_panels = ceil_div(n.size(), kernels_.nr);
-
-    // Parts of B: some panels where k is inside the lines, else some k of all panels, so that memory is read in long
-    // runs.
-    const bool along = g_.b.transposed;
-    const std::int64_t b_units = along ? n_panels : ceil_div(k.size(), k_step);
-    const std::int64_t b_parts = std::min(b_units, 8 * static_cast<std::int64_t>(threads_));
-    for_each(b_parts, [&](std::int64_t part, int) {
-      const std::int64_t step = along ? kernels_.nr : k_step;
-      const Range own{b_units * part / b_parts * step, b_units * (part + 1) / b_parts * step};
-      const Range lines = along ? Range{n.begin + own.begin, std::min(n.end, n.begin + own.end)} : n;
-      const Range deep = along ? k : Range{k.begin + own.begin, std::min(k.end, k.begin + own.end)};
-      std::uint32_t* dst = b_ + (lines.begin - n.begin) / kernels_.nr * b_panel_ +
-                           (deep.begin - k.begin) / kernels_.k_per_word * kernels_.nr;
-      pack(g_.b, along, kernels_.pack_b, lines, deep, dst, b_panel_);
-    });
-
-    // Parts of C: rows first, several per thread so that none waits long; columns too if there are too few rows.
-    const std::int64_t a_panels = space_.a_words / a_panel_;
+    const std::int64_t fewest = ceil_div(m_panels, space_.a_words / a_panel_);  // so that a part's A finds room
     const std::int64_t wanted = threads_ == 1 ? 1 : 8 * threads_;
-    const std::int64_t fewest = ceil_div(m_panels, a_panels);
-    const std::int64_t m_parts = std::min(m_panels, round_up(std::max(fewest, wanted), threads_));
-    const std::int64_t n_parts = std::min(n_panels, ceil_div(wanted, m_parts));
+    const std::int64_t most = std::max<std::int64_t>(1, m.size() / kernels_.min_part_rows);
+    const std::int64_t m_parts = std::min(m_panels, round_up(std::max(fewest, std::min(wanted, most)), threads_));
+    // Parts side by side would each pack the same A.
+    const bool enough = !reads_a_unpacked(n, k) && m_parts >= 2 * threads_;
+    const std::int64_t n_parts = enough ? 1 : std::min(n_panels, ceil_div(wanted, m_parts));
     for_each(m_parts * n_parts, [&](std::int64_t part, int worker) {
       const std::int64_t i = part / n_parts, j = part % n_parts;
       const Range rows{m.begin + m_panels * i / m_parts * kernels_.mr,
                        std::min(m.end, m.begin + m_panels * (i + 1) / m_parts * kernels_.mr)};
       const Range cols{n.begin + n_panels * j / n_parts * kernels_.nr,
                        std::min(n.end, n.begin + n_panels * (j + 1) / n_parts * kernels_.nr)};
-      compute(rows, cols, k, m.begin, n.begin, a_ + worker * space_.a_words);
+      std::int64_t from = k.begin;
+      do {
+        const std::uint32_t* b = b_at(from - k.begin) + n_panels * j / n_parts * b_panel_;
+        compute(rows, cols, block(from, k_block_, k.end), b, m.begin, n.begin, a_ + worker * space_.a_words);
+        from += k_block_;
+      } while (from < k.end);
     });
   }
 
@@ -174,12 +195,13 @@ class Product {
   /// slower for more (gemm_bench, Zen 4). Never if rows lie a multiple of 2 KB apart: the rows of a tile would throw
   /// each other out of the L1 cache.
   bool reads_a_unpacked(Range cols, Range k) const {
-    return cols.size() <= kernels_.max_unpacked_cols && !g_.a.transposed &&
-           kernels_.as_stored == storage_of(g_.a.dtype) && k.size() % (kernels_.k_per_word * kernels_.k_step) == 0 &&
-           g_.a.stride * size_of(g_.a.dtype) % 2048 != 0;
+    return cols.size() <= 512 && !g_.a.transposed && kernels_.as_stored == storage_of(g_.a.dtype) &&
+           k.size() % (kernels_.k_per_word * kernels_.k_step) == 0 && g_.a.stride * size_of(g_.a.dtype) % 2048 != 0;
   }
 
-  void compute(Range rows, Range cols, Range k, std::int64_t m0, std::int64_t n0, std::uint32_t* a) const {
+  /// One part, one block of k. `b` has the panels of its columns; C of a block of sums begins at (m0, n0).
+  void compute(Range rows, Range cols, Range k, const std::uint32_t* b, std::int64_t m0, std::int64_t n0,
+               std::uint32_t* a) const {
     const GemmKernels& kernels = kernels_;
     // Whole tiles of rows can be read as they are; what is left, or everything, is packed.
     const std::int64_t unpacked = reads_a_unpacked(cols, k) ? rows.size() / kernels.mr * kernels.mr : 0;
@@ -194,20 +216,27 @@ class Product {
     const float* bias = first ? g_.bias : nullptr;
     const Entered entered(kernels);
     const bool plain = !sum_in_fp32_ && bias == nullptr && g_.alpha == 1.0f;  // the microkernel writes C
-    for (std::int64_t col = cols.begin; col < cols.end; col += kernels.nr) {
-      const std::uint32_t* b_panel = b_ + (col - n0) / kernels.nr * b_panel_;
+    for (std::int64_t col = cols.begin; col < cols.end; col += kernels.nr, b += b_panel_) {
       const std::int64_t width = std::min<std::int64_t>(kernels.nr, cols.end - col);
       const std::int64_t vectors = ceil_div(width, kernels.lanes);
       for (std::int64_t row = rows.begin; row < rows.end; row += kernels.mr) {
         const std::int64_t height = std::min<std::int64_t>(kernels.mr, rows.end - row);
         const auto multiply_tile = [&](Storage storage, void* tile, std::int64_t stride, bool add_to_tile) {
-          if (row < packed.begin)
-            kernels.micro_unpacked[index(storage)][static_cast<std::size_t>(vectors - 1)](
-                k_words, a_rows + row * a_row_bytes, a_row_bytes, b_panel, tile, stride, add_to_tile);
-          else
-            kernels.micro[index(storage)][static_cast<std::size_t>(
-                (height - 1) / kernels.row_step)][static_cast<std::size_t>(vectors - 1)](
-                k_words, a + (row - packed.begin) / kernels.mr * a_panel_, 0, b_panel, tile, stride, add_to_tile);
+          const bool as_stored = row < packed.begin;
+          const auto vector = static_cast<std::size_t>(vectors - 1);
+          const auto row_step = static_cast<std::size_t>((height - 1) / kernels.row_step);
+          const MicroFn micro = as_stored ? kernels.micro_unpacked[index(storage)][vector]
+                                          : kernels.micro[index(storage)][row_step][vector];
+          const void* const a_tile = as_stored ? static_cast<const void*>(a_rows + row * a_row_bytes)
+                                               : a + (row - packed.begin) / kernels.mr * a_panel_;
+          micro({.k_words = k_words,
+                 .a = a_tile,
+                 .a_stride = a_row_bytes,
+                 .b = b,
+                 .tile = tile,
+                 .tile_stride = stride,
+                 .add = add_to_tile,
+                 .ahead = b + b_panel_ + (row - rows.begin) / kernels.mr * k_words * 4});
         };
         char* c = static_cast<char*>(g_.c) + (row * g_.c_stride + col) * size_of(g_.c_dtype);
         if (plain && width == vectors * kernels.lanes && height % kernels.row_step == 0) {
@@ -239,7 +268,9 @@ class Product {
   const Space& space_;
   int threads_;
   std::int64_t k_block_, n_block_, m_block_;
+  std::int64_t k_group_;            // blocks of k for which B is packed at a time
   std::int64_t a_panel_, b_panel_;  // words from one panel to the next
+  std::int64_t b_block_;            // words from one block of k to the next
   bool sum_in_fp32_;                // C is bf16 and k has several blocks
   std::uint32_t* b_;
   float* sums_;

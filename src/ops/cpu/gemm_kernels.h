@@ -29,9 +29,17 @@ struct PackJob {
 using PackFn = void (*)(const PackJob&);
 
 /// tile (rows, vectors * lanes) = A panel * B panel, or += it. The tile is f32 or bf16: two tables.
-/// A is a panel, or rows as they are stored, `a_stride` bytes apart.
-using MicroFn = void (*)(std::int64_t k_words, const void* a, std::int64_t a_stride, const std::uint32_t* b, void* tile,
-                         std::int64_t tile_stride, bool add);
+struct MicroJob {
+  std::int64_t k_words;
+  const void* a;          ///< a panel, or rows as they are stored,
+  std::int64_t a_stride;  ///< this many bytes apart
+  const std::uint32_t* b;
+  void* tile;
+  std::int64_t tile_stride;
+  bool add;
+  const void* ahead;  ///< what later jobs read, 16 bytes for each of k_words: a microkernel may prefetch it
+};
+using MicroFn = void (*)(const MicroJob&);
 
 inline constexpr int max_mr = 32, max_nr = 32, max_row_steps = 14;
 using MicroTable = std::array<std::array<MicroFn, 2>, max_row_steps>;
@@ -68,11 +76,11 @@ enum class Storage { f32, bf16 };
 
 struct GemmKernels {
   int mr, nr, lanes;
-  int k_per_word;         ///< elements of k in a word: 2 for pairs of bf16
-  int row_step;           ///< tiles have a multiple of so many rows: microkernels write whole steps
-  int k_step;             ///< words along k of a panel: a multiple of this, the last ones zero
-  int max_k_words;        ///< of a panel
-  int max_unpacked_cols;  ///< A is read where it is for so few columns of C, and packed for more
+  int k_per_word;     ///< elements of k in a word: 2 for pairs of bf16
+  int row_step;       ///< tiles have a multiple of so many rows: microkernels write whole steps
+  int k_step;         ///< words along k of a panel: a multiple of this, the last ones zero
+  int max_k_words;    ///< of a panel
+  int min_part_rows;  ///< of C, for which a thread reads all of B: fewer would wait for memory
   std::array<std::array<PackFn, 2>, 2> pack_a, pack_b;  ///< [Layout][Storage]
   std::array<MicroTable, 2> micro;                      ///< [Storage of the tile][row steps - 1][vectors - 1]
   std::optional<Storage> as_stored;  ///< a storage type whose rows along k are words already: A need not be packed
@@ -80,7 +88,7 @@ struct GemmKernels {
   FinishFn finish;
   std::array<PackFn, 2> widen;  ///< [Storage of A]: rows as words, their last vector filled up with zeros
   std::array<GemvFn, 2> gemv;   ///< [Storage of B]
-  void (*enter)() = nullptr;  ///< around microkernels, on their thread, where the CPU wants it
+  void (*enter)() = nullptr;    ///< around microkernels, on their thread, where the CPU wants it
   void (*leave)() = nullptr;
 };
 

@@ -77,10 +77,13 @@ BITTERN_TARGET void pack_across_k(const PackJob& job) {
 /// rows as they are stored; these are reached three from one pointer (+ 0, 1, 2 strides), which the address modes do
 /// for nothing.
 template <class Lanes, class C, int rows, int vectors, bool a_is_packed>
-BITTERN_TARGET void microkernel(std::int64_t k_words, const void* a, std::int64_t a_stride, const std::uint32_t* b,
-                                void* tile, std::int64_t tile_stride, bool add) {
+BITTERN_TARGET void microkernel(const MicroJob& job) {
   typename Lanes::Acc acc[rows][vectors];
-  C* const c = static_cast<C*>(tile);
+  const std::int64_t k_words = job.k_words, a_stride = job.a_stride, tile_stride = job.tile_stride;
+  const void* const a = job.a;
+  const std::uint32_t* b = job.b;
+  C* const c = static_cast<C*>(job.tile);
+  const bool add = job.add;
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
@@ -159,7 +162,7 @@ constexpr GemmKernels make_kernels(std::optional<Storage> as_stored) {
       .row_step = 1,
       .k_step = 1,
       .max_k_words = 384,  // 1024 is 6 % slower in wgrad, 256 adds to C too often (gemm_bench, Zen 4)
-      .max_unpacked_cols = 512,
+      .min_part_rows = mr,
       .pack_a = {{{pack_along_k<LoadF32, mr>, pack_along_k<LoadBf16, mr>},
                   {pack_across_k<LoadF32, mr>, pack_across_k<LoadBf16, mr>}}},
       .pack_b = {{{pack_along_k<LoadF32, nr>, pack_along_k<LoadBf16, nr>},
