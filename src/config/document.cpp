@@ -15,6 +15,7 @@ using nlohmann::json;
 
 constexpr std::int64_t largest_file = 1 << 20;
 constexpr std::size_t longest_chain = 16;
+constexpr std::size_t most_files = 64;
 
 void overlay(json& base, json&& later) {
   if (!base.is_object() || !later.is_object()) {
@@ -60,33 +61,50 @@ void check_document(Document& document, const Origin& origin, const std::string&
   expand_groups(document.value);
 }
 
-Document read_document(std::string_view text, const std::string& origin, std::vector<std::string>& chain) {
+/// The files that are being read, outermost first, and how many were read in all.
+struct Chain {
+  std::vector<std::string> open;
+  std::size_t files = 1;
+};
+
+/// Takes what `extends` names out of the document: no file, one, or several.
+std::vector<std::string> take_bases(json& root, const std::string& origin) {
+  if (!root.is_object() || !root.contains("extends")) return {};
+  const json extends = root["extends"];
+  root.erase("extends");
+  std::vector<std::string> bases;
+  for (const json& base : extends.is_array() ? extends : json::array({extends})) {
+    if (!base.is_string() || base.get_ref<const std::string&>().empty())
+      throw input_error("{}: extends is {}; expected the path of a config, relative to this file, or a list of them",
+                        origin, excerpt(extends));
+    bases.push_back(base.get<std::string>());
+  }
+  return bases;
+}
+
+Document read_document(std::string_view text, const std::string& origin, Chain& chain) {
   Document document;
   document.value = parse_json_text(text, origin);
-  json extends;
-  if (document.value.is_object() && document.value.contains("extends")) {
-    extends = document.value["extends"];
-    document.value.erase("extends");
-    if (!extends.is_string() || extends.get_ref<const std::string&>().empty())
-      throw input_error("{}: extends is {}; expected the path of a config, relative to this file", origin,
-                        excerpt(extends));
-  }
+  const std::vector<std::string> bases = take_bases(document.value, origin);
   const std::string folder = parent_directory(origin);
   check_document(document, {origin}, folder);
-  if (extends.is_null()) return document;
 
-  const std::string file = (std::filesystem::path(folder) / extends.get<std::string>()).lexically_normal().string();
-  const std::string name = canonical(file);
-  if (std::ranges::find(chain, name) != chain.end())
-    throw input_error("{}: extends is {}, which extends this file in turn ({} -> {}); break the circle", origin,
-                      excerpt(extends), joined(chain, " -> "), name);
-  if (chain.size() >= longest_chain)
-    throw input_error("{}: extends is {}; expected a chain of at most {} files; merge some of them", origin,
-                      excerpt(extends), longest_chain);
-  chain.push_back(name);
-  Document base = read_document(read_named_file(file, "a config", origin + ": extends"), file, chain);
-  base.lay_over(std::move(document));
-  return base;
+  Document all;
+  for (const std::string& base : bases) {
+    const std::string file = (std::filesystem::path(folder) / base).lexically_normal().string();
+    const std::string name = canonical(file), shown = excerpt(json(base));
+    if (std::ranges::find(chain.open, name) != chain.open.end())
+      throw input_error("{}: extends is {}, which extends this file in turn ({} -> {}); break the circle", origin,
+                        shown, joined(chain.open, " -> "), name);
+    if (chain.open.size() >= longest_chain || ++chain.files > most_files)
+      throw input_error("{}: extends is {}; expected a chain of at most {} files, and {} in all; merge some of them",
+                        origin, shown, longest_chain, most_files);
+    chain.open.push_back(name);
+    all.lay_over(read_document(read_named_file(file, "a config", origin + ": extends"), file, chain));
+    chain.open.pop_back();
+  }
+  all.lay_over(std::move(document));
+  return all;
 }
 
 }  // namespace
@@ -108,12 +126,12 @@ void Document::lay_over(Document&& later) {
 }
 
 Document load_document(const std::string& file) {
-  std::vector<std::string> chain = {canonical(file)};
+  Chain chain{.open = {canonical(file)}};
   return read_document(read_whole_file(file, largest_file, "a config"), file, chain);
 }
 
 Document document_from_text(std::string_view text, const std::string& origin) {
-  std::vector<std::string> chain = {canonical(origin)};
+  Chain chain{.open = {canonical(origin)}};
   return read_document(text, origin, chain);
 }
 

@@ -134,7 +134,11 @@ std::string config_schema() {
   ordered_json& properties = root["properties"];
   properties["$schema"] = {{"type", "string"}, {"description", "This schema, for editors."}};
   properties["extends"] = {
-      {"type", "string"}, {"description", "A config, relative to this file, whose keys hold where this one has none."}};
+      {"type", {"string", "array"}},
+      {"items", {{"type", "string"}}},
+      {"description",
+       "A config, relative to this file, whose keys hold where this one has none; or several, the later over the "
+       "earlier."}};
   ordered_json& model = properties["model"];
   ordered_json& members = model["properties"];
   members["from"] = {{"type", "string"}, {"description", "A Hugging Face config.json, relative to this file."}};
@@ -156,9 +160,10 @@ std::string config_reference() {
       "for editors.\n\n"
       "A config is one JSON object. `\"extends\": \"base.json\"` names a config, relative to the file that says so, "
       "whose keys\n"
-      "hold where this one has none; objects are merged, everything else is replaced, and `--set path.to.key=value` "
-      "comes\n"
-      "last. `data.path` and `data.valid_path` are relative to the folder in which bittern runs. An interval of 0 "
+      "hold where this one has none; a list of such names lays each over the ones before it. Objects are merged, "
+      "everything\n"
+      "else is replaced, and `--set path.to.key=value` comes last. `data.path` and `data.valid_path` are relative to "
+      "the folder in which bittern runs. An interval of 0 "
       "means never.\n\n"
       "The last column says what a changed value means when a run is resumed: **another run** is refused (`--init` "
       "starts it\n"

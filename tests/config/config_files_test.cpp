@@ -21,6 +21,30 @@ TEST_CASE("config: extends merges objects, replaces everything else, and is rela
   CHECK(load_config(absolute).train.steps == 6);
 }
 
+TEST_CASE("config: extends of a list lays the later over the earlier, whatever their own bases say") {
+  const TestFolder folder("config_list");
+  folder.write("recipe.json", R"({"train": {"steps": 5}, "optimizer": {"eps": 1e-9}})");
+  folder.write("size.json", R"({"extends": "recipe.json", "train": {"steps": 6}})");
+  folder.write("treatment.json",
+               R"({"optimizer": {"betas": [0.1, 0.2]}, "weights": {"block_linear": {"codec": "bf16"}}})");
+  const RunConfig config =
+      load_config(folder.write("row.json", R"({"extends": ["size.json", "treatment.json"], "run": {"name": "row"}})"));
+  CHECK(config.train.steps == 6);
+  CHECK(config.optimizer.eps == 1e-9);
+  CHECK(config.optimizer.beta1 == 0.1);
+  CHECK(config.weights.mlp_linear.storage == WeightStorage::bf16);
+  CHECK(config.run.name == "row");
+  const std::string twice = folder.write("twice.json", R"({"extends": ["size.json", "recipe.json"]})");
+  CHECK(load_config(twice).train.steps == 5);  // a base of both is no circle, and the last that speaks is heard
+  CHECK(load_config(folder.write("none.json", R"({"extends": []})")).train.steps == 1000);
+  folder.write("wide0.json", "{}");
+  for (int i = 1; i < 8; ++i) {
+    const std::string name = "\"wide" + std::to_string(i - 1) + ".json\"";
+    folder.write("wide" + std::to_string(i) + ".json", "{\"extends\": [" + name + ", " + name + "]}");
+  }
+  CHECK_THAT(file_refusal(folder.at("wide7.json")), Contains("expected a chain of at most 16 files, and 64 in all"));
+}
+
 TEST_CASE("config: a message names the file of the chain that is wrong") {
   const TestFolder folder("config_blame");
   const std::string base = folder.write("base.json", R"({"train": {"steps": -1}})");
@@ -39,7 +63,7 @@ TEST_CASE("config: extends that is no path, goes in a circle or has no end is re
   const TestFolder folder("config_circle");
   CHECK_THAT(refusal(R"({"extends": 3})"), Contains("extends is 3; expected the path of a config"));
   CHECK_THAT(refusal(R"({"extends": ""})"), Contains("extends is \"\"; expected the path of a config"));
-  CHECK_THAT(refusal(R"({"extends": ["b.json"]})"), Contains("expected the path of a config"));
+  CHECK_THAT(refusal(R"({"extends": ["b.json", 3]})"), Contains("extends is [\"b.json\",3]; expected the path"));
   const std::string self = folder.write("self.json", R"({"extends": "./x/../self.json"})");
   CHECK_THAT(file_refusal(self), Contains("which extends this file in turn (" + self + " -> " + self + ")"));
   folder.write("b.json", R"({"extends": "c.json"})");
@@ -116,8 +140,9 @@ TEST_CASE("config: a group sets its roles; within a document the role wins, betw
   CHECK(mlp.master == Master::f32);
   const auto later = codec(R"({"weights": {"mlp_linear": {"codec": "f32"}}})", {"weights.block_linear.codec=bf16"});
   CHECK(later.second.storage == WeightStorage::bf16);
-  CHECK_THAT(refusal(R"({"weights": {"block_linear": {"codec": "int4"}}})"),
-             Contains("a.json: weights.block_linear.codec is \"int4\"; expected one of f32, bf16, fp8_e4m3, int, ternary"));
+  CHECK_THAT(
+      refusal(R"({"weights": {"block_linear": {"codec": "int4"}}})"),
+      Contains("a.json: weights.block_linear.codec is \"int4\"; expected one of f32, bf16, fp8_e4m3, int, ternary"));
 }
 
 TEST_CASE("config: $schema is for editors") {
