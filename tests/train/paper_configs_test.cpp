@@ -1,0 +1,98 @@
+// configs/: every file is a config that plans, every row of a paper is what the paper says, and its miniature differs
+// in size alone.
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "bittern/config.h"
+#include "catch.h"
+#include "train/run.h"
+
+using namespace bittern;
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path configs = fs::path(BITTERN_SOURCE_DIR) / "configs";
+
+std::vector<fs::path> json_files(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
+    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  std::ranges::sort(files);
+  return files;
+}
+
+RunConfig load(const fs::path& file) {
+  RunConfig config = load_config(file.string());
+  if (config.model.vocab_size == 0) config.model.vocab_size = 2048;  // the data's, which is not here
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("paper configs: every file plans, and names of runs tell them apart") {
+  std::map<std::string, fs::path> names;
+  for (const fs::path& file : json_files(configs)) {
+    CAPTURE(file.string());
+    const RunConfig config = load(file);
+    CHECK(Run::for_training(config, 0)->plan.arena_bytes() > 0);
+    if (config.run.name == "run") continue;  // a recipe or a treatment, of which rows are made
+    const bool first = names.emplace(config.run.name, file).second;
+    if (!first && file.filename() != "recipe.json" && file.filename() != "base.json") {
+      CAPTURE(config.run.name, names[config.run.name].string());
+      CHECK(first);
+    }
+  }
+}
+
+TEST_CASE("paper configs: ECO's sizes have the paper's parameters and tokens") {
+  const struct {
+    const char* size;
+    std::int64_t block_parameters;
+    double tokens;
+  } sizes[] = {{"30m", 30474240, 3e9},    {"50m", 49545216, 5e9},    {"100m", 102760448, 10e9},
+               {"200m", 203161600, 20e9}, {"430m", 443023360, 43e9}, {"800m", 822083584, 80e9}};
+  for (const auto& [size, block_parameters, tokens] : sizes) {
+    CAPTURE(size);
+    const RunConfig config = load(configs / "eco" / size / "eco_sr.json");
+    const std::int64_t d = config.model.hidden_size;
+    CHECK(config.model.num_hidden_layers * (4 * d * d + 3 * d * config.model.intermediate_size) == block_parameters);
+    CHECK(static_cast<double>(config.train.steps * config.train.batch_sequences * config.data.sequence_length) ==
+          Approx(tokens).epsilon(1e-4));
+    CHECK(config.weights.mlp_linear.error_feedback == ErrorFeedback::eco);
+    CHECK(config.optimizer.beta2 == 0.98);
+  }
+}
+
+TEST_CASE("paper configs: a row in miniature is the row of the paper in all but size and rate") {
+  for (const auto& [row_folder, mini_folder] :
+       {std::pair{"eco/30m", "eco"}, std::pair{"eco/int4", "eco_int4"}, std::pair{"dqt/130m", "dqt"},
+        std::pair{"solo/130m", "solo"}, std::pair{"adam4bit/130m", "adam4bit"},
+        std::pair{"combined/30m", "combined"}}) {
+    const fs::path rows = configs / row_folder;
+    std::size_t compared = 0;
+    for (const fs::path& file : json_files(configs / "mini" / mini_folder)) {
+      if (file.filename() == "base.json") continue;
+      CAPTURE(file.string());
+      const RunConfig mini = load(file), row = load(rows / file.filename());
+      CHECK(mini.weights.attention_linear == row.weights.attention_linear);
+      CHECK(mini.weights.mlp_linear == row.weights.mlp_linear);
+      CHECK(mini.precision.activations == row.precision.activations);
+      CHECK(mini.precision.compute == row.precision.compute);
+      CHECK(mini.optimizer.states.m == row.optimizer.states.m);
+      CHECK(mini.optimizer.states.v == row.optimizer.states.v);
+      CHECK(mini.optimizer.states.m_rounding == row.optimizer.states.m_rounding);
+      CHECK(mini.optimizer.states.v_rounding == row.optimizer.states.v_rounding);
+      CHECK(mini.optimizer.states.on == row.optimizer.states.on);
+      CHECK(mini.optimizer.beta1 == row.optimizer.beta1);
+      CHECK(mini.optimizer.beta2 == row.optimizer.beta2);
+      CHECK(mini.optimizer.eps == row.optimizer.eps);
+      CHECK(mini.optimizer.weight_decay == row.optimizer.weight_decay);
+      CHECK(mini.schedule.shape == row.schedule.shape);
+      CHECK(mini.schedule.final_factor == row.schedule.final_factor);
+      ++compared;
+    }
+    CHECK(compared >= 7);
+  }
+}
