@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bittern/ops.h"
+#include "bittern/quant/fp8.h"
 #include "bittern/quant/philox.h"
 #include "bittern/tensor.h"
 #include "catch.h"
@@ -31,21 +32,32 @@ inline Values noise(std::uint32_t seed, std::int64_t count, double scale = 1.0) 
 }
 
 /// A matrix in a back end's memory, its rows `gap` elements apart, filled with values (rounded to dtype; values() gives
-/// what is really there). Everything around the elements is a canary that check_canary looks for.
+/// what is really there). Codes get a scale of their own for every row. Everything around the elements is a canary that
+/// check_canary looks for.
 class Array {
  public:
   Array(Backend& backend, DType dtype, std::int64_t rows, std::int64_t cols, const Values& values = {},
         std::int64_t gap = 0)
-      : backend_(backend), stride_(cols + gap), bytes_((rows * stride_ + 64) * size_of(dtype)) {
+      : backend_(backend),
+        stride_(cols + gap),
+        bytes_(rows * row_bytes(dtype, stride_) + 64 * std::max<std::int64_t>(1, size_of(dtype))) {
     memory_ = backend_.allocate(bytes_);
     tensor_ = Tensor(memory_, dtype, Shape{rows, cols});
     tensor_.row_stride = stride_;
+    if (is_quantized(dtype)) {
+      for (std::int64_t r = 0; r < rows; ++r) scales_.push_back((1.0f + 0.25f * static_cast<float>(r % 7)) / top());
+      tensor_.scales = static_cast<float*>(backend_.allocate(rows * size_of(DType::f32)));
+      backend_.from_host(tensor_.scales, scales_.data(), rows * size_of(DType::f32));
+    }
     std::vector<std::uint8_t> image(static_cast<std::size_t>(bytes_), canary);
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(values.size()); ++i)
-      store(image, at(i), values[static_cast<std::size_t>(i)]);
+      store(image, i, values[static_cast<std::size_t>(i)]);
     backend_.from_host(memory_, image.data(), bytes_);
   }
-  ~Array() { backend_.release(memory_, bytes_); }
+  ~Array() {
+    backend_.release(memory_, bytes_);
+    backend_.release(tensor_.scales, tensor_.rows() * size_of(DType::f32));
+  }
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
 
@@ -55,8 +67,18 @@ class Array {
   Values values() const {
     const std::vector<std::uint8_t> image = download();
     Values out(static_cast<std::size_t>(tensor_.elements()));
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = load(image, at(static_cast<std::int64_t>(i)));
+    const Values row_scales = scales();
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i] = load(image, static_cast<std::int64_t>(i));
+      if (!row_scales.empty()) out[i] *= row_scales[i / static_cast<std::size_t>(tensor_.cols())];
+    }
     return out;
+  }
+  /// Of the rows, where the elements are codes.
+  Values scales() const {
+    std::vector<float> now(scales_.size());
+    if (!now.empty()) backend_.to_host(now.data(), tensor_.scales, tensor_.rows() * size_of(DType::f32));
+    return {now.begin(), now.end()};
   }
 
   /// Nothing outside the elements was written.
@@ -70,16 +92,36 @@ class Array {
  private:
   static constexpr std::uint8_t canary = 0xff;  // a NaN in every float type: an output never written shows too
 
-  std::size_t at(std::int64_t i) const {
-    return static_cast<std::size_t>((i / tensor_.cols() * stride_ + i % tensor_.cols()) * size_of(tensor_.dtype));
+  /// What a scale of 1 would make of values up to 1: some codes saturate, some of E4M3 are subnormal.
+  float top() const {
+    return tensor_.dtype == DType::e4m3 ? 8.0f : 0.75f * static_cast<float>(1 << (bits_of(tensor_.dtype) - 1));
   }
+  std::size_t bit(std::int64_t i) const {
+    return static_cast<std::size_t>(i / tensor_.cols() * row_bytes(tensor_.dtype, stride_) * 8 +
+                                    i % tensor_.cols() * bits_of(tensor_.dtype));
+  }
+  std::size_t at(std::int64_t i) const { return bit(i) / 8; }
   std::vector<std::uint8_t> download() const {
     backend_.synchronize();
     std::vector<std::uint8_t> image(static_cast<std::size_t>(bytes_));
     backend_.to_host(image.data(), memory_, bytes_);
     return image;
   }
-  void store(std::vector<std::uint8_t>& image, std::size_t offset, double value) const {
+  void store(std::vector<std::uint8_t>& image, std::int64_t i, double value) const {
+    const std::size_t offset = at(i);
+    if (is_quantized(tensor_.dtype)) {
+      const double scaled = value / static_cast<double>(scales_[static_cast<std::size_t>(i / tensor_.cols())]);
+      const int bits = bits_of(tensor_.dtype), half = 1 << (bits - 1);
+      const int code = tensor_.dtype == DType::e4m3
+                           ? to_e4m3(static_cast<float>(scaled))
+                           : std::clamp(static_cast<int>(std::lround(scaled)), -half, half - 1);
+      for (int b = 0; b < bits; ++b) {
+        std::uint8_t& byte = image[(bit(i) + static_cast<std::size_t>(b)) / 8];
+        const auto mask = static_cast<std::uint8_t>(1 << ((bit(i) + static_cast<std::size_t>(b)) % 8));
+        byte = static_cast<std::uint8_t>((code >> b & 1) != 0 ? byte | mask : byte & ~mask);
+      }
+      return;
+    }
     const auto put = [&](auto x) { std::memcpy(image.data() + offset, &x, sizeof x); };
     if (tensor_.dtype == DType::bf16)
       put(to_bf16(static_cast<float>(value)));
@@ -88,7 +130,17 @@ class Array {
     else
       put(static_cast<float>(value));
   }
-  double load(const std::vector<std::uint8_t>& image, std::size_t offset) const {
+  double load(const std::vector<std::uint8_t>& image, std::int64_t i) const {
+    const std::size_t offset = at(i);
+    if (is_quantized(tensor_.dtype)) {
+      const int bits = bits_of(tensor_.dtype);
+      int code = 0;
+      for (int b = 0; b < bits; ++b)
+        code |= (image[(bit(i) + static_cast<std::size_t>(b)) / 8] >> ((bit(i) + static_cast<std::size_t>(b)) % 8) & 1)
+                << b;
+      if (tensor_.dtype == DType::e4m3) return e4m3_to_float(static_cast<std::uint8_t>(code));
+      return code >= 1 << (bits - 1) ? code - (1 << bits) : code;
+    }
     const auto get = [&](auto x) {
       std::memcpy(&x, image.data() + offset, sizeof x);
       return x;
@@ -102,6 +154,7 @@ class Array {
   std::int64_t stride_, bytes_;
   void* memory_;
   Tensor tensor_;
+  std::vector<float> scales_;
 };
 
 /// One output of an op beside what it should be: |actual - expected| <= absolute + relative |expected|.
@@ -182,5 +235,7 @@ inline std::string text(DType dtype) {
   return std::string(name(dtype));
 }
 inline constexpr DType acts[] = {DType::f32, DType::bf16};
+inline constexpr DType code_types[] = {DType::e4m3, DType::i8, DType::i7, DType::i6,
+                                       DType::i5,   DType::i4, DType::i3, DType::i2};
 
 }  // namespace bittern

@@ -28,6 +28,13 @@ struct Checked {
       throw failure("{}: {} must be f32 or bf16, got {}", op, name, bittern::name(tensor.dtype));
     return *this;
   }
+  /// f32, bf16, or codes with scales.
+  const Checked& readable() const {
+    if (!is_quantized(tensor.dtype)) return act();
+    if (tensor.scales == nullptr && tensor.rows() > 0) [[unlikely]]
+      throw failure("{}: {} has codes of {} without scales", op, name, bittern::name(tensor.dtype));
+    return *this;
+  }
   const Checked& of(DType dtype) const {
     if (tensor.dtype != dtype) [[unlikely]]
       throw failure("{}: {} must be {}, got {}", op, name, bittern::name(dtype), bittern::name(tensor.dtype));

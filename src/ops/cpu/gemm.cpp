@@ -1,9 +1,11 @@
 #include "ops/cpu/gemm.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "bittern/error.h"
 #include "ops/cpu/gemm_kernels.h"
+#include "ops/cpu/gemm_stage.h"
 #include "ops/cpu/parallel.h"
 
 namespace bittern::cpu {
@@ -34,17 +36,22 @@ constexpr std::int64_t k_step = 32;  // k blocks are multiples of the widest vec
 
 /// What a call may use, in words and floats.
 struct Space {
-  std::int64_t b_words;     // packed B, shared by the threads
-  std::int64_t a_words;     // packed A, one per thread
-  std::int64_t sum_floats;  // fp32 sums of a bf16 C between blocks of k
+  std::int64_t b_words;      // packed B, shared by the threads
+  std::int64_t a_words;      // packed A, one per thread
+  std::int64_t sum_floats;   // fp32 sums of a bf16 C between blocks of k
+  std::int64_t stage_words;  // a piece of an operand on its way to the packers, one per thread
 };
 // All threads: B in their L3, A in half of an L2. One tile: everything in an L2. Both hold at least one panel.
-constexpr Space parallel_space{1 << 20, 128 << 10, 1 << 20};
-constexpr Space serial_space{96 << 10, 32 << 10, 32 << 10};
+constexpr Space parallel_space{1 << 20, 128 << 10, 1 << 20, 8 << 10};
+constexpr Space serial_space{96 << 10, 32 << 10, 32 << 10, 8 << 10};
 
 constexpr std::int64_t bytes_of(const Space& space, int threads) {
-  return 4 * (space.b_words + space.sum_floats + threads * space.a_words);
+  return 4 * (space.b_words + space.sum_floats + threads * (space.a_words + space.stage_words));
 }
+
+// Pieces that are staged: a panel's lines by 256 of k, or 256 lines by 32 of k.
+constexpr std::int64_t stage_run = 256, stage_rows = 32;
+static_assert(max_mr <= stage_rows && max_nr <= stage_rows);
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
@@ -60,6 +67,9 @@ constexpr std::int64_t balanced(std::int64_t n, std::int64_t most, std::int64_t 
 
 Storage storage_of(DType dtype) {
   return dtype == DType::f32 ? Storage::f32 : Storage::bf16;
+}
+bool known(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::bf16;
 }
 template <class Enum>
 constexpr std::size_t index(Enum value) {
@@ -98,6 +108,8 @@ class Product {
     b_ = static_cast<std::uint32_t*>(g_.workspace);
     sums_ = reinterpret_cast<float*>(b_ + space.b_words);
     a_ = b_ + space.b_words + space.sum_floats;
+    stages_ = a_ + threads * space.a_words;
+    k_scales_ = g_.b.transposed ? nullptr : g_.b.scales;
     n_block_ = balanced(g_.n, space.b_words / b_panel_ * kernels_.nr, kernels_.nr);
     m_block_ = g_.m;
     sum_in_fp32_ = g_.c_dtype != DType::f32 && g_.k > k_block_;
@@ -140,14 +152,14 @@ class Product {
     const std::int64_t step = along ? kernels_.nr : k_step;
     const std::int64_t units = ceil_div(along ? n.size() : k.size(), step);
     const std::int64_t parts = std::min(units, 8 * static_cast<std::int64_t>(threads_));
-    for_each(parts, [&](std::int64_t part, int) {
+    for_each(parts, [&](std::int64_t part, int worker) {
       const Range own{units * part / parts * step, units * (part + 1) / parts * step};
       const Range lines = along ? Range{n.begin + own.begin, std::min(n.end, n.begin + own.end)} : n;
       const Range deep = along ? k : Range{k.begin + own.begin, std::min(k.end, k.begin + own.end)};
       for (Range run{deep.begin, 0}; run.begin < deep.end; run.begin = run.end) {
         run.end = std::min(deep.end, k.begin + round_up(run.begin - k.begin + 1, k_block_));
-        pack(g_.b, along, kernels_.pack_b, lines, run,
-             b_at(run.begin - k.begin) + (lines.begin - n.begin) / kernels_.nr * b_panel_, b_panel_);
+        pack({.matrix = g_.b, .along = along, .table = kernels_.pack_b, .width = kernels_.nr, .panel = b_panel_}, lines,
+             run, b_at(run.begin - k.begin) + (lines.begin - n.begin) / kernels_.nr * b_panel_, worker);
       }
     });
   }
@@ -173,49 +185,96 @@ class Product {
       std::int64_t from = k.begin;
       do {
         const std::uint32_t* b = b_at(from - k.begin) + n_panels * j / n_parts * b_panel_;
-        compute(rows, cols, block(from, k_block_, k.end), b, m.begin, n.begin, a_ + worker * space_.a_words);
+        compute(rows, cols, block(from, k_block_, k.end), b, m.begin, n.begin, worker);
         from += k_block_;
       } while (from < k.end);
     });
   }
 
-  void pack(const GemmMatrix& matrix, bool along, const std::array<std::array<PackFn, 2>, 2>& table, Range lines,
-            Range k, std::uint32_t* dst, std::int64_t panel_stride) const {
-    const std::int64_t first = along ? lines.begin * matrix.stride + k.begin : k.begin * matrix.stride + lines.begin;
-    table[index(along ? Layout::along_k : Layout::across_k)][index(storage_of(matrix.dtype))](
-        PackJob{.src = static_cast<const char*>(matrix.data) + first * size_of(matrix.dtype),
-                .stride = matrix.stride,
-                .lines = lines.size(),
-                .k = k.size(),
-                .dst = dst,
-                .panel_stride = panel_stride});
+  /// An operand and how its panels are made.
+  struct Side {
+    const GemmMatrix& matrix;
+    bool along;  // k is inside its lines
+    const std::array<std::array<PackFn, 2>, 2>& table;
+    std::int64_t width, panel;  // lines of a panel, words between panels
+  };
+
+  /// Whether the packers read a copy: codes, or A if it takes the scales of B.
+  bool staged(const GemmMatrix& x) const { return !known(x.dtype) || (&x == &g_.a && k_scales_ != nullptr); }
+
+  void pack(const Side& side, Range lines, Range k, std::uint32_t* dst, int worker) const {
+    const GemmMatrix& x = side.matrix;
+    const auto first = [&](Range some_lines, Range some_k) {
+      const auto [row, col] =
+          side.along ? std::pair(some_lines.begin, some_k.begin) : std::pair(some_k.begin, some_lines.begin);
+      return static_cast<const char*>(x.data) + row * row_bytes(x.dtype, x.stride) + row_bytes(x.dtype, col);
+    };
+    const auto& packers = side.table[index(side.along ? Layout::along_k : Layout::across_k)];
+    if (!staged(x)) {
+      packers[index(storage_of(x.dtype))]({.src = first(lines, k),
+                                           .stride = x.stride,
+                                           .lines = lines.size(),
+                                           .k = k.size(),
+                                           .dst = dst,
+                                           .panel_stride = side.panel});
+      return;
+    }
+    std::uint32_t* const stage = stages_ + worker * space_.stage_words;
+    const std::int64_t some_lines = side.along ? side.width : stage_run / side.width * side.width;
+    const std::int64_t some_k = side.along ? stage_run : stage_rows;
+    for (std::int64_t line = lines.begin; line < lines.end; line += some_lines)
+      for (std::int64_t deep = k.begin; deep < k.end; deep += some_k) {
+        const Range l = block(line, some_lines, lines.end), d = block(deep, some_k, k.end);
+        const StagePiece piece{.src = first(l, d),
+                               .row_bytes = row_bytes(x.dtype, x.stride),
+                               .dtype = x.dtype,
+                               .rows = side.along ? l.size() : d.size(),
+                               .cols = side.along ? d.size() : l.size()};
+        if (known(x.dtype))
+          stage_scaled(piece, k_scales_ + d.begin, side.along, reinterpret_cast<float*>(stage), stage_run);
+        else
+          stage_codes(piece, reinterpret_cast<bf16*>(stage), stage_run);
+        packers[index(known(x.dtype) ? Storage::f32 : Storage::bf16)](
+            {.src = stage,
+             .stride = stage_run,
+             .lines = l.size(),
+             .k = d.size(),
+             .dst = dst + (line - lines.begin) / side.width * side.panel +
+                    (deep - k.begin) / kernels_.k_per_word * side.width,
+             .panel_stride = side.panel});
+      }
   }
 
   /// Whether the microkernel shall read A where it is: 1 to 8 % faster than packing it for so few columns, up to 2 %
   /// slower for more (gemm_bench, Zen 4). Never if rows lie a multiple of 2 KB apart: the rows of a tile would throw
   /// each other out of the L1 cache.
   bool reads_a_unpacked(Range cols, Range k) const {
-    return cols.size() <= 512 && !g_.a.transposed && kernels_.as_stored == storage_of(g_.a.dtype) &&
+    return cols.size() <= 512 && !g_.a.transposed && !staged(g_.a) && kernels_.as_stored == storage_of(g_.a.dtype) &&
            k.size() % (kernels_.k_per_word * kernels_.k_step) == 0 && g_.a.stride * size_of(g_.a.dtype) % 2048 != 0;
   }
 
   /// One part, one block of k. `b` has the panels of its columns; C of a block of sums begins at (m0, n0).
   void compute(Range rows, Range cols, Range k, const std::uint32_t* b, std::int64_t m0, std::int64_t n0,
-               std::uint32_t* a) const {
+               int worker) const {
     const GemmKernels& kernels = kernels_;
+    std::uint32_t* const a = a_ + worker * space_.a_words;
     // Whole tiles of rows can be read as they are; what is left, or everything, is packed.
     const std::int64_t unpacked = reads_a_unpacked(cols, k) ? rows.size() / kernels.mr * kernels.mr : 0;
     const Range packed{rows.begin + unpacked, rows.end};
-    if (packed.size() > 0) pack(g_.a, !g_.a.transposed, kernels.pack_a, packed, k, a, a_panel_);
-    const std::int64_t a_row_bytes = g_.a.stride * size_of(g_.a.dtype);
-    const char* a_rows = static_cast<const char*>(g_.a.data) + k.begin * size_of(g_.a.dtype);
+    if (packed.size() > 0)
+      pack({.matrix = g_.a, .along = !g_.a.transposed, .table = kernels.pack_a, .width = kernels.mr, .panel = a_panel_},
+           packed, k, a, worker);
+    const std::int64_t a_row_bytes = row_bytes(g_.a.dtype, g_.a.stride);
+    const char* a_rows = static_cast<const char*>(g_.a.data) + row_bytes(g_.a.dtype, k.begin);
 
     const std::int64_t k_words = words_along(k.size());
     const bool first = k.begin == 0, last = k.end == g_.k;
     const bool add = g_.accumulate || !first;
     const float* bias = first ? g_.bias : nullptr;
+    const float* col_scales = g_.b.transposed ? g_.b.scales : nullptr;
     const Entered entered(kernels);
-    const bool plain = !sum_in_fp32_ && bias == nullptr && g_.alpha == 1.0f;  // the microkernel writes C
+    const bool plain = !sum_in_fp32_ && bias == nullptr && g_.alpha == 1.0f && g_.a.scales == nullptr &&
+                       col_scales == nullptr;  // the microkernel writes C
     for (std::int64_t col = cols.begin; col < cols.end; col += kernels.nr, b += b_panel_) {
       const std::int64_t width = std::min<std::int64_t>(kernels.nr, cols.end - col);
       const std::int64_t vectors = ceil_div(width, kernels.lanes);
@@ -258,7 +317,9 @@ class Product {
                                  .c_stride = g_.c_stride,
                                  .add = sum_in_fp32_ ? g_.accumulate : add,
                                  .bias = tile_bias == nullptr ? nullptr : tile_bias + col,
-                                 .alpha = g_.alpha});
+                                 .alpha = g_.alpha,
+                                 .row_scales = g_.a.scales == nullptr ? nullptr : g_.a.scales + row,
+                                 .col_scales = col_scales == nullptr ? nullptr : col_scales + col});
       }
     }
   }
@@ -274,18 +335,20 @@ class Product {
   bool sum_in_fp32_;                // C is bf16 and k has several blocks
   std::uint32_t* b_;
   float* sums_;
-  std::uint32_t* a_;
+  std::uint32_t *a_, *stages_;
+  const float* k_scales_;  // of B, along k, or null
 };
-
-bool known(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::bf16;
-}
 
 void check_args(const GemmArgs& g) {
   check(g.m >= 0 && g.n >= 0 && g.k >= 0, "gemm: sizes must not be negative, got m {} n {} k {}", g.m, g.n, g.k);
-  check(known(g.a.dtype) && known(g.b.dtype) && known(g.c_dtype) && known(g.compute),
-        "gemm: A, B, C and compute must be f32 or bf16, got {}, {}, {} and {}", name(g.a.dtype), name(g.b.dtype),
-        name(g.c_dtype), name(g.compute));
+  check(known(g.c_dtype) && known(g.compute), "gemm: C and compute must be f32 or bf16, got {} and {}", name(g.c_dtype),
+        name(g.compute));
+  for (const GemmMatrix& x : {g.a, g.b})
+    check(known(x.dtype) ? x.scales == nullptr : is_quantized(x.dtype) && x.scales != nullptr,
+          "gemm: A and B must be f32 or bf16, or codes with scales, got {} {} scales", name(x.dtype),
+          x.scales == nullptr ? "without" : "with");
+  check(known(g.a.dtype) || (!g.a.transposed && (known(g.b.dtype) || g.b.transposed)),
+        "gemm: scales of A may not lie along k, and A may not be codes where those of B do");
   check(reinterpret_cast<std::uintptr_t>(g.workspace) % 64 == 0, "gemm: the workspace must be 64-byte aligned");
 }
 

@@ -2,7 +2,12 @@
 // of.
 //
 //   A (m,k)   B (k,n)   C (m,n)   all row-major with a leading dimension; a transposed operand is stored (k,m) or (n,k)
-//   storage   A, B and C are f32 or bf16, in any mixture
+//   storage   A, B and C are f32 or bf16, in any mixture. A (not transposed) and B may be codes (dtype.h) with a scale
+//             for each stored row: they are decoded while they are packed, to bf16, which holds all codes exactly.
+//   scales    of lines of the product (rows of A, rows of a transposed B) multiply the sum over k, in fp32. Those of a
+//   B
+//             that is not transposed lie along k: they multiply A (f32 or bf16) in fp32 before it is rounded to
+//             compute.
 //   compute   f32: products and sums in fp32.  bf16: operands are rounded to nearest-even bf16 while they are packed,
 //             products summed in fp32 (the tiles of AMX where the CPU has them, else VDPBF16PS, else FMA on the rounded
 //             values at f32's speed). AMX and VDPBF16PS treat denormals as zero, in the operands and in the sums.
@@ -21,9 +26,10 @@ namespace bittern::cpu {
 
 struct GemmMatrix {
   const void* data;
-  DType dtype;          ///< f32 or bf16
-  std::int64_t stride;  ///< elements between the starts of two stored rows
-  bool transposed;      ///< A stored (k,m), B stored (n,k)
+  DType dtype;                    ///< f32, bf16, or codes
+  std::int64_t stride;            ///< elements between the starts of two stored rows
+  bool transposed;                ///< A stored (k,m), B stored (n,k)
+  const float* scales = nullptr;  ///< of the stored rows, where dtype is codes
 };
 
 struct GemmArgs {

@@ -44,7 +44,7 @@ using MicroFn = void (*)(const MicroJob&);
 inline constexpr int max_mr = 32, max_nr = 32, max_row_steps = 14;
 using MicroTable = std::array<std::array<MicroFn, 2>, max_row_steps>;
 
-/// C = alpha * tile (+ C) (+ bias): the way to C where the microkernel cannot go itself.
+/// C = alpha * row_scale * col_scale * tile (+ C) (+ bias): the way to C where the microkernel cannot go itself.
 struct FinishJob {
   const float* tile;  ///< whole vectors may be read
   std::int64_t tile_stride, rows, cols;
@@ -54,10 +54,11 @@ struct FinishJob {
   bool add;
   const float* bias;  ///< of the tile's first column, or null
   float alpha;
+  const float *row_scales, *col_scales;  ///< of the tile's first row and column, or null: 1
 };
 using FinishFn = void (*)(const FinishJob&);
 
-/// C (rows, cols) = A B^T (+ bias), rows of words with stored rows of B (gemv.h).
+/// C (rows, cols) = A B^T * row_scale * col_scale (+ bias), rows of words with stored rows of B (gemv.h).
 struct GemvJob {
   const std::uint32_t* a;  ///< from `widen`
   std::int64_t a_stride, rows;
@@ -66,7 +67,8 @@ struct GemvJob {
   void* c;
   DType c_dtype;
   std::int64_t c_stride;
-  const float* bias;  ///< of the first column, or null
+  const float* bias;                     ///< of the first column, or null
+  const float *row_scales, *col_scales;  ///< of the first row and column, or null: 1
 };
 using GemvFn = void (*)(const GemvJob&);
 

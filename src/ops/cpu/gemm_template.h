@@ -119,16 +119,19 @@ BITTERN_TARGET void microkernel(const MicroJob& job) {
 
 template <class Lanes, class C>
 BITTERN_TARGET void finish_as(const FinishJob& job) {
-  const typename Lanes::Acc alpha = Lanes::all(job.alpha);
-  for (std::int64_t i = 0; i < job.rows; ++i)
+  for (std::int64_t i = 0; i < job.rows; ++i) {
+    const typename Lanes::Acc factor =
+        Lanes::all(job.row_scales == nullptr ? job.alpha : job.alpha * job.row_scales[i]);
     for (int j = 0; j < static_cast<int>(job.cols); j += Lanes::lanes) {
       const int count = static_cast<int>(job.cols) - j;
       C* const c = static_cast<C*>(job.c) + i * job.c_stride + j;
-      typename Lanes::Acc x = Lanes::multiply(Lanes::load(job.tile + i * job.tile_stride + j), alpha);
+      typename Lanes::Acc x = Lanes::multiply(Lanes::load(job.tile + i * job.tile_stride + j), factor);
+      if (job.col_scales != nullptr) x = Lanes::multiply(x, Lanes::load(job.col_scales + j, count));
       if (job.add) x = Lanes::add(x, Lanes::load(c, count));
       if (job.bias != nullptr) x = Lanes::add(x, Lanes::load(job.bias + j, count));
       Lanes::store(c, x, count);
     }
+  }
 }
 
 template <class Lanes>

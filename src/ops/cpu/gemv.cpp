@@ -4,6 +4,7 @@
 
 #include "bittern/error.h"
 #include "ops/cpu/gemm_kernels.h"
+#include "ops/cpu/gemm_stage.h"
 #include "ops/cpu/parallel.h"
 
 namespace bittern::cpu {
@@ -13,6 +14,7 @@ constexpr std::int64_t most_rows = 8;
 constexpr std::int64_t most_words = 1 << 20;   // of A: what gemm's workspace has room for
 constexpr std::int64_t part_bytes = 64 << 10;  // of B: some microseconds of a core
 constexpr std::int64_t most_lanes = 16;
+constexpr std::int64_t most_staged = 128 << 10;  // codes that a thread decodes at a time, behind A in the workspace
 
 std::int64_t round_up(std::int64_t x, std::int64_t step) {
   return (x + step - 1) / step * step;
@@ -22,10 +24,28 @@ std::size_t storage(DType dtype) {
   return static_cast<std::size_t>(dtype == DType::f32 ? Storage::f32 : Storage::bf16);
 }
 
+/// The matrix from stored row `first` on.
+GemmMatrix rows_from(const GemmMatrix& x, std::int64_t first) {
+  GemmMatrix rest = x;
+  rest.data = static_cast<const char*>(x.data) + first * row_bytes(x.dtype, x.stride);
+  return rest;
+}
+
+/// The first `rows` stored rows of codes as bf16 in `stage`.
+GemmMatrix decoded(const GemmMatrix& codes, std::int64_t rows, std::int64_t k, bf16* stage) {
+  stage_codes({.src = codes.data,
+               .row_bytes = row_bytes(codes.dtype, codes.stride),
+               .dtype = codes.dtype,
+               .rows = rows,
+               .cols = k},
+              stage, k);
+  return {.data = stage, .dtype = DType::bf16, .stride = k, .transposed = codes.transposed};
+}
+
 }  // namespace
 
 bool gemv_takes(std::int64_t m, std::int64_t k) {
-  return m <= most_rows && m * round_up(k, most_lanes) <= most_words;
+  return m <= most_rows && k <= most_staged && m * round_up(k, most_lanes) <= most_words;
 }
 
 void gemv(const GemmArgs& g) {
@@ -35,26 +55,46 @@ void gemv(const GemmArgs& g) {
   const GemmKernels& kernels = gemm_kernels(isa(), g.compute);
   auto* const a = static_cast<std::uint32_t*>(g.workspace);
   const std::int64_t a_stride = round_up(g.k, most_lanes * kernels.k_per_word) / kernels.k_per_word;
-  kernels.widen[storage(g.a.dtype)](
-      {.src = g.a.data, .stride = g.a.stride, .lines = g.m, .k = g.k, .dst = a, .panel_stride = a_stride});
+  const auto stage = [&](int worker) { return reinterpret_cast<bf16*>(a + most_words) + worker * most_staged; };
+  for (std::int64_t row = 0; row < g.m; ++row) {
+    const GemmMatrix stored = rows_from(g.a, row);
+    const GemmMatrix readable = is_quantized(g.a.dtype) ? decoded(stored, 1, g.k, stage(0)) : stored;
+    kernels.widen[storage(readable.dtype)]({.src = readable.data,
+                                            .stride = readable.stride,
+                                            .lines = 1,
+                                            .k = g.k,
+                                            .dst = a + row * a_stride,
+                                            .panel_stride = a_stride});
+  }
 
-  const std::int64_t row_bytes = std::max<std::int64_t>(1, g.k * size_of(g.b.dtype));
-  const std::int64_t part_columns = std::max(most_lanes, part_bytes / row_bytes / most_lanes * most_lanes);
-  parallel_for((g.n + part_columns - 1) / part_columns, [&](std::int64_t part) {
-    const std::int64_t first = part * part_columns;
-    kernels.gemv[storage(g.b.dtype)]({
+  const std::int64_t row = std::max<std::int64_t>(1, row_bytes(g.b.dtype, g.k));
+  const std::int64_t part_columns = std::max(most_lanes, part_bytes / row / most_lanes * most_lanes);
+  const std::int64_t staged_columns =
+      std::clamp<std::int64_t>(most_staged / std::max<std::int64_t>(1, g.k), 1, most_lanes);
+  const auto columns = [&](const GemmMatrix& b, std::int64_t first, std::int64_t count) {
+    kernels.gemv[storage(b.dtype)]({
         .a = a,
         .a_stride = a_stride,
         .rows = g.m,
-        .b = static_cast<const char*>(g.b.data) + first * g.b.stride * size_of(g.b.dtype),
-        .b_stride = g.b.stride,
-        .cols = std::min(part_columns, g.n - first),
+        .b = b.data,
+        .b_stride = b.stride,
+        .cols = count,
         .k = g.k,
         .c = static_cast<char*>(g.c) + first * size_of(g.c_dtype),
         .c_dtype = g.c_dtype,
         .c_stride = g.c_stride,
         .bias = g.bias == nullptr ? nullptr : g.bias + first,
+        .row_scales = g.a.scales,
+        .col_scales = g.b.scales == nullptr ? nullptr : g.b.scales + first,
     });
+  };
+  parallel_for((g.n + part_columns - 1) / part_columns, [&](std::int64_t part, int worker) {
+    const std::int64_t first = part * part_columns, last = std::min(g.n, first + part_columns);
+    if (!is_quantized(g.b.dtype)) return columns(rows_from(g.b, first), first, last - first);
+    for (std::int64_t col = first; col < last; col += staged_columns) {
+      const std::int64_t count = std::min(staged_columns, last - col);
+      columns(decoded(rows_from(g.b, col), count, g.k, stage(worker)), col, count);
+    }
   });
 }
 

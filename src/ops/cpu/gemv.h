@@ -1,7 +1,8 @@
 // gemv: C = A B^T (+ bias) for a few rows of A, as generation has them: B is read once, where it lies, and never
 // packed.
 //
-//   A (m,k)   B stored (n,k)   C (m,n)   types, compute and rounding as in gemm.h; overwrites C
+//   A (m,k)   B stored (n,k)   C (m,n)   types, scales, compute and rounding as in gemm.h; overwrites C
+//   Codes of B are decoded some rows at a time, in a cache.
 //
 // The order of the additions is not gemm's: words of k (gemm_kernels.h) go to the lanes of a vector in turn, each lane
 // adds its own in the order of k, and the lanes' sums are added pairwise. It depends on k and the instruction set

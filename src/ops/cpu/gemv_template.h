@@ -78,6 +78,8 @@ BITTERN_TARGET void gemv_tile(const GemvJob& job, std::int64_t row, std::int64_t
     for (int half = lanes / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
       for (int l = 0; l < half; ++l) sums[l] = Lanes::add(sums[l], sums[l + half]);
+    if (job.row_scales != nullptr) sums[0] = Lanes::multiply(sums[0], Lanes::all(job.row_scales[row + i]));
+    if (job.col_scales != nullptr) sums[0] = Lanes::multiply(sums[0], Lanes::load(job.col_scales + col, cols));
     if (job.bias != nullptr) sums[0] = Lanes::add(sums[0], Lanes::load(job.bias + col, cols));
     const std::int64_t at = (row + i) * job.c_stride + col;
     if (job.c_dtype == DType::f32)

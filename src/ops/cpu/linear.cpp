@@ -5,6 +5,9 @@
 //   backward_input   dx (N,I) = dy (N,O) w (O,I)
 //   backward_weight  dw (O,I) f32 = or += dy^T (O,N) x (N,I)
 // Matrices are f32 or bf16 in any mix. compute f32: products of fp32; bf16: operands rounded to bf16, summed in fp32.
+// x and w may also be codes with a scale per row (stacks of several weights too): the product reads the codes exactly,
+// and the scales multiply in fp32, the sums where they belong to rows or columns of the result (forward), else dy
+// before it is rounded (w's in backward_input, x's in backward_weight).
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
@@ -15,7 +18,11 @@ namespace bittern::cpu {
 namespace {
 
 GemmMatrix operand(const Tensor& x, bool transposed) {
-  return {.data = x.data, .dtype = x.dtype, .stride = x.row_stride, .transposed = transposed};
+  return {.data = x.data,
+          .dtype = x.dtype,
+          .stride = x.row_stride,
+          .transposed = transposed,
+          .scales = is_quantized(x.dtype) ? x.scales : nullptr};
 }
 
 double flops(std::int64_t N, std::int64_t O, std::int64_t I) {
@@ -31,8 +38,8 @@ void check_compute(std::string_view op, DType compute) {
 void CpuBackend::linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, DType compute) {
   constexpr std::string_view op = "linear_forward";
   const std::int64_t N = x.rows(), I = x.cols(), O = w.rows();
-  Checked{op, "x", x}.act().matrix(N, I);
-  Checked{op, "w", w}.act().matrix(O, I);
+  Checked{op, "x", x}.readable().matrix(N, I);
+  Checked{op, "w", w}.readable().matrix(O, I);
   Checked{op, "y", y}.act().matrix(N, O);
   if (bias) Checked{op, "bias", bias}.of(DType::f32).vector(O);
   check_compute(op, compute);
@@ -59,7 +66,7 @@ void CpuBackend::linear_backward_input(const Tensor& dx, const Tensor& dy, const
   constexpr std::string_view op = "linear_backward_input";
   const std::int64_t N = dy.rows(), O = dy.cols(), I = w.cols();
   Checked{op, "dy", dy}.act().matrix(N, O);
-  Checked{op, "w", w}.act().matrix(O, I);
+  Checked{op, "w", w}.readable().matrix(O, I);
   Checked{op, "dx", dx}.act().matrix(N, I);
   check_compute(op, compute);
   const OpScope scope(op, bytes_of(dx) + bytes_of(dy) + bytes_of(w), flops(N, O, I));
@@ -82,7 +89,7 @@ void CpuBackend::linear_backward_weight(const Tensor& dw, const Tensor& dy, cons
   constexpr std::string_view op = "linear_backward_weight";
   const std::int64_t N = dy.rows(), O = dy.cols(), I = x.cols();
   Checked{op, "dy", dy}.act().matrix(N, O);
-  Checked{op, "x", x}.act().matrix(N, I);
+  Checked{op, "x", x}.readable().matrix(N, I);
   Checked{op, "dw", dw}.of(DType::f32).matrix(O, I);
   check_compute(op, compute);
   const OpScope scope(op, (accumulate ? 2 : 1) * bytes_of(dw) + bytes_of(dy) + bytes_of(x), flops(N, O, I));

@@ -17,12 +17,26 @@ struct LinearCase {
                        text(compute), bias ? " bias" : "", gap ? " with gaps" : "");
   }
 
-  /// What the product takes: rounded operands where compute is bf16.
+  /// What the product takes: rounded operands where compute is bf16; but codes are exact.
   Values operand(const Array& array) const {
     Values values = array.values();
-    if (compute == DType::bf16)
+    if (compute == DType::bf16 && !is_quantized(array.tensor().dtype))
       for (double& v : values) v = static_cast<double>(to_float(to_bf16(static_cast<float>(v))));
     return values;
+  }
+
+  /// dy and codes whose scales lie along the reduction: these go into dy, in fp32, before it is rounded.
+  std::pair<Values, Values> scales_in_dy(const Array& dy, const Array& coded, bool by_column) const {
+    if (coded.scales().empty()) return {operand(dy), operand(coded)};
+    const Values scales = coded.scales();
+    Values scaled = dy.values(), plain = coded.values();
+    for (std::size_t k = 0; k < scaled.size(); ++k) {
+      const std::size_t width = static_cast<std::size_t>(O), at = by_column ? k % width : k / width;
+      const float product = static_cast<float>(scaled[k]) * static_cast<float>(scales[at]);
+      scaled[k] = compute == DType::bf16 ? to_float(to_bf16(product)) : product;
+    }
+    for (std::size_t k = 0; k < plain.size(); ++k) plain[k] /= scales[k / static_cast<std::size_t>(I)];
+    return {scaled, plain};
   }
 
   std::vector<Output> run(Backend& backend) const {
@@ -34,17 +48,19 @@ struct LinearCase {
     const Values offsets = offset.values();
     for (std::size_t k = 0; bias && k < forward.size(); ++k) forward[k] += offsets[k % o];
 
-    const Array dy(backend, y, N, O, noise(4, N * O), gap), dx(backend, x, N, I, {}, gap);
+    const Array dy(backend, y, N, O, noise(4, N * O), gap);
+    const Array dx(backend, is_quantized(x) ? y : x, N, I, {}, gap);
     backend.linear_backward_input(dx, dy, weight, compute);
-    const Values back =
-        reference::multiply_transposed(operand(dy), reference::transpose(operand(weight), o, i), n, i, o);
+    const auto [dy_for_input, codes_of_w] = scales_in_dy(dy, weight, true);
+    const Values back = reference::multiply_transposed(dy_for_input, reference::transpose(codes_of_w, o, i), n, i, o);
 
     const Array dw(backend, DType::f32, O, I, {}, gap), sum(backend, DType::f32, O, I, noise(5, O * I), gap);
     const Values before = sum.values();
     backend.linear_backward_weight(dw, dy, in, false, compute);
     backend.linear_backward_weight(sum, dy, in, true, compute);
-    const Values product = reference::multiply_transposed(reference::transpose(operand(dy), n, o),
-                                                          reference::transpose(operand(in), n, i), o, i, n);
+    const auto [dy_for_weight, codes_of_x] = scales_in_dy(dy, in, false);
+    const Values product = reference::multiply_transposed(reference::transpose(dy_for_weight, n, o),
+                                                          reference::transpose(codes_of_x, n, i), o, i, n);
     return {output("y", out, forward, static_cast<double>(I)), output("dx", dx, back, static_cast<double>(O)),
             output("dw", dw, product, static_cast<double>(N)),
             output("dw accumulated", sum, reference::add(before, product), static_cast<double>(N))};
@@ -70,6 +86,29 @@ inline std::vector<Case> linear_cases() {
         }
   for (const std::int64_t s : {1, 2, 3, 5, 17})
     add({.N = s, .O = 1, .I = 7, .x = DType::f32, .w = DType::f32, .y = DType::f32});
+  for (const DType code : code_types)  // quantized weights, activations, and both
+    for (const DType compute : acts) {
+      add({.N = 13,
+           .O = 21,
+           .I = 34,
+           .x = code,
+           .w = code,
+           .y = DType::f32,
+           .compute = compute,
+           .gap = 8,
+           .bias = true});
+      add({.N = 65, .O = 33, .I = 70, .x = DType::bf16, .w = code, .y = DType::bf16, .compute = compute});
+      add({.N = 33, .O = 45, .I = 67, .x = code, .w = DType::f32, .y = DType::bf16, .compute = compute});
+      for (const std::int64_t I : {15, 33, 1001})  // gemv
+        add({.N = 3, .O = 21, .I = I, .x = code, .w = code, .y = DType::bf16, .compute = compute, .bias = true});
+    }
+  for (const DType code : {DType::e4m3, DType::i2})  // several blocks of k, and pieces of 256
+    for (const DType compute : acts) {
+      add({.N = 9, .O = 17, .I = 810, .x = code, .w = code, .y = DType::bf16, .compute = compute, .bias = true});
+      add({.N = 9, .O = 810, .I = 17, .x = DType::i8, .w = code, .y = DType::bf16, .compute = compute});
+      add({.N = 810, .O = 17, .I = 9, .x = code, .w = DType::bf16, .y = DType::f32, .compute = compute});
+      add({.N = 9, .O = 41, .I = 301, .x = code, .w = DType::f32, .y = DType::f32, .compute = compute, .gap = 16});
+    }
   return cases;
 }
 

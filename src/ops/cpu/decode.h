@@ -1,0 +1,127 @@
+// decode: codes of a quantized matrix as bf16, which holds every one of them exactly (E4M3, integers of 2 to 8 bits).
+//
+// Plain loops for the body of simd() (simd.h). E4M3 takes sixteen-bit arithmetic alone, an integer the upper half of
+// its float. Packed integers are first spread to bytes, some hundred at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "bittern/dtype.h"
+#include "bittern/quant/bf16.h"
+
+namespace bittern::cpu {
+
+/// The magnitude of a code is the least of four lines (normal values, then slopes 2, 4 and 8 times as steep for the
+/// subnormal ones, whose exponent falls with each leading zero), and 0 for 0. 0x7f and 0xff are NaN.
+inline void decode_e4m3(bf16* out, const std::uint8_t* codes, std::int64_t count) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto m = static_cast<std::int16_t>(codes[i] & 0x7f);
+    const auto normal = static_cast<std::int16_t>(0x3c00 + 16 * m), twice = static_cast<std::int16_t>(0x3b80 + 32 * m);
+    const auto four = static_cast<std::int16_t>(0x3b00 + 64 * m), eight = static_cast<std::int16_t>(0x3a80 + 128 * m);
+    const std::int16_t upper = normal < twice ? normal : twice, lower = four < eight ? four : eight;
+    const std::int16_t least = upper < lower ? upper : lower;
+    const auto some = static_cast<std::int16_t>(m == 0 ? 0 : -1);
+    const auto nan = static_cast<std::int16_t>(m == 0x7f ? 0x7fc0 : 0);
+    const auto sign = static_cast<std::int16_t>((codes[i] & 0x80) << 8);
+    out[i].bits = static_cast<std::uint16_t>((least & some) | nan | sign);
+  }
+}
+
+/// Integers of one byte, of which the low `bits` count.
+template <int bits>
+inline void decode_bytes(bf16* out, const std::uint8_t* codes, std::int64_t count) {
+  constexpr int sign = 1 << (bits - 1);
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto level = static_cast<std::int8_t>(bits == 8 ? codes[i] : (codes[i] ^ sign) - sign);
+    out[i].bits = static_cast<std::uint16_t>(float_bits(static_cast<float>(level)) >> 16);
+  }
+}
+
+/// The low 8 * bits bits of `packed` as one code per byte: halves move apart, then quarters, then eighths.
+template <int bits>
+inline std::uint64_t spread(std::uint64_t packed) {
+  constexpr auto ones = [](int count, int stride, int first) {
+    std::uint64_t mask = 0;
+    for (int at = first; at < 64; at += stride) mask |= ((std::uint64_t{1} << count) - 1) << at;
+    return mask;
+  };
+  constexpr std::uint64_t half = ones(4 * bits, 64, 0), quarter = ones(2 * bits, 32, 0), eighth = ones(bits, 16, 0);
+  packed = (packed & half) | (packed << (32 - 4 * bits) & ones(4 * bits, 64, 32));
+  packed = (packed & quarter) | (packed << (16 - 2 * bits) & ones(2 * bits, 32, 16));
+  return (packed & eighth) | (packed << (8 - bits) & ones(bits, 16, 8));
+}
+
+/// Packed integers, one to a byte. Reads no byte behind theirs.
+template <int bits>
+inline void spread_codes(std::uint8_t* out, const std::uint8_t* packed, std::int64_t count) {
+  const std::int64_t groups = count / 8;
+  std::int64_t done = 0;
+  if constexpr (bits == 4 || bits == 2) {
+    using Group = std::conditional_t<bits == 4, std::uint32_t, std::uint16_t>;
+#pragma omp simd
+    for (std::int64_t g = 0; g < groups; ++g) {
+      Group group;
+      std::memcpy(&group, packed + g * bits, sizeof group);
+      const std::uint64_t word = spread<bits>(group);
+      std::memcpy(out + 8 * g, &word, sizeof word);
+    }
+    done = groups;
+  } else {
+    for (; done * bits + 8 <= count * bits / 8; ++done) {
+      std::uint64_t word;
+      std::memcpy(&word, packed + done * bits, sizeof word);
+      word = spread<bits>(word);
+      std::memcpy(out + 8 * done, &word, sizeof word);
+    }
+  }
+  for (std::int64_t i = 8 * done; i < count; i += 8, ++done) {
+    const std::int64_t n = std::min<std::int64_t>(8, count - i);
+    std::uint64_t word = 0;
+    std::memcpy(&word, packed + done * bits, static_cast<std::size_t>(n * bits + 7) / 8);
+    word = spread<bits>(word);
+    std::memcpy(out + i, &word, static_cast<std::size_t>(n));
+  }
+}
+
+template <int bits>
+inline void decode_packed(bf16* out, const std::uint8_t* packed, std::int64_t count) {
+  constexpr std::int64_t some = 512;
+  std::uint8_t codes[some];
+  for (std::int64_t i = 0; i < count; i += some) {
+    const std::int64_t n = std::min(some, count - i);
+    spread_codes<bits>(codes, packed + i / 8 * bits, n);
+    decode_bytes<bits>(out + i, codes, n);
+  }
+}
+
+/// out (count) = the codes that begin at the byte `codes`.
+inline void decode(bf16* out, DType dtype, const void* codes, std::int64_t count) {
+  const auto* bytes = static_cast<const std::uint8_t*>(codes);
+  switch (dtype) {
+    case DType::e4m3:
+      return decode_e4m3(out, bytes, count);
+    case DType::i8:
+      return decode_bytes<8>(out, bytes, count);
+    case DType::i7:
+      return decode_packed<7>(out, bytes, count);
+    case DType::i6:
+      return decode_packed<6>(out, bytes, count);
+    case DType::i5:
+      return decode_packed<5>(out, bytes, count);
+    case DType::i4:
+      return decode_packed<4>(out, bytes, count);
+    case DType::i3:
+      return decode_packed<3>(out, bytes, count);
+    case DType::i2:
+      return decode_packed<2>(out, bytes, count);
+    default:
+      break;  // not codes: the callers' checks refuse it
+  }
+}
+
+}  // namespace bittern::cpu
