@@ -1,0 +1,116 @@
+"""Reads run folders and compares rows seed by seed: means, spreads, paired differences, and what follows for a claim."""
+import json
+import math
+import statistics
+import subprocess
+from pathlib import Path
+
+# One-sided 95 % quantiles of Student's t by degrees of freedom: few seeds must agree well before anything is said.
+student_t = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 7: 1.895, 8: 1.860, 9: 1.833}
+
+
+def final_loss(run: Path) -> float | None:
+    """The validation loss after the last step; infinite where the numbers were lost on the way, None if it has not finished."""
+    if not (run / "heartbeat.json").exists():
+        return None
+    heartbeat = json.loads((run / "heartbeat.json").read_text())
+    if heartbeat["status"] == "failed" and "not finite" in heartbeat["message"]:
+        return math.inf
+    if heartbeat["status"] != "finished":
+        return None
+    loss = None
+    with open(run / "metrics.jsonl") as lines:
+        for line in lines:
+            if '"valid_loss"' in line:
+                loss = json.loads(line)["valid_loss"]
+    return math.inf if loss is None else loss
+
+
+def mean(values: list[float]) -> float:
+    return math.inf if any(math.isinf(v) for v in values) else statistics.fmean(values)
+
+
+def spread(values: list[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
+
+
+def margin(values: list[float]) -> float:
+    """How far the mean may be off: the one-sided 95 % bound of few values."""
+    n = len(values)
+    return student_t.get(n - 1, 1.75) * spread(values) / math.sqrt(n) if n > 1 else math.nan
+
+
+def verdict(values: list[float]) -> str:
+    """What values, one per seed, say of the claim that their mean is below zero."""
+    if not values or any(map(math.isnan, values)):
+        return "not shown"
+    if any(map(math.isinf, values)):
+        return "holds" if all(v < 0 for v in values) else "does not hold" if all(v > 0 for v in values) else "not shown"
+    if len(values) < 2:
+        return "not shown (one seed)"
+    if mean(values) + margin(values) < 0:
+        return "holds"
+    return "does not hold" if mean(values) - margin(values) > 0 else "not shown"
+
+
+def number(value: float, sign: bool = False) -> str:
+    if math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return "diverged"
+    return f"{value:+.4f}" if sign else f"{value:.4f}"
+
+
+def bytes_per_block_parameter(bittern: str, config: Path, settings: list[str]) -> float:
+    """Weights, masters and moments of one more block, over its parameters: what `bittern plan` says of both models."""
+    def plan(more: list[str]) -> dict:
+        command = [bittern, "plan", str(config), "--json"]
+        for setting in settings + more:
+            command += ["--set", setting]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    def kept(plan: dict) -> int:
+        return sum(plan["memory"].get(name, 0) for name in ("weights", "master weights", "optimizer states"))
+
+    effective = subprocess.run([bittern, "config", str(config)], capture_output=True, text=True, check=True).stdout
+    layers = json.loads(effective)["model"]["num_hidden_layers"]
+    small, large = plan([]), plan([f"model.num_hidden_layers={layers + 1}"])
+    return (kept(large) - kept(small)) / (large["parameters"] - small["parameters"])
+
+
+def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: dict[str, float]) -> str:
+    """The table and the claims. losses: by row, then by seed; rows that did not run are not there."""
+    base = losses.get(paper.baseline, {})
+    head = ["row", "B/param of blocks", "validation loss", "spread", f"minus {paper.row(paper.baseline).label}", "seeds"]
+    lines = [head + ([paper.paper_column] if paper.paper_column else [])]
+    for row in paper.rows:
+        if row.name not in losses:
+            continue
+        values = losses[row.name]
+        differences = [values[seed] - base[seed] for seed in values if seed in base]
+        difference = ""
+        if differences and row.name != paper.baseline:
+            off = margin(differences)
+            difference = number(mean(differences), sign=True) + ("" if math.isnan(off) else f" ± {off:.4f}")
+        cells = [row.label, f"{bytes_per_parameter[row.name]:.2f}", number(mean(list(values.values()))),
+                 number(spread(list(values.values()))), difference, str(len(values))]
+        lines.append(cells + ([row.paper] if paper.paper_column else []))
+    text = "| " + " | ".join(lines[0]) + " |\n|" + "---|" * len(lines[0]) + "\n"
+    text += "".join("| " + " | ".join(cells) + " |\n" for cells in lines[1:])
+    text += ("\n*spread*: standard deviation over seeds. *minus*: mean of the differences seed by seed, ± its one-sided 95 % bound "
+             "(Student's t).\n")
+
+    text += "\n| claim | margin, below zero where it holds | |\n|---|---|---|\n"
+    for claim in paper.claims:
+        values = []
+        for seed in sorted(base):
+            try:
+                values.append(claim.below_zero({row: by_seed[seed] for row, by_seed in losses.items() if seed in by_seed}))
+            except KeyError:  # a row that the claim speaks of did not run with this seed
+                continue
+        if not values:
+            continue
+        off = margin(values)
+        shown = number(mean(values), sign=True) + ("" if math.isnan(off) else f" ± {off:.4f}")
+        text += f"| {claim.text} | {shown} | {verdict(values)} |\n"
+    return text
