@@ -86,7 +86,7 @@ class Backend {
   /// to = from, f32 <-> bf16 (nearest even) or plain.
   virtual void copy(const Tensor& to, const Tensor& from) = 0;
 
-  // ---- embedding: out[n] = w[tokens[n]];   backward: dw[tokens[n]] += dout[n], in the order of n.
+  // ---- embedding: out[n] = w[tokens[n]], w f32, bf16 or codes;   backward: dw[tokens[n]] += dout[n], in the order of n.
   //   A token outside 0..V-1 is a failure that names it; nothing is written.
   virtual void embedding_forward(const Tensor& out, const Tensor& w, const Tensor& tokens) = 0;
   virtual void embedding_backward(const Tensor& dw, const Tensor& dout, const Tensor& tokens) = 0;
@@ -125,7 +125,8 @@ class Backend {
   virtual void swiglu_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) = 0;
 
   // ---- linear: y (N,O) = x (N,I) w (O,I)^T + bias (O).  compute: f32, or bf16 (operands rounded to bf16, fp32
-  // accumulation).
+  // accumulation).  x and w may be codes, which are exact in either; their scales multiply in fp32: the sums, or, where
+  // they lie along the reduction (w's in backward_input, x's in backward_weight), dy before it is rounded.
   //   dx (N,I) = dy w        dw (O,I) f32 (=, or += when accumulate) dy^T x        dbias (O) f32 += sum of rows of dy
   virtual void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, DType compute) = 0;
   virtual void linear_backward_input(const Tensor& dx, const Tensor& dy, const Tensor& w, DType compute) = 0;

@@ -1,5 +1,5 @@
 // embedding: out[n] = w[tokens[n]]
-//   tokens (N) i32   w (V,C), out (N,C) f32|bf16   dw (V,C) f32   dout (N,C) f32|bf16
+//   tokens (N) i32   w (V,C) f32|bf16|codes   out (N,C) f32|bf16   dw (V,C) f32   dout (N,C) f32|bf16
 //   forward  overwrites out. Reads N rows of w, writes out.
 //   backward dw[tokens[n]] += dout[n], ACCUMULATES dw. Reads dout and N rows of dw, writes these.
 //            Threads take ranges of columns, each goes through all tokens: every element is added to in the order of n,
@@ -12,6 +12,7 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
+#include "ops/cpu/decode.h"
 #include "ops/cpu/row_parts.h"
 #include "ops/cpu/vector_math.h"
 
@@ -44,6 +45,32 @@ void launch_forward(const Tensor& out, const Tensor& w, const std::int32_t* toke
           std::copy_n(row_of<W>(w, tokens[n]), C, row_of<O>(out, n));
         else
           convert_row(row_of<O>(out, n), row_of<W>(w, tokens[n]), C);
+      }
+    });
+  });
+}
+
+/// out = codes * scale, some hundred codes at a time.
+template <typename O>
+inline void decode_row(O* out, DType dtype, const void* codes, float scale, std::int64_t C) {
+  constexpr std::int64_t some = 512;
+  bf16 decoded[some];
+  for (std::int64_t first = 0; first < C; first += some) {
+    const std::int64_t n = std::min(some, C - first);
+    decode(decoded, dtype, static_cast<const char*>(codes) + row_bytes(dtype, first), n);
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) out[first + i] = from_float<O>(to_float(decoded[i]) * scale);
+  }
+}
+
+template <typename O>
+void launch_decode(const Tensor& out, const Tensor& w, const std::int32_t* tokens) {
+  const std::int64_t N = out.rows(), C = out.cols(), row = row_bytes(w.dtype, C);
+  for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last) {
+    simd([&] {
+      for (std::int64_t n = first; n < last; ++n) {
+        if (n + tokens_ahead < last) prefetch(static_cast<const std::uint8_t*>(w.row(tokens[n + tokens_ahead])), row);
+        decode_row(row_of<O>(out, n), w.dtype, w.row(tokens[n]), w.scales[tokens[n]], C);
       }
     });
   });
@@ -82,10 +109,11 @@ void CpuBackend::embedding_forward(const Tensor& out, const Tensor& w, const Ten
   constexpr std::string_view op = "embedding_forward";
   const std::int64_t N = out.rows(), C = out.cols(), V = w.rows();
   Checked{op, "out", out}.act().matrix(N, C);
-  Checked{op, "w", w}.act().matrix(V, C);
+  Checked{op, "w", w}.readable().matrix(V, C);
   check_tokens(op, tokens, N, V);
-  const OpScope scope(op, bytes_of(out) + static_cast<double>(N * C * size_of(w.dtype)));
+  const OpScope scope(op, bytes_of(out) + static_cast<double>(N * row_bytes(w.dtype, C)));
   with_act(out.dtype, [&](auto o) {
+    if (is_quantized(w.dtype)) return launch_decode<decltype(o)>(out, w, tokens.as<std::int32_t>());
     with_act(w.dtype, [&](auto t) { launch_forward<decltype(o), decltype(t)>(out, w, tokens.as<std::int32_t>()); });
   });
 }

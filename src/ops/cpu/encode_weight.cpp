@@ -15,8 +15,4 @@ void CpuBackend::encode_weight(const Tensor& weight, std::span<const float> valu
     std::transform(values.begin(), values.end(), weight.as<bf16>(), to_bf16);
 }
 
-void CpuBackend::quantize(const Tensor& q, const Tensor&) {
-  throw failure("quantize: no encoder for {}", name(q.dtype));
-}
-
 }  // namespace bittern::cpu

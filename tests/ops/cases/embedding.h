@@ -61,6 +61,10 @@ inline std::vector<Case> embedding_cases() {
       add({.N = 300, .V = 77, .C = 257, .w = w, .act = act, .different = 1});
       add({.N = 1, .V = 1, .C = 640, .w = w, .act = act});
     }
+  for (const DType w : code_types)
+    for (const DType act : acts)
+      for (const std::int64_t C : {1, 7, 64, 1001})
+        add({.N = 40, .V = 77, .C = C, .w = w, .act = act, .gap = C % 2 ? 8 : 0});
   add({.N = 3, .V = 70001, .C = 3, .w = DType::bf16, .act = DType::f32});
   return cases;
 }
