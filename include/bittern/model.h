@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ struct ModelOptions {
   std::int64_t sequence_length = 1;  ///< T
   DType compute = DType::f32;
   DType residual = DType::f32;
+  /// e4m3 or i8: the inputs of the blocks' linears are quantized, a token at a time, and their gradient passes straight
+  /// through; none: they are compute's.
+  std::optional<DType> activations;
   bool training = true;                 ///< false: no gradients, and one block's activations serve all blocks
   bool recompute_blocks = false;        ///< keep only each block's input; run its forward again in backward
   std::int64_t head_rows = 0;           ///< rows of logits at a time; 0: as many as fill 64 MiB
@@ -72,6 +76,10 @@ class Transformer {
   double flops_per_token() const;
 
  private:
+  /// Codes of a linear's input and their scales (N); empty where it is not quantized.
+  struct Codes {
+    TensorId values, scales;
+  };
   /// The activations of one block. Rows: N = B*T (or the rows of a generation step).
   struct BlockActivations {
     TensorId x0;                         // (N,C)  block input: the residual stream after the previous block
@@ -82,6 +90,9 @@ class Transformer {
     TensorId gate_up;                    // (N,2F)
     TensorId out;                        // (N,C)  output of o_proj, then of down_proj; one for all blocks
     TensorId h;                          // (N,F)  one for all blocks
+    // With quantized activations n1 and n2 are one for all blocks: what is kept are their codes. Those of the others
+    // are made again in backward, which needs attention itself and makes h again.
+    Codes n1_codes, n2_codes, attention_codes, h_codes;
   };
   struct FinalActivations {
     TensorId x, n, rstd;  // (N,C), (N,C), (N)
@@ -95,7 +106,10 @@ class Transformer {
   void plan_parameters(Plan& plan);
   void plan_activations(Plan& plan);
   BlockActivations plan_block(Plan& plan, const std::string& prefix, std::int64_t batch, std::int64_t sequence_length,
-                              Lifetime kept, bool own_input);
+                              Lifetime kept, const BlockActivations& shared, bool own_input);
+  BlockActivations plan_shared(Plan& plan, const std::string& prefix, std::int64_t rows, Lifetime out, Lifetime others);
+  Codes plan_codes(Plan& plan, const std::string& name, std::int64_t rows, std::int64_t cols, Category category,
+                   Lifetime life);
   FinalActivations plan_final(Plan& plan, const std::string& prefix, std::int64_t rows, std::int64_t logits_rows,
                               Lifetime kept, Lifetime head);
 
@@ -105,6 +119,9 @@ class Transformer {
   Tensor gradient_stack(std::int32_t first, std::int32_t last) const;
   Tensor rows(TensorId id, std::int64_t count) const { return id ? arena_->view(id).slice_rows(0, count) : Tensor(); }
   BlockActivations block(int layer) const;
+  /// What a linear reads: the first `count` rows of x, or their codes, which are kept or are made now.
+  Tensor kept_input(TensorId x, const Codes& codes, std::int64_t count) const;
+  Tensor quantized_input(TensorId x, const Codes& codes, std::int64_t count) const;
 
   /// Which rows a forward runs on.
   struct Pass {

@@ -38,27 +38,30 @@ void Transformer::block_backward(int layer, bool accumulate) {
   const DType compute = options_.compute;
   const Tensor dx = arena_->view(dx_), dn = arena_->view(dn_), dh = arena_->view(dh_), h = arena_->view(a.h);
   const Tensor dattention = arena_->view(datt_), dqkv = arena_->view(dqkv_);
-  const Tensor x0 = arena_->view(a.x0), n1 = arena_->view(a.n1), x1 = arena_->view(a.x1), n2 = arena_->view(a.n2);
+  const Tensor x0 = arena_->view(a.x0), x1 = arena_->view(a.x1);
+  const std::int64_t N = pass.rows();
   const Tensor attention = arena_->view(a.attention), gate_up = arena_->view(a.gate_up);
 
   // MLP: x1 + down(swiglu(gate_up(norm(x1))))
   backend_.linear_backward_input(dh, dx, weight(w.down), compute);
   backend_.swiglu_backward(gate_up, h, dh);  // gate_up becomes its gradient
-  backend_.linear_backward_weight(gradient(w.down), dx, h, accumulate, compute);
+  backend_.linear_backward_weight(gradient(w.down), dx, quantized_input(a.h, a.h_codes, N), accumulate, compute);
   backend_.linear_backward_input(dn, gate_up, weight_stack(w.gate, w.up), compute);
-  backend_.linear_backward_weight(gradient_stack(w.gate, w.up), gate_up, n2, accumulate, compute);
+  backend_.linear_backward_weight(gradient_stack(w.gate, w.up), gate_up, kept_input(a.n2, a.n2_codes, N), accumulate,
+                                  compute);
   backend_.residual_rmsnorm_backward(dx, gradient(w.post_norm), dn, x1, arena_->view(a.rstd2), weight(w.post_norm));
 
   // Attention: x0 + o(attention(rope(qkv(norm(x0)))))
   backend_.linear_backward_input(dattention, dx, weight(w.o), compute);
-  backend_.linear_backward_weight(gradient(w.o), dx, attention, accumulate, compute);
+  backend_.linear_backward_weight(gradient(w.o), dx, quantized_input(a.attention, a.attention_codes, N), accumulate,
+                                  compute);
   backend_.attention_backward(
       {.shape = attention_shape(pass), .qkv = arena_->view(a.qkv), .out = attention, .lse = arena_->view(a.lse)}, dqkv,
       dattention);
   backend_.qk_norm_rope_backward(rope_args(layer, a, pass), dqkv, gradient(w.q_norm), gradient(w.k_norm));
   if (w.q_bias >= 0) backend_.bias_backward(gradient_stack(w.q_bias, w.v_bias), dqkv);
   backend_.linear_backward_input(dn, dqkv, weight_stack(w.q, w.v), compute);
-  backend_.linear_backward_weight(gradient_stack(w.q, w.v), dqkv, n1, accumulate, compute);
+  backend_.linear_backward_weight(gradient_stack(w.q, w.v), dqkv, kept_input(a.n1, a.n1_codes, N), accumulate, compute);
   backend_.residual_rmsnorm_backward(dx, gradient(w.input_norm), dn, x0, arena_->view(a.rstd1), weight(w.input_norm));
 }
 

@@ -55,8 +55,8 @@ void Transformer::block_forward(int layer, const BlockActivations& a, const Pass
   }
 
   const QkNormRope rope = rope_args(layer, a, pass);
-  backend_.linear_forward(spec_.qk_norm ? rope.qkv_raw : qkv, n1, weight_stack(w.q, w.v),
-                          weight_stack(w.q_bias, w.v_bias), compute);
+  backend_.linear_forward(spec_.qk_norm ? rope.qkv_raw : qkv, quantized_input(a.n1, a.n1_codes, N),
+                          weight_stack(w.q, w.v), weight_stack(w.q_bias, w.v_bias), compute);
   backend_.qk_norm_rope_forward(rope);
   if (pass.cached) {
     const Tensor k_cache = arena_->view(k_cache_[static_cast<std::size_t>(layer)]);
@@ -66,13 +66,13 @@ void Transformer::block_forward(int layer, const BlockActivations& a, const Pass
     backend_.attention_forward(
         {.shape = attention_shape(pass), .qkv = qkv, .out = attention, .lse = arena_->view(a.lse)});
   }
-  backend_.linear_forward(out, attention, weight(w.o), {}, compute);
+  backend_.linear_forward(out, quantized_input(a.attention, a.attention_codes, N), weight(w.o), {}, compute);
 
   backend_.residual_rmsnorm_forward(x1, n2, rows(a.rstd2, N), x0, out, weight(w.post_norm), eps);
-  backend_.linear_forward(gate_up, n2, weight_stack(w.gate, w.up), {}, compute);
+  backend_.linear_forward(gate_up, quantized_input(a.n2, a.n2_codes, N), weight_stack(w.gate, w.up), {}, compute);
   if (for_backward) return;  // backward makes h again and does not need the block's output
   backend_.swiglu_forward(h, gate_up);
-  backend_.linear_forward(out, h, weight(w.down), {}, compute);
+  backend_.linear_forward(out, quantized_input(a.h, a.h_codes, N), weight(w.down), {}, compute);
 }
 
 void Transformer::forward_to_final_norm(const Pass& pass) {

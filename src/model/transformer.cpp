@@ -98,15 +98,22 @@ void Transformer::plan_parameters(Plan& plan) {
 }
 
 Transformer::BlockActivations Transformer::plan_block(Plan& plan, const std::string& prefix, std::int64_t batch,
-                                                      std::int64_t sequence_length, Lifetime kept, bool own_input) {
+                                                      std::int64_t sequence_length, Lifetime kept,
+                                                      const BlockActivations& shared, bool own_input) {
   const std::int64_t N = batch * sequence_length, C = spec_.hidden_size, H = spec_.num_attention_heads;
   const std::int64_t KV = spec_.num_key_value_heads, packed = (H + 2 * KV) * spec_.head_dim;
   const auto add = [&](const char* name, Shape shape, DType dtype) {
     return plan.add(prefix + name, shape, dtype, Category::activations, kept);
   };
-  BlockActivations a{};
+  BlockActivations a = shared;
   if (own_input) a.x0 = add("x0", Shape{N, C}, options_.residual);
-  a.n1 = add("n1", Shape{N, C}, options_.compute);
+  const auto add_norm = [&](const char* name, TensorId& n, Codes& codes) {
+    if (options_.activations)
+      codes = plan_codes(plan, prefix + name, N, C, Category::activations, kept);
+    else
+      n = add(name, Shape{N, C}, options_.compute);
+  };
+  add_norm("n1", a.n1, a.n1_codes);
   a.rstd1 = add("rstd1", Shape{N}, DType::f32);
   a.qkv = add("qkv", Shape{N, packed}, options_.compute);
   if (spec_.qk_norm) {
@@ -116,10 +123,33 @@ Transformer::BlockActivations Transformer::plan_block(Plan& plan, const std::str
   a.attention = add("attention", Shape{N, spec_.query_cols()}, options_.compute);
   a.lse = add("lse", Shape{batch, H, sequence_length}, DType::f32);
   a.x1 = add("x1", Shape{N, C}, options_.residual);
-  a.n2 = add("n2", Shape{N, C}, options_.compute);
+  add_norm("n2", a.n2, a.n2_codes);
   a.rstd2 = add("rstd2", Shape{N}, DType::f32);
   a.gate_up = add("gate_up", Shape{N, 2 * spec_.intermediate_size}, options_.compute);
   return a;
+}
+
+Transformer::Codes Transformer::plan_codes(Plan& plan, const std::string& name, std::int64_t rows, std::int64_t cols,
+                                           Category category, Lifetime life) {
+  return {.values = plan.add(name + ".codes", Shape{rows, cols}, *options_.activations, category, life),
+          .scales = plan.add(name + ".scales", Shape{rows}, DType::f32, category, life)};
+}
+
+/// What all blocks use one after another.
+Transformer::BlockActivations Transformer::plan_shared(Plan& plan, const std::string& prefix, std::int64_t rows,
+                                                       Lifetime out, Lifetime others) {
+  const std::int64_t C = spec_.hidden_size, F = spec_.intermediate_size;
+  const auto add = [&](const char* name, std::int64_t cols, Lifetime life) {
+    return plan.add(prefix + name, Shape{rows, cols}, options_.compute, Category::scratch, life);
+  };
+  BlockActivations shared{};
+  shared.out = add("out", C, out);
+  shared.h = add("h", F, others);
+  if (!options_.activations) return shared;
+  shared.n1 = shared.n2 = add("n", C, others);
+  shared.attention_codes = plan_codes(plan, prefix + "attention", rows, spec_.query_cols(), Category::scratch, others);
+  shared.h_codes = plan_codes(plan, prefix + "h", rows, F, Category::scratch, others);
+  return shared;
 }
 
 Transformer::FinalActivations Transformer::plan_final(Plan& plan, const std::string& prefix, std::int64_t rows,
@@ -148,14 +178,12 @@ void Transformer::plan_activations(Plan& plan) {
   lse_squared_ = plan.add("lse_squared", Shape{N}, DType::f32, Category::data);
   rope_ = plan.add("rope", Shape{std::max(T, options_.cache_length), spec_.head_dim}, DType::f32, Category::data);
 
-  const TensorId out = scratch("out", Shape{N, C}, act, {0, options_.recompute_blocks ? 2 * L + 2 : L + 1});
-  const TensorId h = scratch("h", Shape{N, F}, act, {0, 2 * L + 2});
+  const BlockActivations shared =
+      plan_shared(plan, "", N, {0, options_.recompute_blocks ? 2 * L + 2 : L + 1}, {0, 2 * L + 2});
   for (int layer = 0; layer < (per_layer ? L : 1); ++layer) {
     const Lifetime kept = per_layer ? Lifetime{layer == 0 ? 0 : 1 + layer, 2 * L + 1 - layer} : Lifetime{0, 2 * L + 2};
     const std::string prefix = per_layer ? "block" + std::to_string(layer) + "." : "block.";
-    blocks_.push_back(plan_block(plan, prefix, B, T, kept, !options_.recompute_blocks));
-    blocks_.back().out = out;
-    blocks_.back().h = h;
+    blocks_.push_back(plan_block(plan, prefix, B, T, kept, shared, !options_.recompute_blocks));
   }
   if (options_.recompute_blocks)
     for (int layer = 0; layer < L; ++layer)
@@ -175,9 +203,8 @@ void Transformer::plan_activations(Plan& plan) {
     const Lifetime generation{2 * L + 3, 2 * L + 3};
     const std::int64_t G = std::min(generation_rows, options_.cache_length);
     cached_tokens_ = scratch("generate.tokens", Shape{G}, DType::i32, generation);
-    cached_block_ = plan_block(plan, "generate.", 1, G, generation, true);
-    cached_block_.out = scratch("generate.out", Shape{G, C}, act, generation);
-    cached_block_.h = scratch("generate.h", Shape{G, F}, act, generation);
+    cached_block_ = plan_block(plan, "generate.", 1, G, generation,
+                               plan_shared(plan, "generate.", G, generation, generation), true);
     cached_final_ = plan_final(plan, "generate.final.", G, 1, generation, generation);
     for (int layer = 0; layer < L; ++layer)
       for (auto* cache : {&k_cache_, &v_cache_})
@@ -252,6 +279,17 @@ Tensor Transformer::gradient_stack(std::int32_t first, std::int32_t last) const 
   if (first < 0) return {};
   return arena_->view_stacked(parameters_[static_cast<std::size_t>(first)].gradient,
                               parameters_[static_cast<std::size_t>(last)].gradient);
+}
+
+Tensor Transformer::kept_input(TensorId x, const Codes& codes, std::int64_t count) const {
+  if (!codes.values) return rows(x, count);
+  return scaled(*arena_, codes.values, codes.scales).slice_rows(0, count);
+}
+
+Tensor Transformer::quantized_input(TensorId x, const Codes& codes, std::int64_t count) const {
+  const Tensor input = kept_input(x, codes, count);
+  if (codes.values) backend_.quantize(input, rows(x, count));
+  return input;
 }
 
 Transformer::BlockActivations Transformer::block(int layer) const {

@@ -21,6 +21,8 @@ ModelOptions model_options(const RunConfig& config) {
   ModelOptions options;
   options.compute = config.precision.compute;
   options.residual = config.precision.residual;
+  if (config.precision.activations == Activations::fp8_e4m3_row) options.activations = DType::e4m3;
+  if (config.precision.activations == Activations::int8_token) options.activations = DType::i8;
   options.head_rows = config.train.head_rows;
   options.z_loss = static_cast<float>(config.train.z_loss);
   for (std::size_t role = 0; role < options.codecs.size(); ++role)

@@ -1,8 +1,9 @@
-"""Makes tests/golden/{llama_gqa,llama_tied,qwen2,qwen3}: whole models' logits, losses and gradients.
+"""Makes tests/golden/{llama_gqa,llama_tied,qwen2,qwen3,llama_fp8_e4m3_row,llama_int8_token}: whole models' logits,
+losses and gradients; in the last two, with the inputs of the blocks' linears quantized (fake_quantization.py).
 
-    python tests/golden/make_model_goldens.py
+    python tests/golden/make_model_goldens.py [CASE...]
 
-Made with Python 3.11, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6, on the CPU. Running it again
+Made with Python 3.11, torch 2.15.0, transformers 5.23.0 (5.24.0 for the quantized ones), safetensors 0.8.0, numpy 2.4.6, on the CPU. Running it again
 writes the same weights and tokens, and expected values equal up to the last bit of float32.
 
 A folder holds   config.json         as transformers 5 writes it; as version 4 did in llama_tied and qwen2
@@ -15,11 +16,13 @@ A folder holds   config.json         as transformers 5 writes it; as version 4 d
 Expected values are computed in double precision (exact.py) and rounded once; float32 eager PyTorch must agree.
 """
 import os
+import sys
 
 import numpy as np
 import torch
 from exact import (HERE, ExactMode, build, build_exact, f32, random_weights, read_config, row_losses, write_config,
                    write_tensors)
+from fake_quantization import quantize_inputs
 from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 
 Z_LOSS = 1e-2
@@ -51,6 +54,19 @@ CASES = {
             hidden_size=44, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
             intermediate_size=60, vocab_size=67, max_position_embeddings=64, rms_norm_eps=1e-6,
             rope_parameters=MILLION, tie_word_embeddings=True)),
+    # Seeds for which no value lies so near to the middle of two codes that float32 could take the other one.
+    "llama_fp8_e4m3_row": dict(
+        batch=2, length=13, seed=118, z_loss=False, activations="fp8_e4m3_row",
+        config=LlamaConfig(
+            hidden_size=36, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=12,
+            intermediate_size=52, vocab_size=61, max_position_embeddings=64, rms_norm_eps=1e-5,
+            tie_word_embeddings=False)),
+    "llama_int8_token": dict(
+        batch=2, length=13, seed=105, z_loss=False, activations="int8_token",
+        config=LlamaConfig(
+            hidden_size=36, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=12,
+            intermediate_size=52, vocab_size=61, max_position_embeddings=64, rms_norm_eps=1e-5,
+            tie_word_embeddings=False)),
 }
 
 
@@ -88,6 +104,7 @@ def make(name, case):
     tokens, targets = tokens_and_targets(case["batch"], case["length"], config.vocab_size, case["seed"])
     golden = {"tokens": tokens, "targets": targets}
     exact, single = build_exact(config, weights), build(config, weights, torch.float32)
+    nearest_tie = [quantize_inputs(model, case.get("activations")) for model in (exact, single)][0]
     report = []
     for suffix, z_loss in (("", 0.0), ("_z", Z_LOSS)) if case["z_loss"] else (("", 0.0),):
         with ExactMode():
@@ -103,6 +120,7 @@ def make(name, case):
         golden["loss" + suffix] = f32(loss.reshape(1))
         golden.update((f"grad{suffix}.{key}", f32(value)) for key, value in gradients.items())
         assert all(np.abs(golden[f"grad{suffix}.{key}"]).max() > 1e-4 for key in gradients), "a gradient hides"
+    assert not nearest_tie or min(nearest_tie) > 1e-4, f"{name}: {min(nearest_tie)} from a tie; take another seed"
     write_config(config, folder, version_4=name in ("llama_tied", "qwen2"))
     assert read_config(folder).rope_parameters == config.rope_parameters
     write_tensors(folder, "model.safetensors", weights)
@@ -112,5 +130,5 @@ def make(name, case):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for case_name, case_values in CASES.items():
-        make(case_name, case_values)
+    for case_name in sys.argv[1:] or CASES:
+        make(case_name, CASES[case_name])

@@ -48,7 +48,8 @@ class Golden {
   SafetensorsFile file_;
 };
 
-/// The model of a golden folder, computed in f32, `batch` sequences of `length` tokens in a micro-batch.
+/// The model of a golden folder, computed in f32, with the activations that the folder's name ends with; `batch`
+/// sequences of `length` tokens in a micro-batch.
 inline RunConfig config_of(const std::string& name, std::int64_t batch, std::int64_t length) {
   RunConfig config;
   config.run.device = "cpu";
@@ -58,6 +59,8 @@ inline RunConfig config_of(const std::string& name, std::int64_t batch, std::int
   config.train.batch_sequences = config.train.micro_batch_sequences = batch;
   config.train.checkpoint_every = 0;
   config.precision.compute = config.precision.residual = DType::f32;
+  for (std::size_t i = 1; i < activations_names.size(); ++i)
+    if (name.ends_with(activations_names[i])) config.precision.activations = static_cast<Activations>(i);
   return config;
 }
 
