@@ -49,13 +49,16 @@ struct TrainSection {
 };
 
 struct ScheduleSection {
-  std::string shape = "cosine";  ///< constant, linear, cosine, wsd
+  std::string shape = "cosine";  ///< constant, linear, cosine, wsd, two_stage
   double lr = 1e-3;
   std::int64_t warmup_steps = 0;  ///< used where warmup_fraction is 0
   double warmup_fraction = 0.0;
-  double start_factor = 0.0;    ///< the rate of the step before the first, as a part of lr
-  double final_factor = 0.1;    ///< the rate of the last step, as a part of lr
-  double decay_fraction = 0.2;  ///< wsd: the part of the steps in which the rate falls
+  double start_factor = 0.0;         ///< the rate of the step before the first, as a part of lr
+  double final_factor = 0.1;         ///< the rate of the last step, as a part of lr; used where final_lr is 0
+  double final_lr = 0.0;             ///< the rate of the last step
+  double decay_fraction = 0.2;       ///< wsd: the part of the steps in which the rate falls
+  double second_lr = 0.0;            ///< two_stage: the peak of the second half's line
+  double second_weight_decay = 0.1;  ///< two_stage: in the second half; default: optimizer.weight_decay
 };
 
 /// Which parameters have their moments in the codecs of optimizer.states; the others' are f32.

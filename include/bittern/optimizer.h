@@ -28,8 +28,8 @@ class Optimizer {
 
   /// One update of every parameter. `update`: Adam's t, from 1, counting the updates really made;
   /// `step`: the training step, which addresses the random numbers of stochastic rounding.
-  void step(const Arena& arena, std::span<const Parameter> parameters, double lr, std::int64_t update,
-            std::int64_t step);
+  void step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
+            std::int64_t update, std::int64_t step);
 
   /// The factor that global_norm found for the gradients.
   float clip_scale(const Arena& arena) const;

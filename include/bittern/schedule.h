@@ -1,11 +1,14 @@
-// schedule: the learning rate of each step. Steps count from 1; the first update's rate is above zero, the last one's
-// is exactly lr * final_factor.
+// schedule: the learning rate and the weight decay of each step. Steps count from 1; the first update's rate is above
+// zero, the last one's is exactly `end`: final_lr, or lr * final_factor where that is 0.
 //   warm-up, step <= W:     lr * (start_factor + (1 - start_factor) * step / W)
 //   constant                lr
-//   linear                  lr * (1 - (1 - final_factor) * p)                     p = (step - W) / (steps - W)
-//   cosine                  lr * (final_factor + (1 - final_factor) * (1 + cos(pi p)) / 2)
+//   linear                  end + (lr - end) * (1 - p)                            p = (step - W) / (steps - W)
+//   cosine                  end + (lr - end) * (1 + cos(pi p)) / 2
 //   wsd                     lr, then linear over the last decay_fraction of the steps (warmup-stable-decay, MiniCPM
-//   2404.06395)
+//                           2404.06395)
+//   two_stage               linear; from step >= steps / 2 on the line of a warm-up to second_lr instead, and the
+//   weight
+//                           decay is second_weight_decay (BitNet b1.58, "Training Tips, Code and FAQ", figure 1)
 #pragma once
 
 #include <cstdint>
@@ -16,5 +19,6 @@ namespace bittern {
 
 std::int64_t warmup_steps(const ScheduleSection& schedule, std::int64_t steps);
 double learning_rate(const ScheduleSection& schedule, std::int64_t steps, std::int64_t step);
+double weight_decay(const RunConfig& config, std::int64_t step);
 
 }  // namespace bittern

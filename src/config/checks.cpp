@@ -101,6 +101,25 @@ void check_schedule(const RunConfig& config, const std::string& origin) {
           "lower one of them",
           origin, schedule.decay_fraction, warmup);
   }
+  const bool two_stage = schedule.shape == "two_stage";
+  if (two_stage && schedule.second_lr == 0)
+    throw input_error(
+        "{}: schedule.second_lr is not given; schedule.shape two_stage needs it: the second half of the steps is on "
+        "the "
+        "line that falls from it; set it (BitNet b1.58: two thirds of schedule.lr)",
+        origin);
+  if (!two_stage && schedule.second_lr > 0)
+    throw input_error(
+        "{}: schedule.second_lr is {} with schedule.shape {}, which has one stage; set shape to two_stage or second_lr "
+        "to 0",
+        origin, schedule.second_lr, schedule.shape);
+  const double lowest_peak = two_stage ? std::min(schedule.lr, schedule.second_lr) : schedule.lr;
+  if (schedule.final_lr > lowest_peak)
+    throw input_error(
+        "{}: schedule.final_lr is {}; expected at most {}, which is {}: the rate falls; lower it, or set it to 0 and "
+        "give "
+        "schedule.final_factor",
+        origin, schedule.final_lr, lowest_peak == schedule.lr ? "schedule.lr" : "schedule.second_lr", lowest_peak);
 }
 
 void check_weights(const RunConfig& config, const std::string& origin) {
@@ -169,6 +188,8 @@ void complete_and_check(RunConfig& config, const json& given, const std::string&
   check_run(config.run, origin);
   complete_model(config.model, given, origin);
   if (!has(given, "precision", "residual")) config.precision.residual = config.precision.compute;
+  if (!has(given, "schedule", "second_weight_decay"))
+    config.schedule.second_weight_decay = config.optimizer.weight_decay;
   check_train(config, origin);
   check_schedule(config, origin);
   check_weights(config, origin);

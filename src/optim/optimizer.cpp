@@ -59,12 +59,12 @@ float Optimizer::clip_scale(const Arena& arena) const {
   return norm[1];
 }
 
-void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, double lr, std::int64_t update,
-                     std::int64_t step) {
-  const auto constants = [&](double weight_decay) {
-    return adamw_constants(lr, config_.beta1, config_.beta2, config_.eps, weight_decay, update);
+void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
+                     std::int64_t update, std::int64_t step) {
+  const auto constants = [&](double decay) {
+    return adamw_constants(lr, config_.beta1, config_.beta2, config_.eps, decay, update);
   };
-  const AdamwConstants decayed = constants(config_.weight_decay), plain = constants(0.0);
+  const AdamwConstants decayed = constants(weight_decay), plain = constants(0.0);
   for (const Parameter& parameter : parameters) {
     const StateCodec m{.info = find_state_codec(config_.states.m)}, v{.info = find_state_codec(config_.states.v)};
     backend_.optimizer_step(

@@ -62,7 +62,8 @@ std::optional<StepMetrics> train_step(Training& t, const Batch& batch) {
   const double loss = sums.loss / static_cast<double>(batch.total_targets);
   const double lr = learning_rate(t.config.schedule, t.config.train.steps, step);
   const bool skipped = !std::isfinite(loss) || !std::isfinite(norm) || batch.total_targets == 0;
-  if (!skipped) run.optimizer->step(*run.arena, run.model->parameters(), lr, ++t.state.update, step);
+  if (!skipped)
+    run.optimizer->step(*run.arena, run.model->parameters(), lr, weight_decay(t.config, step), ++t.state.update, step);
 
   t.state.step = step;
   t.state.tokens += static_cast<std::int64_t>(batch.tokens.size());

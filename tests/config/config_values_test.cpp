@@ -152,7 +152,7 @@ TEST_CASE("config: a wrong type or range is refused with path, value and what is
       {"data", "shuffle", "\"true\"", "true or false; write it without quotes"},
       {"schedule", "lr", "0", "a number above 0 and at most 100"},
       {"schedule", "lr", "-1e-3", "a number above 0"},
-      {"schedule", "shape", "\"cosin\"", "one of constant, linear, cosine, wsd; did you mean \"cosine\"?"},
+      {"schedule", "shape", "\"cosin\"", "one of constant, linear, cosine, wsd, two_stage; did you mean \"cosine\"?"},
       {"schedule", "final_factor", "1.1", "a number of at least 0 and at most 1"},
       {"optimizer", "betas", "0.9", "an array of two numbers, each of at least 0 and below 1"},
       {"optimizer", "betas", "[0.9]", "an array of two numbers"},

@@ -1,5 +1,4 @@
-// Schedules by worked numbers: the first rate is above zero, the last is exactly final_factor * lr, and pieces are
-// monotone.
+// Schedules by worked numbers: the first rate is above zero, the last is exactly the end's, and pieces are monotone.
 #include "bittern/schedule.h"
 
 #include "catch.h"
@@ -61,4 +60,43 @@ TEST_CASE("schedule: start_factor is where the warm-up begins") {
   s.warmup_fraction = 0;
   s.warmup_steps = 4;
   CHECK(learning_rate(s, 100, 2) == Approx(2.0 * 0.75));
+}
+
+TEST_CASE("schedule: final_lr is the last rate as it is, whatever lr and final_factor are") {
+  ScheduleSection s = schedule("cosine");
+  s.final_lr = 3e-5;
+  CHECK(learning_rate(s, 1000, 1000) == 3e-5);
+  CHECK(learning_rate(s, 1000, 550) == Approx(3e-5 + (2.0 - 3e-5) * 0.5));
+}
+
+TEST_CASE("schedule: two_stage is BitNet b1.58's of 700M parameters, vertex by vertex") {
+  // lr 1.5e-3 -> 1e-3, both lines end at 3e-5; weight decay 0.1 -> 0; 100k steps, 375 of warm-up
+  // ("Training Tips, Code and FAQ", figure 1 c and d).
+  RunConfig config;
+  config.train.steps = 100'000;
+  config.schedule.shape = "two_stage";
+  config.schedule.lr = 1.5e-3;
+  config.schedule.second_lr = 1.0e-3;
+  config.schedule.final_lr = 3e-5;
+  config.schedule.warmup_steps = 375;
+  config.optimizer.weight_decay = 0.1;
+  config.schedule.second_weight_decay = 0.0;
+  const auto lr = [&](std::int64_t step) { return learning_rate(config.schedule, config.train.steps, step); };
+  CHECK(lr(1) == Approx(1.5e-3 / 375));
+  CHECK(lr(375) == 1.5e-3);
+  CHECK(lr(49'999) == Approx(7.68e-4).epsilon(5e-4));
+  CHECK(lr(50'000) == Approx(5.17e-4).epsilon(5e-4));
+  CHECK(lr(100'000) == 3e-5);
+  CHECK(weight_decay(config, 1) == 0.1);
+  CHECK(weight_decay(config, 49'999) == 0.1);
+  CHECK(weight_decay(config, 50'000) == 0.0);
+  CHECK(weight_decay(config, 100'000) == 0.0);
+  config.schedule.shape = "linear";
+  CHECK(weight_decay(config, 100'000) == 0.1);
+}
+
+TEST_CASE("schedule: second_weight_decay is weight_decay unless it is given") {
+  CHECK(parse_config("{}", "test", {{"optimizer.weight_decay=0.3"}}).schedule.second_weight_decay == 0.3);
+  CHECK(parse_config("{}", "test", {{"optimizer.weight_decay=0.3", "schedule.second_weight_decay=0"}})
+            .schedule.second_weight_decay == 0.0);
 }

@@ -41,7 +41,8 @@ void follow(std::int64_t micro_batch, const std::string& recompute) {
     CHECK(loss / static_cast<double>(valid) == Approx(losses[step]).epsilon(5e-5));
     CHECK(run->optimizer->global_norm(*run->arena, gradients) == Approx(norms[step]).epsilon(1e-4));
     run->optimizer->step(*run->arena, run->model->parameters(), static_cast<double>(rates[step]),
-                         static_cast<std::int64_t>(step) + 1, static_cast<std::int64_t>(step));
+                         config.optimizer.weight_decay, static_cast<std::int64_t>(step) + 1,
+                         static_cast<std::int64_t>(step));
   }
 
   double worst = 0, squares = 0, elements = 0;
