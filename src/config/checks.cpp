@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bittern/error.h"
+#include "config/codec_checks.h"
 #include "config/table.h"
 
 namespace bittern::config {
@@ -122,41 +123,6 @@ void check_schedule(const RunConfig& config, const std::string& origin) {
         origin, schedule.final_lr, lowest_peak == schedule.lr ? "schedule.lr" : "schedule.second_lr", lowest_peak);
 }
 
-void check_weights(const RunConfig& config, const std::string& origin) {
-  const WeightsSection& weights = config.weights;
-  const struct {
-    const char* role;
-    const WeightCodec& codec;
-  } roles[] = {{"embedding", weights.embedding},
-               {"head", weights.head},
-               {"norm", weights.norm},
-               {"attention_linear", weights.attention_linear},
-               {"mlp_linear", weights.mlp_linear}};
-  for (const auto& [role, weight] : roles) {
-    const std::string path = fmt::format("weights.{}", role);
-    if (std::string_view(role) == "norm" && weight.storage != WeightStorage::f32)
-      throw input_error(
-          "{}: {}.codec is {}; expected f32: norms are few, and their updates are too small for fewer bits; remove it",
-          origin, path, name(weight.dtype()));
-    if (weight.master != Master::none && weight.storage == WeightStorage::f32)
-      throw input_error(
-          "{}: {}.master is f32 with codec f32; a master is a copy of more bits than the weight has; set "
-          "master to none or codec to bf16",
-          origin, path);
-    if (weight.rounding == Rounding::stochastic && weight.storage == WeightStorage::f32)
-      throw input_error(
-          "{}: {}.rounding is stochastic with codec f32; an f32 weight is not rounded; set rounding to "
-          "nearest or codec to bf16",
-          origin, path);
-    if (weight.rounding == Rounding::stochastic && weight.master != Master::none &&
-        weight.storage == WeightStorage::bf16)
-      throw input_error(
-          "{}: {}.rounding is stochastic with master f32; the master keeps what rounding would lose; set "
-          "master to none or rounding to nearest",
-          origin, path);
-  }
-}
-
 // The table bounds each size; this bounds their products, so that everything later may multiply without looking.
 void check_products(const RunConfig& config, const std::string& origin) {
   const ModelSpec& model = config.model;
@@ -192,7 +158,8 @@ void complete_and_check(RunConfig& config, const json& given, const std::string&
     config.schedule.second_weight_decay = config.optimizer.weight_decay;
   check_train(config, origin);
   check_schedule(config, origin);
-  check_weights(config, origin);
+  complete_codecs(config, given);
+  check_codecs(config, origin);
   check_products(config, origin);
 }
 

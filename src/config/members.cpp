@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "bittern/error.h"
+#include "bittern/quant/state_codec.h"
 #include "bittern/strict_json.h"
 #include "config/document.h"
 
@@ -138,6 +139,8 @@ std::string advice(const Key& key, const json& value) {
     std::string meant = nearest_name(text, {key.names.begin(), key.names.end()});
     for (const Synonym& row : synonyms)
       if (row.theirs == text && std::ranges::find(key.names, row.ours) != key.names.end()) meant = row.ours;
+    if (key.path.starts_with("optimizer.states.") && find_state_codec(text))
+      return "; it has no codes for negative numbers, which a first moment needs; for v it will do";
     return meant.empty() ? "" : fmt::format("; did you mean \"{}\"?", meant);
   }
   const Field where = field(key, {});

@@ -39,8 +39,8 @@ std::vector<std::string_view> state_names(bool StateCodecInfo::*suits) {
 template <WeightCodec WeightsSection::*Role>
 void add_role(std::vector<Key>& rows, const std::string& name, bool group = false) {
   using C = RunConfig&;
-  const auto add = [&](const char* key, Field (*field)(C), Range range, std::vector<std::string_view> names, const char* meaning) {
-    rows.push_back({"weights." + name + "." + key, field, range, std::move(names), Resume::identity, meaning, {}, group});
+  const auto add = [&](const char* key, Field (*field)(C), Range range, std::vector<std::string_view> names, const char* meaning, std::string_view derived = {}) {
+    rows.push_back({"weights." + name + "." + key, field, range, std::move(names), Resume::identity, meaning, derived, group});
   };
   add("codec", [](C c) -> Field { return choice((c.weights.*Role).storage); }, none, list(weight_storage_names),
       "How the weights are stored between steps; int: whole numbers of `bits` bits times a scale; ternary: -1, 0, 1 times a scale.");
@@ -48,11 +48,12 @@ void add_role(std::vector<Key>& rows, const std::string& name, bool group = fals
   add("range", [](C c) -> Field { return choice((c.weights.*Role).range); }, none, list(integer_range_names),
       "int: codes from -(2^(bits-1) - 1) (symmetric) or from -2^(bits-1) (full), up to 2^(bits-1) - 1.");
   add("scale_per", [](C c) -> Field { return choice((c.weights.*Role).scale_per); }, none, list(scale_per_names),
-      "What shares a scale.");
+      "What shares a scale.", "`\"row\"`; ternary: `\"tensor\"`");
   add("scale_from", [](C c) -> Field { return choice((c.weights.*Role).scale_from); }, none, list(scale_from_names),
-      "What becomes the highest code: the largest or the mean magnitude.");
+      "What becomes the highest code: the largest or the mean magnitude.", "`\"absmax\"`; ternary: `\"absmean\"`");
   add("scale_update", [](C c) -> Field { return choice((c.weights.*Role).scale_update); }, none, list(scale_update_names),
-      "When scales are made: anew at every step, or once, from the initial weights.");
+      "When scales are made: anew at every step, or once, from the initial weights.",
+      "`\"every_step\"`; absmean without master: `\"fixed\"`");
   add("master", [](C c) -> Field { return choice((c.weights.*Role).master); }, none, list(master_names),
       "A copy in more bits, which is what the optimizer updates.");
   add("master_rounding", [](C c) -> Field { return choice((c.weights.*Role).master_rounding); }, none, list(rounding_names),
@@ -187,7 +188,7 @@ std::vector<Key> make_rows() {
     {"optimizer.states.m_rounding", [](C c) -> Field { return choice(c.optimizer.states.m_rounding); }, none, list(rounding_names), identity,
      "How the first moment is rounded."},
     {"optimizer.states.v_rounding", [](C c) -> Field { return choice(c.optimizer.states.v_rounding); }, none, list(rounding_names), identity,
-     "How the second moment is rounded; SOLO's logN codecs want stochastic."},
+     "How the second moment is rounded.", "`\"nearest\"`; logN: `\"stochastic\"`"},
     {"optimizer.states.quantile", [](C c) -> Field { return &c.optimizer.states.quantile; }, {0, 1, true, true}, {}, identity,
      "logN: the quantile of a block that its lowest level stands for."},
     {"optimizer.states.on", [](C c) -> Field { return choice(c.optimizer.states.on); }, none, list(states_on_names), identity,

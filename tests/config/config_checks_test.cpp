@@ -43,12 +43,6 @@ TEST_CASE("config: a combination that cannot be is refused with both keys, both 
        "schedule.final_lr is 0.2; expected at most schedule.lr, which is 0.1: the rate falls"},
       {{"schedule.shape=two_stage", "schedule.lr=0.1", "schedule.second_lr=0.05", "schedule.final_lr=0.06"},
        "expected at most schedule.second_lr, which is 0.05"},
-      {{"weights.norm.codec=bf16"}, "weights.norm.codec is bf16; expected f32"},
-      {{"weights.head.master=f32"}, "weights.head.master is f32 with codec f32; a master is a copy of more bits"},
-      {{"weights.embedding.rounding=stochastic"}, "weights.embedding.rounding is stochastic with codec f32"},
-      {{"weights.block_linear.codec=bf16", "weights.block_linear.master=f32", "weights.mlp_linear.rounding=stochastic"},
-       "weights.mlp_linear.rounding is stochastic with master f32; the master keeps what rounding would lose; set "
-       "master to none or rounding to nearest"},
       {{"run.name=a/b"}, "run.name is \"a/b\"; expected letters, digits"},
       {{"run.name=.."}, "run.name is \"..\"; expected letters, digits"},
       {{"run.name=-x"}, "expected letters, digits"},

@@ -29,7 +29,7 @@ TEST_CASE("config: a value of every type reaches its field") {
     "schedule": {"shape": "wsd", "lr": 1, "warmup_steps": 1, "decay_fraction": 0.5},
     "optimizer": {"betas": [0, 0.999], "states": {"m": "bf16"}},
     "precision": {"compute": "f32"},
-    "weights": {"head": {"codec": "bf16", "master": "f32"}, "mlp_linear": {"codec": "bf16", "rounding": "stochastic"}}
+    "weights": {"embedding": {"codec": "bf16", "master": "f32"}, "mlp_linear": {"codec": "bf16", "rounding": "stochastic"}}
   })",
                                         "a.json");
   CHECK(config.run.seed == 4294967295);
@@ -47,7 +47,7 @@ TEST_CASE("config: a value of every type reaches its field") {
   CHECK(config.optimizer.states.m == "bf16");
   CHECK(config.optimizer.states.v == "f32");
   CHECK(config.precision.residual == DType::f32);  // follows compute
-  CHECK(config.weights.head.master == Master::f32);
+  CHECK(config.weights.embedding.master == Master::f32);
   CHECK(config.weights.mlp_linear.rounding == Rounding::stochastic);
   CHECK(config.weights.attention_linear.storage == WeightStorage::f32);
 }
