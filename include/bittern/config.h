@@ -93,8 +93,8 @@ struct OptimizerSection {
   double weight_decay = 0.1;
   std::string decay_on = "matrices";  ///< all; matrices: not norms and biases; linears: not embedding and head either
   double clip_grad_norm = 1.0;        ///< 0: no clipping
-  StatesSection states;
-  EcoSection eco;
+  StatesSection states{};
+  EcoSection eco{};
 };
 
 /// What the inputs of the block linears are rounded to, a token at a time; backward passes straight through.
