@@ -1,6 +1,7 @@
 // gemm against double precision, in every instruction set, storage, compute type and form.
 #include "ops/cpu/gemm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -331,6 +332,27 @@ TEST_CASE(
     from_f32.run();
     from_bf16.run();
     REQUIRE((from_f32.c.bytes() == from_bf16.c.bytes()));
+  }
+}
+
+TEST_CASE("gemm: AMX sums 32 of k at a time, the even and the odd ones apart, then adds both to the sum") {
+  const Settings settings;
+  for (const Isa choice : available_isas()) {
+    if (choice != Isa::amx_bf16) continue;
+    set_isa(choice);
+    Problem problem({.m = 21, .n = 37, .k = 75, .a = DType::bf16, .b = DType::bf16, .compute = DType::bf16});
+    problem.run();
+    for (std::int64_t i = 0; i < 21; ++i)
+      for (std::int64_t j = 0; j < 37; ++j) {
+        float sum = 0.0f;
+        for (std::int64_t first = 0; first < 75; first += 32) {
+          float chains[2] = {};
+          for (std::int64_t p = first; p < std::min<std::int64_t>(75, first + 32); ++p)
+            chains[p % 2] = std::fma(problem.a.get(i, p), problem.b.get(p, j), chains[p % 2]);
+          sum += chains[0] + chains[1];
+        }
+        REQUIRE(problem.c.get(i, j) == sum);
+      }
   }
 }
 

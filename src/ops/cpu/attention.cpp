@@ -34,8 +34,8 @@ attention::Kernels attention::kernels_for(DType dtype) {
       return avx512_kernels(dtype);
     case Isa::avx512_bf16:
       return avx512_bf16_kernels(dtype);
-    case Isa::amx_bf16:  // the CPUs that have AMX do VDPBF16PS at half the rate of FMA
-      return avx512_kernels(dtype);
+    case Isa::amx_bf16:
+      return amx_bf16_kernels(dtype);
   }
 #endif
   return portable_kernels(dtype);

@@ -151,6 +151,7 @@ Kernels portable_kernels(DType dtype);
 Kernels avx2_kernels(DType dtype);
 Kernels avx512_kernels(DType dtype);
 Kernels avx512_bf16_kernels(DType dtype);
+Kernels amx_bf16_kernels(DType dtype);
 #endif
 
 }  // namespace attention

@@ -89,7 +89,7 @@ template <class M>
     }
     const float* k_columns = s.k;  // with words of one number both are the same
     if constexpr (M::pack > 1) {
-      M::pack_columns(s.k_columns, k, u.qkv_stride, keys, round_up(keys, M::pack), D, padded);
+      M::pack_left(s.k_columns, k, u.qkv_stride, keys, D, padded);
       k_columns = s.k_columns;
     }
 

@@ -83,8 +83,8 @@ template <class M>
     const E* v = static_cast<const E*>(u.v) + k0 * u.v_stride;
     for (std::int64_t key = 0; key < keys; ++key)
       M::pack_row(s.k + key * word_stride, k + key * u.k_stride, D, word_stride);
-    const bool special = M::pack_columns(s.v, v, u.v_stride, keys, round_up(keys, M::pack), D, padded);
-    if (special) M::clear_special(s.v, round_up(keys, M::pack) / M::pack * padded);
+    const bool special = M::pack_left(s.v, v, u.v_stride, keys, D, padded);
+    if (special) M::clear_special(s.v, M::left_words(keys, padded));
 
     const std::int64_t next_keys = smaller(key_tile, all_keys - k0 - keys);
     for (std::int64_t panel = 0; panel < panels; ++panel) {

@@ -48,17 +48,46 @@ template <class M, bool Columns, int R, int N, class Finish>
   }
 }
 
+template <class S, int R, int N, class Finish>
+[[gnu::always_inline, BITTERN_TARGET]] inline void finish_rows(const float* sums, std::int64_t row,
+                                                               const Finish& finish) {
+  Block<S, R, N> sum;
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) sum.at[r][n] = S::load(sums + r * S::panel + n * S::width);
+  finish.template operator()<R, N>(sum, row);
+}
+
+/// product() for operands M that multiply many rows at a time, into memory (AMX).
+template <class M, bool Columns, int N, class Finish>
+[[gnu::always_inline, BITTERN_TARGET]] inline void product_in_tiles(std::int64_t rows, const float* a, std::int64_t lda,
+                                                                    const float* b, std::int64_t ldb,
+                                                                    std::int64_t depth, const Finish& finish) {
+  using S = typename M::S;
+  alignas(64) float sums[M::rows_together * S::panel];
+  for (std::int64_t first = 0; first < rows; first += M::rows_together) {
+    const std::int64_t count = smaller(M::rows_together, rows - first);
+    M::template multiply<Columns, N>(sums, first, count, a, lda, b, ldb, depth);
+    std::int64_t row = 0;
+    for (; row + 8 <= count; row += 8) finish_rows<S, 8, N>(sums + row * S::panel, first + row, finish);
+    for (; row < count; ++row) finish_rows<S, 1, N>(sums + row * S::panel, first + row, finish);
+  }
+}
+
 /// A (rows, depth) B (depth, N vectors), in blocks of rows as equal as can be; finish(sum, first row) disposes of each.
 template <class M, bool Columns, int N, class Finish>
 [[gnu::noinline, BITTERN_TARGET]] void product(std::int64_t rows, const float* a, std::int64_t lda, const float* b,
                                                std::int64_t ldb, std::int64_t depth, const Finish& finish) {
-  constexpr int most = Columns ? M::S::column_rows : M::S::row_rows;
-  const std::int64_t blocks = (rows + most - 1) / most;
-  std::int64_t row = 0;
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    const std::int64_t end = rows * (block + 1) / blocks;
-    product_block<M, Columns, most, N>(row, end - row, a, lda, b, ldb, depth, finish);
-    row = end;
+  if constexpr (M::rows_together > 0) {
+    product_in_tiles<M, Columns, N>(rows, a, lda, b, ldb, depth, finish);
+  } else {
+    constexpr int most = Columns ? M::S::column_rows : M::S::row_rows;
+    const std::int64_t blocks = (rows + most - 1) / most;
+    std::int64_t row = 0;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t end = rows * (block + 1) / blocks;
+      product_block<M, Columns, most, N>(row, end - row, a, lda, b, ldb, depth, finish);
+      row = end;
+    }
   }
 }
 

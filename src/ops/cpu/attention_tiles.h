@@ -5,7 +5,8 @@
 // instruction set. Everything here has internal linkage, so no instantiation for a new CPU can reach an old one.
 //
 // Operands are arrays of 32-bit *words*. With Fma a word is one f32 along the reduction; with Dot it is two consecutive
-// bf16, the lower one in the low half. The two differ only in packing and in the instruction that multiplies.
+// bf16, the lower one in the low half. The two differ only in packing and in the instruction that multiplies. Tiles has
+// Dot's words and multiplies many of them at a time.
 #pragma once
 
 #include <cstdint>
@@ -143,7 +144,8 @@ struct Fma {
   using S = Isa;
   using E = Element;
   using V = typename S::V;
-  static constexpr std::int64_t pack = 1;
+  static constexpr std::int64_t pack = 1;           ///< elements of a word
+  static constexpr std::int64_t rows_together = 0;  ///< of a product in memory; 0: products stay in registers
 
   [[gnu::always_inline, BITTERN_TARGET]] static inline V madd(V sum, V a, V b) { return S::fma(a, b, sum); }
 
@@ -162,6 +164,13 @@ struct Fma {
     memset(to + count * padded, 0, static_cast<std::size_t>((rows - count) * padded) * sizeof(float));
     return special;
   }
+  /// The same as the left operand of a product<Columns>: V in O^T = V^T P^T and K in dQ^T = K^T dS^T.
+  [[gnu::always_inline, BITTERN_TARGET]] static inline bool pack_left(float* to, const E* from, std::int64_t stride,
+                                                                      std::int64_t count, std::int64_t head_dim,
+                                                                      std::int64_t padded) {
+    return pack_columns(to, from, stride, count, count, head_dim, padded);
+  }
+  static std::int64_t left_words(std::int64_t count, std::int64_t padded) { return count * padded; }
   /// Zeros in place of what is not finite.
   static void clear_special(float* words, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i)

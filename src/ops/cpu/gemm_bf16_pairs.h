@@ -1,9 +1,8 @@
 // Words of two bf16 that are neighbours along k, the first in the lower half: what VDPBF16PS and TDPBF16PS multiply.
 // Included by gemm_avx512_bf16.cpp and gemm_amx_bf16.cpp, each inside its unnamed namespace after gemm_avx512_lanes.h.
 //
-// Here are the Loads of both (see gemm_template.h): another storage type is added as one more struct like LoadBf16,
-// whose along and across decode its codes to bf16, and as an entry of the pack tables; both instruction sets then have
-// it.
+// Here are the Loads of both (gemm_template.h): a type of which a packer shall read words directly is one more of them,
+// and an entry of the pack tables in make_kernels and in gemm_amx_bf16.cpp.
 
 struct PairLanes : Avx512Lanes {
   BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {

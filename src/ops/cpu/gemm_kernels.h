@@ -5,8 +5,8 @@
 // holds `mr` rows, a B panel `nr` columns:  panel[word along k][row or column]. Ragged edges are padded with zeros.
 // (AMX wants rows of A with words side by side: its packers and microkernels agree on another order within an A panel.)
 //
-// Only packers know how operands are stored. Another storage type (codes of a quantized weight) is one more Load in
-// gemm_*.cpp and one more entry of the pack table; microkernels and loops do not change.
+// Only packers know how operands are stored: as f32 or bf16, a Load (gemm_template.h) each. Codes of a quantized weight
+// become bf16 on their way to the packers (gemm_stage.h), for all instruction sets alike; microkernels do not change.
 #pragma once
 
 #include <array>

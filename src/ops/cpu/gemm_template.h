@@ -1,7 +1,8 @@
 // The packers, the microkernel and the epilogue of gemm, written once for all instruction sets.
 //
-// gemm_portable|avx2|avx512|avx512_bf16.cpp each define BITTERN_TARGET (the target attribute of every function here)
-// and include this file inside an unnamed namespace, so that no wide copy can stand in for a plain one. They provide
+// gemm_portable|avx2|avx512|avx512_bf16|amx_bf16.cpp each define BITTERN_TARGET (the target attribute of every function
+// here) and include this file inside an unnamed namespace, so that no wide copy can stand in for a plain one. They
+// provide
 //   Lanes:  a vector of `lanes` words or floats, and the tile: mr rows by 2 vectors
 //   Load:   the only code that knows a storage type. along(p, count): `lanes` words of one line from p on, of which
 //   `count`
