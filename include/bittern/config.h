@@ -134,6 +134,11 @@ RunConfig load_config(const std::string& file, std::span<const std::string> sett
 /// The same from JSON text; `origin` names it in messages.
 RunConfig parse_config(std::string_view json, const std::string& origin, std::span<const std::string> settings = {});
 
+/// The model of a Hugging Face config.json, by the same rules as a `model` section that names one.
+ModelSpec parse_model(std::string_view json, const std::string& origin);
+/// What transformers calls the class of an architecture, for a config.json's `architectures`.
+std::string_view model_class_name(std::string_view architecture);
+
 /// Every key with its effective value, as JSON that load_config reads back to the same RunConfig.
 std::string config_json(const RunConfig& config);
 /// The JSON Schema, and the reference page in Markdown; both from the table.

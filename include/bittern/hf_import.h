@@ -6,22 +6,16 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "bittern/dtype.h"
+#include "bittern/model_spec.h"
 #include "bittern/safetensors.h"
 
 namespace bittern {
-
-/// Checks config.json and completes it. Afterwards it has every one of these keys, with a value of the right type and
-/// in range: model_type, vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads,
-/// num_key_value_heads, head_dim, max_position_embeddings, rope_theta, rms_norm_eps, initializer_range,
-/// tie_word_embeddings, attention_bias (biases on q, k and v), qk_norm. Other keys are left as they are.
-nlohmann::json parse_hf_config(std::string_view text, std::string_view path);
 
 /// A tensor that the model must have.
 struct ExpectedTensor {
@@ -35,7 +29,8 @@ class HfModel {
   static HfModel open(const std::string& directory);
 
   const std::string& directory() const { return weights_.directory(); }
-  const nlohmann::json& config() const { return config_; }
+  const ModelSpec& spec() const { return spec_; }
+  std::int32_t begin() const { return begin_; }  ///< bos_token_id: what a text begins after; -1: none
   const std::vector<SafetensorsEntry>& tensors() const { return weights_.tensors(); }
   const SafetensorsEntry* find(std::string_view name) const { return weights_.find(name); }
 
@@ -48,7 +43,8 @@ class HfModel {
   void read_tensor(std::string_view name, DType target, std::span<const std::int64_t> shape, void* out) const;
 
  private:
-  nlohmann::json config_;
+  ModelSpec spec_;
+  std::int32_t begin_ = -1;
   SafetensorsFolder weights_;
 };
 

@@ -28,45 +28,6 @@ void check_run(const RunSection& run, const std::string& origin) {
         origin, run.name);
 }
 
-void complete_model(ModelSpec& model, const json& given, const std::string& origin) {
-  const Architecture& architecture = *std::ranges::find(architectures(), model.architecture, &Architecture::name);
-  const auto implied = [&](const char* key, bool& value, bool wanted, const char* what, const char* with) {
-    if (has(given, "model", key) && value != wanted)
-      throw input_error(
-          "{}: model.{} is {}, but architecture {} has {}{}; remove the key, or set model.architecture to {}", origin,
-          key, value, model.architecture, wanted ? "" : "no ", what, value ? with : "llama");
-    value = wanted;
-  };
-  implied("attention_bias", model.attention_bias, architecture.attention_bias, "biases on q, k, v (alone)", "qwen2");
-  implied("qk_norm", model.qk_norm, architecture.qk_norm, "norms on queries and keys", "qwen3");
-
-  if (model.num_key_value_heads == 0) model.num_key_value_heads = model.num_attention_heads;
-  if (model.num_attention_heads % model.num_key_value_heads != 0)
-    throw input_error(
-        "{}: model.num_attention_heads is {} and model.num_key_value_heads is {}; expected a multiple of it, as every "
-        "key head serves as many query heads; change one of them",
-        origin, model.num_attention_heads, model.num_key_value_heads);
-  if (model.head_dim == 0) {
-    if (architecture.explicit_head_dim)
-      throw input_error("{}: model.head_dim is not given; architecture {} needs it; set it (hidden_size / heads is {})",
-                        origin, model.architecture, model.hidden_size / model.num_attention_heads);
-    if (model.hidden_size % model.num_attention_heads != 0)
-      throw input_error(
-          "{}: model.hidden_size is {} and model.num_attention_heads is {}; expected a multiple of it where "
-          "model.head_dim is not given; change one of them, or give head_dim",
-          origin, model.hidden_size, model.num_attention_heads);
-    model.head_dim = model.hidden_size / model.num_attention_heads;
-  }
-  if (model.head_dim % 2 != 0 || model.head_dim > 256)
-    throw input_error(
-        "{}: model.head_dim is {}{}; expected an even number of at most 256, as rotary embedding turns pairs; {}",
-        origin, model.head_dim,
-        has(given, "model", "head_dim")
-            ? ""
-            : fmt::format(" (hidden_size {} / {} heads)", model.hidden_size, model.num_attention_heads),
-        has(given, "model", "head_dim") ? "change it" : "change the number of heads, or give head_dim");
-}
-
 void check_train(const RunConfig& config, const std::string& origin) {
   const TrainSection& train = config.train;
   if (train.batch_sequences % config.micro_batch() != 0)
@@ -150,9 +111,52 @@ void check_products(const RunConfig& config, const std::string& origin) {
 
 }  // namespace
 
+void complete_model(ModelSpec& model, const json& given, const Origin& origin) {
+  const auto path = [&](std::string_view key) { return origin.path("model." + std::string(key)); };
+  const Architecture& architecture = *std::ranges::find(architectures(), model.architecture, &Architecture::name);
+  const auto implied = [&](const char* key, bool& value, bool wanted, const char* what, const char* with) {
+    if (given.contains(key) && value != wanted)
+      throw input_error("{}: {} is {}, but architecture {} has {}{}; remove the key, or set {} to {}", origin.name,
+                        path(key), value, model.architecture, wanted ? "" : "no ", what, path("architecture"),
+                        value ? with : "llama");
+    value = wanted;
+  };
+  implied("attention_bias", model.attention_bias, architecture.attention_bias, "biases on q, k, v (alone)", "qwen2");
+  implied("qk_norm", model.qk_norm, architecture.qk_norm, "norms on queries and keys", "qwen3");
+
+  if (model.num_key_value_heads == 0) model.num_key_value_heads = model.num_attention_heads;
+  if (model.num_attention_heads % model.num_key_value_heads != 0)
+    throw input_error(
+        "{}: {} is {} and {} is {}; expected a multiple of it, as every key head serves as many query heads; change "
+        "one of them",
+        origin.name, path("num_attention_heads"), model.num_attention_heads, path("num_key_value_heads"),
+        model.num_key_value_heads);
+  if (model.head_dim == 0) {
+    if (architecture.head_dim != 0)
+      throw input_error("{}: {} is not given; architecture {} needs it; set it (hidden_size / heads is {})",
+                        origin.name, path("head_dim"), model.architecture,
+                        model.hidden_size / model.num_attention_heads);
+    if (model.hidden_size % model.num_attention_heads != 0)
+      throw input_error(
+          "{}: {} is {} and {} is {}; expected a multiple of it where {} is not given; change one of them, or give "
+          "head_dim",
+          origin.name, path("hidden_size"), model.hidden_size, path("num_attention_heads"), model.num_attention_heads,
+          path("head_dim"));
+    model.head_dim = model.hidden_size / model.num_attention_heads;
+  }
+  if (model.head_dim % 2 != 0 || model.head_dim > 256)
+    throw input_error("{}: {} is {}{}; expected an even number of at most 256, as rotary embedding turns pairs; {}",
+                      origin.name, path("head_dim"), model.head_dim,
+                      given.contains("head_dim")
+                          ? ""
+                          : fmt::format(" (hidden_size {} / {} heads)", model.hidden_size, model.num_attention_heads),
+                      given.contains("head_dim") ? "change it" : "change the number of heads, or give head_dim");
+}
+
 void complete_and_check(RunConfig& config, const json& given, const std::string& origin) {
   check_run(config.run, origin);
-  complete_model(config.model, given, origin);
+  const auto model = given.find("model");
+  complete_model(config.model, model == given.end() ? json::object() : *model, {origin});
   if (!has(given, "precision", "residual")) config.precision.residual = config.precision.compute;
   if (!has(given, "schedule", "second_weight_decay"))
     config.schedule.second_weight_decay = config.optimizer.weight_decay;

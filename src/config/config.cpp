@@ -46,6 +46,24 @@ RunConfig load_config(const std::string& file, std::span<const std::string> sett
   return finish(config::load_document(file), file, settings);
 }
 
+ModelSpec parse_model(std::string_view text, const std::string& origin) {
+  std::vector<std::string> ignored;
+  const json model = config::model_from_text(text, origin, ignored);
+  const config::Origin file{origin, config::hidden_prefix};
+  RunConfig result;
+  for (const config::Key& key : config::keys()) {
+    if (!key.path.starts_with("model.")) continue;
+    if (const auto value = model.find(key.path.substr(config::hidden_prefix)); value != model.end())
+      config::read_value(key, *value, file, result);
+  }
+  config::complete_model(result.model, model, file);
+  return result.model;
+}
+
+std::string_view model_class_name(std::string_view architecture) {
+  return std::ranges::find(config::architectures(), architecture, &config::Architecture::name)->class_name;
+}
+
 RunConfig parse_config(std::string_view text, const std::string& origin, std::span<const std::string> settings) {
   return finish(config::document_from_text(text, origin), origin, settings);
 }

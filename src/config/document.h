@@ -21,6 +21,9 @@ struct Origin {
   std::string path(std::string_view full) const { return std::string(full.substr(full.size() < hide ? 0 : hide)); }
 };
 
+/// Origin::hide of a config.json, whose keys are those of our model section.
+inline constexpr std::size_t hidden_prefix = std::string_view("model.").size();
+
 struct Document {
   nlohmann::json value = nlohmann::json::object();
   bool replaces_model = false;       ///< names a model file: nothing of an earlier model section stays
@@ -46,6 +49,10 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 
 /// The text of a file that another one names; the message says where it is named.
 std::string read_named_file(const std::string& file, std::string_view what, const std::string& named_by);
+
+/// The whole model that the text of a Hugging Face config.json describes, in the table's words: what it leaves out has
+/// transformers' default, where that is not ours.
+nlohmann::json model_from_text(std::string_view text, const std::string& file, std::vector<std::string>& ignored);
 
 /// Brings `root["model"]` into the table's words: reads the file it names (relative to `folder`), translates what
 /// Hugging Face calls otherwise, takes out what changes nothing, and refuses what cannot be honoured.

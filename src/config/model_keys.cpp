@@ -153,11 +153,11 @@ class Translator {
   std::vector<std::string>& ignored_;
 };
 
-// A config.json by path. Its model is the whole model: it must name its sizes, and what it leaves out has transformers'
-// default, where that is not ours.
-json read_model_file(const std::string& file, const Origin& named_by, std::vector<std::string>& ignored) {
-  json model = parse_json_text(read_named_file(file, "a model's config.json", named_by.name + ": model.from"), file);
-  const Origin origin{file, std::string_view("model.").size()};
+}  // namespace
+
+json model_from_text(std::string_view text, const std::string& file, std::vector<std::string>& ignored) {
+  json model = parse_json_text(text, file);
+  const Origin origin{file, hidden_prefix};
   if (!model.is_object())
     throw input_error("{}: is {}; expected the object of a Hugging Face config.json; check the path", file,
                       excerpt(model));
@@ -170,11 +170,14 @@ json read_model_file(const std::string& file, const Origin& named_by, std::vecto
   if (!model.contains("architecture"))
     throw input_error(
         "{}: has no model_type; expected a Hugging Face config.json of a llama, qwen2 or qwen3; check the path", file);
+  if (model["vocab_size"] == 0)
+    throw input_error("{}: vocab_size is 0; expected the size of the model's vocabulary; correct it", file);
+  const auto& architecture =
+      *std::ranges::find(architectures(), model["architecture"].get<std::string>(), &Architecture::name);
   if (!model.contains("rms_norm_eps")) model["rms_norm_eps"] = 1e-6;
+  if (!model.contains("head_dim") && architecture.head_dim != 0) model["head_dim"] = architecture.head_dim;
   return model;
 }
-
-}  // namespace
 
 void translate_model(Document& document, const Origin& origin, const std::string& folder) {
   const auto model = document.value.find("model");
@@ -188,7 +191,9 @@ void translate_model(Document& document, const Origin& origin, const std::string
       throw input_error("{}: model.from is {}; expected the path of a Hugging Face config.json", origin.name,
                         excerpt(*from));
     const std::filesystem::path path = std::filesystem::path(folder) / from->get<std::string>();
-    base = read_model_file(path.lexically_normal().string(), origin, document.ignored);
+    const std::string file = path.lexically_normal().string();
+    base = model_from_text(read_named_file(file, "a model's config.json", origin.name + ": model.from"), file,
+                           document.ignored);
     model->erase("from");
     document.replaces_model = true;
   }

@@ -45,9 +45,9 @@ constexpr std::array<ModelExtra, 33> extras = {{
 }};
 
 constexpr std::array<Architecture, 3> architecture_rows = {{
-    {"llama", "LlamaForCausalLM", false, false, false},
-    {"qwen2", "Qwen2ForCausalLM", true, false, false},
-    {"qwen3", "Qwen3ForCausalLM", false, true, true},
+    {"llama", "LlamaForCausalLM", false, false, 0},
+    {"qwen2", "Qwen2ForCausalLM", true, false, 0},
+    {"qwen3", "Qwen3ForCausalLM", false, true, 128},
 }};
 // clang-format on
 

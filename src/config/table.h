@@ -92,7 +92,7 @@ struct Architecture {
   std::string_view name;        ///< transformers' model_type
   std::string_view class_name;  ///< in transformers' `architectures`
   bool attention_bias, qk_norm;
-  bool explicit_head_dim;  ///< transformers' default is not hidden_size / num_attention_heads
+  std::int64_t head_dim;  ///< transformers' default; 0: hidden_size / num_attention_heads
 };
 std::span<const Architecture> architectures();
 

@@ -1,12 +1,13 @@
 #include "train/hf_config.h"
 
+#include <nlohmann/json.hpp>
+
+#include "bittern/config.h"
+
 namespace bittern {
 
 std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype, std::int64_t separator) {
-  const std::string class_name = spec.architecture == "qwen2"   ? "Qwen2ForCausalLM"
-                                 : spec.architecture == "qwen3" ? "Qwen3ForCausalLM"
-                                                                : "LlamaForCausalLM";
-  nlohmann::ordered_json json = {{"architectures", {class_name}},
+  nlohmann::ordered_json json = {{"architectures", {std::string(model_class_name(spec.architecture))}},
                                  {"model_type", spec.architecture},
                                  {"vocab_size", spec.vocab_size},
                                  {"hidden_size", spec.hidden_size},
@@ -43,26 +44,6 @@ std::vector<CheckpointContents::SmallFile> tokenizer_files(const Tokenizer& toke
   add("bos_token", tokenizer.eos());
   add("eos_token", tokenizer.eos());
   return {{"tokenizer_config.json", json.dump(2) + "\n"}};
-}
-
-ModelSpec spec_from_hf(const nlohmann::json& config) {
-  ModelSpec spec;
-  spec.architecture = config.at("model_type");
-  spec.vocab_size = config.at("vocab_size");
-  spec.hidden_size = config.at("hidden_size");
-  spec.intermediate_size = config.at("intermediate_size");
-  spec.num_hidden_layers = config.at("num_hidden_layers");
-  spec.num_attention_heads = config.at("num_attention_heads");
-  spec.num_key_value_heads = config.at("num_key_value_heads");
-  spec.head_dim = config.at("head_dim");
-  spec.max_position_embeddings = config.at("max_position_embeddings");
-  spec.rope_theta = config.at("rope_theta");
-  spec.rms_norm_eps = config.at("rms_norm_eps");
-  spec.initializer_range = config.at("initializer_range");
-  spec.tie_word_embeddings = config.at("tie_word_embeddings");
-  spec.attention_bias = config.at("attention_bias");
-  spec.qk_norm = config.at("qk_norm");
-  return spec;
 }
 
 }  // namespace bittern

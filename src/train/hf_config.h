@@ -1,7 +1,6 @@
-// hf_config: a ModelSpec as the config.json that `transformers` reads, and back.
+// hf_config: a ModelSpec as the config.json that `transformers` reads. (Back: parse_model, config.h.)
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -18,8 +17,5 @@ std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype
 /// What `transformers` needs to use tokenizer.model as bittern does: no token added in front, no space put before the
 /// text.
 std::vector<CheckpointContents::SmallFile> tokenizer_files(const Tokenizer& tokenizer);
-
-/// From a config checked by parse_hf_config.
-ModelSpec spec_from_hf(const nlohmann::json& config);
 
 }  // namespace bittern

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <set>
 
+#include "bittern/config.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
 #include "bittern/quant/bf16.h"
@@ -56,9 +57,8 @@ std::string list(const std::vector<std::string>& items) {
   return text;
 }
 
-bool may_be_left_over(const std::string& name, const nlohmann::json& config) {
-  return name.ends_with("rotary_emb.inv_freq") ||
-         (name == "lm_head.weight" && config.at("tie_word_embeddings").get<bool>());
+bool may_be_left_over(const std::string& name, const ModelSpec& spec) {
+  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && spec.tie_word_embeddings);
 }
 
 }  // namespace
@@ -66,15 +66,17 @@ bool may_be_left_over(const std::string& name, const nlohmann::json& config) {
 HfModel HfModel::open(const std::string& directory) {
   const std::string path = directory + "/config.json";
   HfModel model;
-  model.config_ = parse_hf_config(read_whole_file(path, config_limit, "a model's config"), path);
+  const std::string text = read_whole_file(path, config_limit, "a model's config");
+  model.spec_ = parse_model(text, path);
+  const nlohmann::json config = parse_strict_json(text, path);
+  if (const auto begin = config.find("bos_token_id"); begin != config.end() && begin->is_number_integer())
+    model.begin_ = begin->get<std::int32_t>();
   model.weights_ = SafetensorsFolder::open(directory);
-  // attention_bias puts a bias on o_proj as well in LLaMA; on q, k and v alone in Qwen2.
+  // LLaMA's attention_bias puts a bias there as well.
   for (const SafetensorsEntry& tensor : model.tensors())
     if (tensor.name.ends_with("o_proj.bias"))
-      throw input_error(
-          "{}: attention_bias is {}, and there is a tensor {}; expected biases on q, k and v at most; choose "
-          "another model",
-          path, excerpt(model.config_.at("attention_bias")), in_quotes(tensor.name));
+      throw input_error("{}: there is a tensor {}; expected biases on q, k and v at most; choose another model", path,
+                        in_quotes(tensor.name));
   return model;
 }
 
@@ -91,7 +93,7 @@ void HfModel::check_tensors(std::span<const ExpectedTensor> expected) const {
       reshaped.push_back(fmt::format("{} {} instead of {}", want.name, excerpt(nlohmann::json(have->shape)), wanted));
   }
   for (const SafetensorsEntry& tensor : tensors())
-    if (!known.contains(tensor.name) && !may_be_left_over(tensor.name, config_))
+    if (!known.contains(tensor.name) && !may_be_left_over(tensor.name, spec_))
       left_over.push_back(fmt::format("{} {}", in_quotes(tensor.name), excerpt(nlohmann::json(tensor.shape))));
 
   std::string wrong;

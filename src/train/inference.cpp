@@ -6,7 +6,6 @@
 
 #include "bittern/checkpoint.h"
 #include "bittern/hf_import.h"
-#include "train/hf_config.h"
 #include "train/trainer_state.h"
 
 namespace bittern {
@@ -36,7 +35,7 @@ OpenedModel open_model(const std::string& path, const std::string& compute, std:
     opened.config = parse_config(parse_trainer_json(text, trainer_path).config_json, trainer_path);
   } else {
     opened.config.precision.compute = opened.config.precision.residual = DType::f32;
-    opened.config.model = spec_from_hf(HfModel::open(opened.folder).config());
+    opened.config.model = HfModel::open(opened.folder).spec();
     opened.config.data.sequence_length = std::min<std::int64_t>(opened.config.model.max_position_embeddings, 1024);
   }
   if (compute != "auto") {
@@ -44,9 +43,7 @@ OpenedModel open_model(const std::string& path, const std::string& compute, std:
     opened.config.precision.compute = opened.config.precision.residual = compute == "f32" ? DType::f32 : DType::bf16;
   }
   opened.config.run.threads = threads;
-  const nlohmann::json hf = HfModel::open(opened.folder).config();
-  if (hf.contains("bos_token_id") && hf["bos_token_id"].is_number_integer())
-    opened.begin = hf["bos_token_id"].get<std::int32_t>();
+  opened.begin = HfModel::open(opened.folder).begin();
   if (fs::exists(opened.folder + "/tokenizer.model", error))
     opened.tokenizer = Tokenizer::load(opened.folder + "/tokenizer.model");
   return opened;

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "bittern/hf_import.h"
-#include "train/hf_config.h"
 
 namespace bittern {
 namespace {
@@ -104,7 +103,7 @@ void initialize_from(const Run& run, const std::string& folder) {
   std::error_code error;
   if (std::filesystem::exists(folder + "/manifest.json", error)) verify_checkpoint(folder, CheckpointCheck::checksums);
   const HfModel source = HfModel::open(folder);
-  check_same_model(run.config.model, spec_from_hf(source.config()), folder);
+  check_same_model(run.config.model, source.spec(), folder);
   std::vector<ExpectedTensor> expected;
   const auto shape_of = [](const ParameterSpec& spec) {
     return std::vector<std::int64_t>(spec.shape.dims.begin(), spec.shape.dims.begin() + spec.shape.rank);

@@ -6,8 +6,8 @@
 #include <cstdlib>
 
 #include "bittern/checkpoint.h"
+#include "bittern/config.h"
 #include "bittern/error.h"
-#include "bittern/hf_import.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace bittern;
@@ -19,8 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } catch (const Error&) {
   }
   try {
-    const nlohmann::json config = parse_hf_config(text, "config.json");
-    if (config.at("head_dim").get<std::int64_t>() < 1) std::abort();
+    if (parse_model(text, "config.json").head_dim < 1) std::abort();
   } catch (const Error&) {
   }
   return 0;

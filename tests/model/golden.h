@@ -12,7 +12,6 @@
 
 #include "bittern/hf_import.h"
 #include "bittern/safetensors.h"
-#include "train/hf_config.h"
 #include "train/run.h"
 #include "train/trainer_state.h"
 
@@ -54,7 +53,7 @@ inline RunConfig config_of(const std::string& name, std::int64_t batch, std::int
   RunConfig config;
   config.run.device = "cpu";
   config.run.threads = 2;
-  config.model = spec_from_hf(HfModel::open(folder(name)).config());
+  config.model = HfModel::open(folder(name)).spec();
   config.data.sequence_length = length;
   config.train.batch_sequences = config.train.micro_batch_sequences = batch;
   config.train.checkpoint_every = 0;
