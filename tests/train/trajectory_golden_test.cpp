@@ -26,7 +26,11 @@ void follow(std::int64_t micro_batch, const std::string& recompute) {
   RunConfig config = config_of("llama_gqa", B, T);
   config.train.micro_batch_sequences = micro_batch;
   config.train.recompute = recompute;
-  config.optimizer = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip_grad_norm = 4.0};
+  config.optimizer.beta1 = 0.9;
+  config.optimizer.beta2 = 0.95;
+  config.optimizer.eps = 1e-8;
+  config.optimizer.weight_decay = 0.1;
+  config.optimizer.clip_grad_norm = 4.0;
   const std::unique_ptr<Run> run = start(config, "llama_gqa");
   const std::vector<Tensor> gradients = run->model->gradients();
 
