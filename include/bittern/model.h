@@ -26,7 +26,7 @@ struct ModelOptions {
   DType residual = DType::f32;
   /// e4m3 or i8: the inputs of the blocks' linears are quantized, a token at a time, and their gradient passes straight
   /// through; none: they are compute's.
-  std::optional<DType> activations;
+  std::optional<DType> activations = std::nullopt;
   bool training = true;                 ///< false: no gradients, and one block's activations serve all blocks
   bool recompute_blocks = false;        ///< keep only each block's input; run its forward again in backward
   std::int64_t head_rows = 0;           ///< rows of logits at a time; 0: as many as fill 64 MiB
