@@ -101,6 +101,7 @@ dqt = Paper(
     rows=[
         Row("llama", "LLaMA, f32 master, bf16 products", "19.99 (FP32)"),
         Row("bitnet", "BitNet b1.58, DQT's recipe", "28.20"),
+        Row("bitnet_two_stage", "BitNet b1.58, Microsoft's two stages"),
         Row("dqt_8", "DQT 8 bit", "25.43"),
         Row("dqt_4", "DQT 4 bit"),
         Row("dqt_3", "DQT 3 bit"),
@@ -113,6 +114,7 @@ dqt = Paper(
     claims=[
         better("the unquantized model is better than DQT 8 bit", "llama", "dqt_8"),
         better("DQT 8 bit is at least as good as BitNet b1.58", "dqt_8", "bitnet"),
+        better("and as BitNet b1.58 with its own two-stage recipe", "dqt_8", "bitnet_two_stage"),
         better("more bits are better: 8 than 4", "dqt_8", "dqt_4"),
         better("more bits are better: 4 than 3", "dqt_4", "dqt_3"),
         better("more bits are better: 3 than ternary", "dqt_3", "dqt_ternary"),
