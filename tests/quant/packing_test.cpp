@@ -10,7 +10,7 @@ using namespace bittern;
 
 namespace {
 
-const int widths[] = {2, 3, 4, 8};
+const int widths[] = {2, 3, 4, 5, 6, 7, 8};
 
 std::vector<std::uint8_t> random_codes(int bits, std::int64_t count) {
   std::vector<std::uint8_t> codes;

@@ -197,9 +197,11 @@ inline constexpr Codebook codebooks[] = {
     codebook_detail::named("linear2", linear<2, false>),
     codebook_detail::named("linear3", linear<3, false>),
     codebook_detail::named("linear4", linear<4, false>),
+    codebook_detail::named("linear8", linear<8, false>),
     codebook_detail::named("linear2_signed", linear<2, true>),
     codebook_detail::named("linear3_signed", linear<3, true>),
     codebook_detail::named("linear4_signed", linear<4, true>),
+    codebook_detail::named("linear8_signed", linear<8, true>),
 };
 
 /// The codebook of that name, or none.

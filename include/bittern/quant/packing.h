@@ -1,7 +1,7 @@
-// packing: rows of codes of 2, 3, 4 or 8 bits.
+// packing: rows of codes of 2 to 8 bits.
 // Element i lies at bit i * bits of its row, low bits first; a row starts at a byte; bits after the last element are 0.
 // So eight codes are `bits` whole bytes, and a run of codes that starts at a multiple of 8 can be read or written
-// alone. Ternary weights are packed as 2 bits, level + 1; other integers as level + offset (integer.h).
+// alone. What a code means is up to its DType: an index, or an integer in two's complement.
 //
 // Eight codes are spread to (or gathered from) the eight bytes of one word in three steps of shift and mask: halves,
 // quarters, eighths. It needs no vector instructions, and compilers make good vector code of it.
@@ -37,40 +37,48 @@ BITTERN_HD constexpr std::uint64_t mask(int count, int stride) {
 /// The low 8 * Bits bits of `packed` as one code per byte.
 template <int Bits>
 BITTERN_HD std::uint64_t spread_codes(std::uint64_t packed) {
-  static_assert(Bits == 2 || Bits == 3 || Bits == 4, "eight bits need no spreading");
+  static_assert(Bits >= 2 && Bits <= 7, "eight bits need no spreading");
   using packing_detail::mask;
-  constexpr std::uint64_t halves = mask(4 * Bits, 32), quarters = mask(2 * Bits, 16), eighths = mask(Bits, 8);
-  packed = (packed | packed << (32 - 4 * Bits)) & halves;
-  packed = (packed | packed << (16 - 2 * Bits)) & quarters;
-  return (packed | packed << (8 - Bits)) & eighths;
+  // The lower of every two halves, quarters, eighths stays where it is; the upper one moves up to its byte.
+  constexpr std::uint64_t half = mask(4 * Bits, 64), quarter = mask(2 * Bits, 32), eighth = mask(Bits, 16);
+  packed = (packed & half) | ((packed << (32 - 4 * Bits)) & half << 32);
+  packed = (packed & quarter) | ((packed << (16 - 2 * Bits)) & quarter << 16);
+  return (packed & eighth) | ((packed << (8 - Bits)) & eighth << 8);
 }
 
 /// The inverse of spread_codes. Each byte is below 2^Bits.
 template <int Bits>
 BITTERN_HD std::uint64_t gather_codes(std::uint64_t spread) {
-  static_assert(Bits == 2 || Bits == 3 || Bits == 4, "eight bits need no gathering");
+  static_assert(Bits >= 2 && Bits <= 7, "eight bits need no gathering");
   using packing_detail::mask;
-  constexpr std::uint64_t quarters = mask(2 * Bits, 16), halves = mask(4 * Bits, 32), all = mask(8 * Bits, 64);
-  spread = (spread | spread >> (8 - Bits)) & quarters;
-  spread = (spread | spread >> (16 - 2 * Bits)) & halves;
-  return (spread | spread >> (32 - 4 * Bits)) & all;
+  constexpr std::uint64_t eighth = mask(Bits, 16), quarter = mask(2 * Bits, 32), half = mask(4 * Bits, 64);
+  spread = (spread & eighth) | ((spread >> (8 - Bits)) & eighth << Bits);
+  spread = (spread & quarter) | ((spread >> (16 - 2 * Bits)) & quarter << (2 * Bits));
+  return (spread & half) | ((spread >> (32 - 4 * Bits)) & half << (4 * Bits));
 }
 
 namespace packing_detail {
 
-/// The first `bytes` bytes of a word. Three are moved one by one: a copy of three goes through memory, five times
-/// slower.
+/// True for 2, 4 and 8. Other sizes are moved byte by byte: a copy of three goes through memory, five times slower.
+BITTERN_HD constexpr bool moves_at_once(std::size_t bytes) {
+  return (bytes & (bytes - 1)) == 0;
+}
+
+/// The first `bytes` bytes of a word.
 BITTERN_HD std::uint64_t load(const std::uint8_t* from, std::size_t bytes) {
-  if (bytes == 3) return from[0] | static_cast<std::uint64_t>(from[1]) << 8 | static_cast<std::uint64_t>(from[2]) << 16;
   std::uint64_t word = 0;
-  memcpy(&word, from, bytes);
+  if (moves_at_once(bytes)) {
+    memcpy(&word, from, bytes);
+  } else {
+    for (std::size_t i = 0; i < bytes; ++i) word |= static_cast<std::uint64_t>(from[i]) << (8 * i);
+  }
   return word;
 }
 BITTERN_HD void store(std::uint8_t* to, std::uint64_t word, std::size_t bytes) {
-  if (bytes == 3) {
-    for (int i = 0; i < 3; ++i) to[i] = static_cast<std::uint8_t>(word >> (8 * i));
-  } else {
+  if (moves_at_once(bytes)) {
     memcpy(to, &word, bytes);
+  } else {
+    for (std::size_t i = 0; i < bytes; ++i) to[i] = static_cast<std::uint8_t>(word >> (8 * i));
   }
 }
 
@@ -95,7 +103,7 @@ BITTERN_HD void unpack(const std::uint8_t* packed, std::int64_t count, std::uint
 }  // namespace packing_detail
 
 /// packed = the codes of elements first, first + 1, ..., first + count - 1 of a row that starts at `row`. `first` is a
-/// multiple of 8, and so is `count` unless the run ends the row. Each code is below 2^bits; bits is 2, 3, 4 or 8.
+/// multiple of 8, and so is `count` unless the run ends the row. Each code is below 2^bits; bits is 2 .. 8.
 BITTERN_HD void pack_codes(int bits, const std::uint8_t* codes, std::int64_t first, std::int64_t count,
                            std::uint8_t* row) {
   std::uint8_t* packed = row + first / 8 * bits;
@@ -106,6 +114,12 @@ BITTERN_HD void pack_codes(int bits, const std::uint8_t* codes, std::int64_t fir
       return packing_detail::pack<3>(codes, count, packed);
     case 4:
       return packing_detail::pack<4>(codes, count, packed);
+    case 5:
+      return packing_detail::pack<5>(codes, count, packed);
+    case 6:
+      return packing_detail::pack<6>(codes, count, packed);
+    case 7:
+      return packing_detail::pack<7>(codes, count, packed);
     default:
       if (count > 0) memcpy(packed, codes, static_cast<std::size_t>(count));
   }
@@ -122,6 +136,12 @@ BITTERN_HD void unpack_codes(int bits, const std::uint8_t* row, std::int64_t fir
       return packing_detail::unpack<3>(packed, count, codes);
     case 4:
       return packing_detail::unpack<4>(packed, count, codes);
+    case 5:
+      return packing_detail::unpack<5>(packed, count, codes);
+    case 6:
+      return packing_detail::unpack<6>(packed, count, codes);
+    case 7:
+      return packing_detail::unpack<7>(packed, count, codes);
     default:
       if (count > 0) memcpy(codes, packed, static_cast<std::size_t>(count));
   }
