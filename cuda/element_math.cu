@@ -16,7 +16,7 @@
 namespace bittern::cuda {
 
 /// w, m, v (n) f32, updated in place from g (n) f32.
-__global__ void adamw_kernel(float* w, float* m, float* v, const float* g, AdamwConstants constants, std::int64_t n) {
+__global__ void adamw_kernel(float* w, float* m, float* v, const float* g, RuleConstants constants, std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) adamw(w[i], m[i], v[i], g[i], constants);
 }

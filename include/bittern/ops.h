@@ -26,8 +26,9 @@ struct WorkspaceNeeds {
   std::int64_t head_dim = 0;
   std::int64_t heads = 0;  ///< query heads
   std::int64_t kv_heads = 0;
-  std::int64_t batch = 0;       ///< B of a micro-batch
-  std::int64_t vocab_size = 0;  ///< V
+  std::int64_t batch = 0;                               ///< B of a micro-batch
+  std::int64_t vocab_size = 0;                          ///< V
+  std::int64_t parameter_rows = 0, parameter_cols = 0;  ///< training: most rows, widest row of any parameter
 };
 
 /// What a machine can do at most: the yardstick of `--profile` and of the progress line.
@@ -83,7 +84,7 @@ class Backend {
   virtual void bind_workspace(const Tensor& workspace) = 0;
 
   virtual void zero(const Tensor& x) = 0;
-  /// to = from, f32 <-> bf16 (nearest even) or plain.
+  /// to = from, f32 <-> bf16 (nearest even), codes with scales -> f32 or bf16, or plain (of codes: without the scales).
   virtual void copy(const Tensor& to, const Tensor& from) = 0;
 
   // ---- embedding: out[n] = w[tokens[n]], w f32, bf16 or codes;   backward: dw[tokens[n]] += dout[n], in the order of n.

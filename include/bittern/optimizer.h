@@ -4,9 +4,11 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "bittern/config.h"
 #include "bittern/ops.h"
+#include "bittern/optim/optimizer_step.h"
 #include "bittern/parameter.h"
 #include "bittern/plan.h"
 
@@ -18,18 +20,39 @@ const WeightCodec& weight_codec(const WeightsSection& weights, Role role);
 /// True where decoupled weight decay applies (optimizer.decay_on).
 bool is_decayed(const ParameterSpec& parameter, const OptimizerSection& config);
 
+/// How a parameter's moments are stored, decided on the whole tensor (optimizer.states: on, min_elements, head_m).
+StateCodec first_moment_codec(const ParameterSpec& parameter, const OptimizerSection& config);
+StateCodec second_moment_codec(const ParameterSpec& parameter, const OptimizerSection& config);
+
+/// What the last step did to the parameters of one role: sums over them, and largest values.
+struct RoleStatistics {
+  std::int64_t elements = 0;                    ///< 0: no parameter of this role
+  double changed = 0;                           ///< codes that are not what they were
+  double saturated = 0;                         ///< codes at an end of their grid
+  double error_squared = 0, value_squared = 0;  ///< of what rounding took, and of the weights before it
+  float m_absmax = 0, v_max = 0;
+};
+
 class Optimizer {
  public:
-  /// Adds moments, masters and the norm to the plan, and their ids to the parameters.
+  /// Adds moments, masters, the norm and the statistics to the plan, and their ids to the parameters.
   Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan);
+
+  /// What its steps need of the back end's workspace.
+  void add_needs(WorkspaceNeeds& needs) const;
 
   /// norm[0] of all gradients, norm[1] the clip scale; returns the norm.
   float global_norm(const Arena& arena, std::span<const Tensor> gradients);
 
   /// One update of every parameter. `update`: Adam's t, from 1, counting the updates really made;
-  /// `step`: the training step, which addresses the random numbers of stochastic rounding.
+  /// `step`: the training step, which addresses the random numbers of stochastic rounding. With statistics, which cost
+  /// some reading of what lies in cache, statistics() tells about this step.
   void step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
-            std::int64_t update, std::int64_t step);
+            std::int64_t update, std::int64_t step, bool with_statistics = false);
+
+  /// By Role; of the last step that was made with statistics.
+  std::array<RoleStatistics, role_names.size()> statistics(const Arena& arena,
+                                                           std::span<const Parameter> parameters) const;
 
   /// The factor that global_norm found for the gradients.
   float clip_scale(const Arena& arena) const;
@@ -38,7 +61,8 @@ class Optimizer {
   Backend& backend_;
   OptimizerSection config_;
   std::uint32_t seed_;  ///< of rounding
-  TensorId norm_;
+  TensorId norm_, statistics_;
+  std::int64_t max_rows_ = 0, max_cols_ = 0;
 };
 
 }  // namespace bittern

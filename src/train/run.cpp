@@ -59,8 +59,10 @@ std::unique_ptr<Run> Run::assemble(const RunConfig& config, const ModelOptions& 
   run->model = std::make_unique<Transformer>(*run->backend, config.model, options, run->plan);
   if (options.training)
     run->optimizer = std::make_unique<Optimizer>(*run->backend, config, run->model->parameters(), run->plan);
-  run->workspace = run->plan.add("workspace", Shape{run->backend->workspace_bytes(run->model->workspace_needs())},
-                                 DType::u8, Category::scratch);
+  WorkspaceNeeds needs = run->model->workspace_needs();
+  if (run->optimizer) run->optimizer->add_needs(needs);
+  run->workspace =
+      run->plan.add("workspace", Shape{run->backend->workspace_bytes(needs)}, DType::u8, Category::scratch);
   if (snapshot) {
     std::int64_t bytes = 0;
     for (const PlannedTensor& tensor : run->plan.tensors())

@@ -208,7 +208,9 @@ class TestBackend {
                                                           .heads = 16,
                                                           .kv_heads = 16,
                                                           .batch = 4,
-                                                          .vocab_size = 262145});
+                                                          .vocab_size = 262145,
+                                                          .parameter_rows = 4096,
+                                                          .parameter_cols = 4096});
     workspace_ = Tensor(backend_->allocate(bytes), DType::u8, Shape{bytes});
     backend_->bind_workspace(workspace_);
   }

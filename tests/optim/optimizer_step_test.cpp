@@ -2,21 +2,13 @@
 #include <cmath>
 #include <vector>
 
-#include "bittern/optim/optimizer_step.h"
 #include "bittern/optimizer.h"
-#include "catch.h"
 #include "ops/cpu/cpu_features.h"
+#include "optim/step_support.h"
 
 using namespace bittern;
 
 namespace {
-
-float normal_like(std::uint64_t i, std::uint32_t stream) {
-  const PhiloxKey key = philox_key(7, Purpose::test);
-  float sum = 0;
-  for (std::uint32_t k = 0; k < 4; ++k) sum += uniform(philox(key, i, k, stream)) - 0.5f;
-  return sum;
-}
 
 struct Problem {
   std::vector<float> w, m, v, g, clip{0.0f, 0.5f};
@@ -47,8 +39,8 @@ struct Problem {
   }
 };
 
-AdamwConstants constants(long long t) {
-  return adamw_constants(1e-2, 0.9, 0.95, 1e-8, 0.1, t);
+RuleConstants constants(long long t) {
+  return adamw_constants({.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1}, t);
 }
 
 }  // namespace
@@ -56,7 +48,7 @@ AdamwConstants constants(long long t) {
 TEST_CASE("optimizer_step: AdamW in fp32 equals the double-precision formula, for every size and thread count") {
   for (const std::int64_t n : {1, 2, 3, 17, 65, 1024, 1025, 70001}) {
     Problem p(n), before(n);
-    const auto backend = make_cpu_backend(n > 1000 ? 2 : 1);
+    const TestBackend backend(make_cpu_backend(n > 1000 ? 2 : 1));
     backend->optimizer_step({.weight = Problem::view(p.w),
                              .master = {},
                              .m = Problem::moment(p.m),
@@ -64,7 +56,7 @@ TEST_CASE("optimizer_step: AdamW in fp32 equals the double-precision formula, fo
                              .gradient = Problem::view(p.g),
                              .clip = Problem::view(p.clip),
                              .statistics = {},
-                             .constants = {constants(3)}});
+                             .constants = constants(3)});
     for (std::size_t i = 0; i < p.w.size(); ++i) {
       const double g = 0.5 * before.g[i];
       const double m = 0.9 * before.m[i] + 0.1 * g, v = 0.95 * before.v[i] + 0.05 * g * g;
@@ -84,7 +76,7 @@ TEST_CASE("optimizer_step: bf16 states and a master are the fp32 update, rounded
     expected.m[i] = to_float(p.m16[i]);
     expected.v[i] = to_float(p.v16[i]);
   }
-  const auto backend = make_cpu_backend(1);
+  const TestBackend backend(make_cpu_backend(1));
   backend->optimizer_step({.weight = Problem::view(p.w16),
                            .master = Problem::view(p.w),
                            .m = Problem::moment(p.m16),
@@ -92,7 +84,7 @@ TEST_CASE("optimizer_step: bf16 states and a master are the fp32 update, rounded
                            .gradient = Problem::view(p.g),
                            .clip = Problem::view(p.clip),
                            .statistics = {},
-                           .constants = {constants(1)},
+                           .constants = constants(1),
                            .codec = {.storage = WeightStorage::bf16, .master = Master::f32}});
   for (std::size_t i = 0; i < p.w.size(); ++i) {
     adamw(expected.w[i], expected.m[i], expected.v[i], p.g[i] * 0.5f, constants(1));
@@ -105,7 +97,7 @@ TEST_CASE("optimizer_step: bf16 states and a master are the fp32 update, rounded
 
 TEST_CASE("optimizer_step: stochastic rounding is unbiased, and addressed by step, tensor and element alone") {
   const std::int64_t n = 40000;
-  const auto backend = make_cpu_backend(2);
+  const TestBackend backend(make_cpu_backend(2));
   const auto run = [&](std::uint32_t step, std::uint32_t tensor) {
     Problem p(n);
     for (bf16& w : p.w16) w = to_bf16(1.0f);
@@ -119,7 +111,7 @@ TEST_CASE("optimizer_step: stochastic rounding is unbiased, and addressed by ste
                              .gradient = Problem::view(p.g),
                              .clip = Problem::view(p.clip),
                              .statistics = {},
-                             .constants = {constants(1)},
+                             .constants = constants(1),
                              .codec = {.storage = WeightStorage::bf16, .rounding = Rounding::stochastic},
                              .seed = 1,
                              .step = step,

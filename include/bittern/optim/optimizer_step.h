@@ -1,5 +1,6 @@
 // optimizer_step: the update of one parameter in one fused pass, a panel of whole rows at a time:
 //   decode weight (or master) and moments -> update rule -> encode weight [-> inject its error] -> encode moments
+// With a master, the master is updated and the weight is the encoding of the master as it is then stored.
 // Three independent choices: the rule (update_rule.h), the weight's codec (quant/weight_codec.h), the moments' codecs
 // (quant/state_codec.h). Codecs that need the whole tensor first (rank-1 and factored moments, a scale per tensor made
 // anew) add one pass of statistics.
@@ -22,6 +23,9 @@ struct StoredMoment {
   Tensor codes;        ///< the parameter's shape, codec.info->dtype
   Tensor scales;       ///< (rows, blocks) f32; logarithmic: (rows, 2 * blocks), scale and alpha of each block
   Tensor row, column;  ///< (rows), (cols) f32: rank-1 maxima or factored means
+
+  /// False for a moment that is not kept: the rule has none, or beta1 is 0.
+  explicit operator bool() const { return codes || row; }
 };
 
 /// Sums over one parameter's update, for the metrics; each is a float at this index of OptimizerStep::statistics.
@@ -48,6 +52,8 @@ struct OptimizerStep {
   std::uint32_t seed = 0;  ///< rounding's Philox keys are (seed, Purpose::weight_rounding | ...)
   std::uint32_t step = 0;
   std::uint32_t tensor_id = 0;  ///< position in the model's parameter table
+  std::uint64_t first_element =
+      0;  ///< of a shard of whole rows: where it begins in the tensor. Addresses random numbers
 };
 
 }  // namespace bittern

@@ -1,25 +1,32 @@
-// The update rules by name, and the constants of one update. The element math of each is a header of its own.
+// The update rules by name. The element math of each is a header of its own; a new rule is such a header, a line here,
+// and a line in each back end's table of kernels.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string_view>
 
+#include "bittern/optim/adafactor.h"
 #include "bittern/optim/adamw.h"
+#include "bittern/optim/sgdm.h"
 
 namespace bittern {
 
-enum class UpdateRule : std::uint8_t { adamw };
+enum class UpdateRule : std::uint8_t { adamw, sgdm, adafactor };
 
 struct UpdateRuleInfo {
   std::string_view name;  ///< in configs
   bool has_second_moment;
+  RuleConstants (*constants)(const RuleOptions& options, long long t);
 };
-inline constexpr std::array<UpdateRuleInfo, 1> update_rule_table = {{{"adamw", true}}};
+inline constexpr std::array<UpdateRuleInfo, 3> update_rule_table = {{
+    {"adamw", true, adamw_constants},
+    {"sgdm", false, sgdm_constants},
+    {"adafactor", true, adafactor_constants},
+}};
 
-/// What an update needs beside the parameter's own tensors.
-struct RuleConstants {
-  AdamwConstants adamw;
-};
+constexpr const UpdateRuleInfo& info(UpdateRule rule) {
+  return update_rule_table[static_cast<std::size_t>(rule)];
+}
 
 }  // namespace bittern

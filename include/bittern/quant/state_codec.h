@@ -63,6 +63,15 @@ constexpr const StateCodecInfo* find_state_codec(std::string_view name) {
   return nullptr;
 }
 
+/// How a tensor that is no matrix is stored where a matrix would be stored by `info`: kinds that need rows and columns
+/// become blocks of their codebook.
+constexpr const StateCodecInfo* codec_of_vectors(const StateCodecInfo* info) {
+  if (info->kind != StateKind::rank1 && info->kind != StateKind::factored) return info;
+  for (const StateCodecInfo& row : state_codec_table)
+    if (row.kind == StateKind::codebook && row.unsigned_codebook == info->unsigned_codebook) return &row;
+  return nullptr;
+}
+
 struct StateCodec {
   const StateCodecInfo* info = &state_codec_table[0];
   std::int64_t block = 128;  ///< elements that share a scale

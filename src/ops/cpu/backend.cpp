@@ -87,7 +87,9 @@ std::int64_t CpuBackend::workspace_bytes(const WorkspaceNeeds& needs) const {
   const std::int64_t exponentials =
       thread_count() * cross_entropy_scratch_floats(needs.vocab_size) * size_of(DType::f32);
   return round_up(gemm_workspace_bytes(thread_count()), page) +
-         round_up(std::max({sums, exponentials, attention_workspace_bytes(needs)}), page);
+         round_up(std::max({sums, exponentials, attention_workspace_bytes(needs),
+                            optimizer_scratch_bytes(needs.parameter_rows, needs.parameter_cols)}),
+                  page);
 }
 
 void CpuBackend::bind_workspace(const Tensor& workspace) {

@@ -83,4 +83,7 @@ class CpuBackend final : public Backend {
 /// Scratch that cross_entropy needs for each thread, in floats (cross_entropy.cpp).
 std::int64_t cross_entropy_scratch_floats(std::int64_t V);
 
+/// Scratch of optimizer_step for parameters of at most so many rows and columns (optimizer_step.cpp).
+std::int64_t optimizer_scratch_bytes(std::int64_t max_rows, std::int64_t max_cols);
+
 }  // namespace bittern::cpu

@@ -1,5 +1,6 @@
-// copy, zero: to = from, f32 <-> bf16 (nearest even) or bytes of one type;  x = 0.
+// copy, zero: to = from, f32 <-> bf16 (nearest even), codes with scales -> f32 or bf16, or bytes of one type;  x = 0.
 //   to, from: matrices of one size; rows may lie apart. Reads from, writes to: memory-bound.
+//   Codes to codes of one type are copied without their scales.
 #include <algorithm>
 #include <cstring>
 
@@ -7,6 +8,7 @@
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
 #include "ops/cpu/row_parts.h"
+#include "ops/cpu/weight_rows.h"
 
 namespace bittern::cpu {
 namespace {
@@ -43,6 +45,27 @@ void launch_convert(const Tensor& to, const Tensor& from) {
   });
 }
 
+/// The same memory as rows of bytes, which packed elements need to be moved.
+Tensor as_bytes(const Tensor& x) {
+  if (!is_packed(x.dtype)) return x;
+  Tensor bytes(x.data, DType::u8, Shape{x.rows(), row_bytes(x.dtype, x.cols())});
+  bytes.row_stride = row_bytes(x.dtype, x.row_stride);
+  return bytes;
+}
+
+void launch_decode(const Tensor& to, const Tensor& from) {
+  const std::int64_t rows = from.rows();
+  for_row_ranges(rows, even_parts(rows, from.cols()), [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t r = first; r < last; ++r)
+      for_chunks({r, 0, from.cols()}, [&](const RowPiece& piece, std::int64_t) {
+        if (to.dtype == DType::f32) return decode_weight_row(from, piece, values_at<float>(to, piece));
+        alignas(64) float values[chunk];
+        decode_weight_row(from, piece, values);
+        simd([&] { convert(values_at<bf16>(to, piece), values, piece.count); });
+      });
+  });
+}
+
 void launch_bytes(const Tensor& to, const Tensor& from) {
   const std::int64_t size = size_of(to.dtype);
   for_pieces(to, from, [&](std::int64_t t, std::int64_t f, std::int64_t n) {
@@ -58,11 +81,12 @@ void CpuBackend::copy(const Tensor& to, const Tensor& from) {
   Checked{op, "from", from}.matrix(to.rows(), to.cols());
   Checked{op, "to", to}.matrix(to.rows(), to.cols());
   if (to.dtype != from.dtype) {
-    Checked{op, "from", from}.act();
+    if (from.scales == nullptr) Checked{op, "from", from}.act();
     Checked{op, "to", to}.act();
   }
   const OpScope scope(op, bytes_of(to) + bytes_of(from));
-  if (to.dtype == from.dtype) return launch_bytes(to, from);
+  if (to.dtype == from.dtype) return launch_bytes(as_bytes(to), as_bytes(from));
+  if (is_quantized(from.dtype)) return launch_decode(to, from);
   if (to.dtype == DType::bf16) return launch_convert<bf16, float>(to, from);
   launch_convert<float, bf16>(to, from);
 }
@@ -71,9 +95,10 @@ void CpuBackend::zero(const Tensor& x) {
   constexpr std::string_view op = "zero";
   Checked{op, "x", x}.matrix(x.rows(), x.cols());
   const OpScope scope(op, bytes_of(x));
-  const std::int64_t size = size_of(x.dtype);
-  for_pieces(x, x, [&](std::int64_t first, std::int64_t, std::int64_t n) {
-    std::memset(static_cast<char*>(x.data) + first * size, 0, static_cast<std::size_t>(n * size));
+  const Tensor bytes = as_bytes(x);
+  const std::int64_t size = size_of(bytes.dtype);
+  for_pieces(bytes, bytes, [&](std::int64_t first, std::int64_t, std::int64_t n) {
+    std::memset(static_cast<char*>(bytes.data) + first * size, 0, static_cast<std::size_t>(n * size));
   });
 }
 

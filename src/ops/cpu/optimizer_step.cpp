@@ -1,95 +1,313 @@
-// optimizer_step: one fused pass over one parameter, a panel at a time:
-//   decode weight and states to fp32 (in place where they are f32, else into scratch that stays in L1) -> update rule
-//   -> encode weight -> encode states
-// Bytes per element, each read and written once: gradient 4 (read), weight, master and states 2 * their size.
-// Element-wise in every step, so the bits depend neither on panels nor on threads.
-#include <algorithm>
-#include <array>
-#include <cstdint>
+// optimizer_step: one fused pass over one parameter, a piece of a row at a time (optimizer_pieces.h):
+//   decode weight (or master) and moments to fp32, in place where they are f32 -> update rule -> encode master and
+//   weight -> [ECO: the weight's error into the first moment] -> encode moments
+// Bytes per element, each read and written once: gradient 4 (read), weight, master and states 2 * their size; what
+// needs statistics first (optimizer_statistics.cpp) is read once more. Element-wise but for sums in an order fixed by
+// the shape, so the bits depend neither on threads nor, by row, on shards.
+//
+// A master is what is updated; the weight is the encoding of the master as it is stored. Non-finite values: see
+// weight_rows.h and state_rows.h; nothing here hides them, and the trainer skips a step whose gradients have any.
+#include <cmath>
+#include <numeric>
 
-#include "bittern/optim/optimizer_step.h"
 #include "bittern/profile.h"
+#include "bittern/quant/scales.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/parallel.h"
+#include "ops/cpu/lane_sums.h"
+#include "ops/cpu/optimizer_pieces.h"
 #include "ops/cpu/simd.h"
 
 namespace bittern::cpu {
+
+void load_moment(const Moment& moment, bool kept, const RowPiece& piece, float* out) {
+  if (kept)
+    state_rows(moment.stored->codec.info->kind).decode(moment, piece, out);
+  else
+    std::fill_n(out, piece.count, 0.0f);
+}
+
 namespace {
 
-constexpr std::int64_t panel_elements = 1024;                // 4 KiB of fp32 each for weight, m, v and random words
-constexpr std::int64_t part_elements = 64 * panel_elements;  // what one thread takes at a time
-
-/// Where fp32 values of a panel are: the storage itself, or scratch that decode filled.
-float* decode(const Tensor& storage, std::int64_t first, std::int64_t count, float* scratch) {
-  if (storage.dtype == DType::f32) return storage.as<float>() + first;
-  const bf16* from = storage.as<bf16>() + first;
-  for (std::int64_t i = 0; i < count; ++i) scratch[i] = to_float(from[i]);
+/// Where a piece's values are: the storage itself where it is f32, else scratch that decode fills.
+float* values_of_weight(const Tensor& weight, const RowPiece& piece, float* scratch) {
+  if (weight.dtype == DType::f32) return values_at<float>(weight, piece);
+  decode_weight_row(weight, piece, scratch);
+  return scratch;
+}
+float* values_of_moment(const Moment& moment, bool kept, const RowPiece& piece, float* scratch) {
+  if (kept && moment.stored->codec.info->kind == StateKind::values && moment.stored->codes.dtype == DType::f32)
+    return values_at<float>(moment.stored->codes, piece);
+  load_moment(moment, kept, piece, scratch);
   return scratch;
 }
 
-void encode_nearest(const Tensor& storage, std::int64_t first, std::int64_t count, const float* values) {
-  if (storage.dtype == DType::f32) return;  // updated in place
-  bf16* to = storage.as<bf16>() + first;
-  for (std::int64_t i = 0; i < count; ++i) to[i] = to_bf16(values[i]);
+/// w becomes the stored master, and where that is rounded the rounded values.
+void store_master(const Step& step, const RowPiece& piece, float* w) {
+  const Tensor& master = step.args.master;
+  if (!master || master.dtype == DType::f32) return;  // f32 was updated in place
+  const WeightCodec codec = master_codec(step.args.codec);
+  if (is_quantized(master.dtype))
+    master.scales[piece.row] = scale_from_statistic(codec, scale_statistic(codec, w, piece.count), piece.count);
+  encode_weight_row(master, codec, piece, w, step.random(Purpose::master_rounding), step.first_element(piece));
+  decode_weight_row(master, piece, w);
 }
 
-void encode_stochastic(const Tensor& storage, std::int64_t first, std::int64_t count, const float* values,
-                       const OptimizerStep& args) {
-  std::array<std::uint32_t, panel_elements> random;
-  for (std::int64_t i = 0; i < count; i += 4) {  // a panel starts at a multiple of 4, and the array has room for a tail
-    const PhiloxBlock block = philox_block(philox_key(args.seed, Purpose::weight_rounding),
-                                           static_cast<std::uint64_t>(first + i), args.step, args.tensor_id);
-    for (std::int64_t k = 0; k < 4; ++k) random[static_cast<std::size_t>(i + k)] = block.word[k];
-  }
-  bf16* to = storage.as<bf16>() + first;
-  for (std::int64_t i = 0; i < count; ++i) to[i] = to_bf16_stochastic(values[i], random[static_cast<std::size_t>(i)]);
+void add_weight_statistics(const Step& step, const RowPiece& piece, const float* w, const float* error,
+                           const std::uint8_t* codes_before, StepSums& sums) {
+  float errors = 0.0f, values = 0.0f;
+  simd([&] {
+    errors = lane_sum(piece.count, [=](std::int64_t i) { return error[i] * error[i]; });
+    values = lane_sum(piece.count, [=](std::int64_t i) { return w[i] * w[i]; });
+  });
+  sums.error_squared += static_cast<double>(errors);
+  sums.value_squared += static_cast<double>(values);
+  if (!is_quantized(step.args.weight.dtype)) return;
+  const CodeCounts counts = count_codes(step.args.weight, step.args.codec, piece, codes_before);
+  sums.changed += static_cast<double>(counts.changed);
+  sums.saturated += static_cast<double>(counts.saturated);
 }
 
-void update_panel(const OptimizerStep& args, std::int64_t first, std::int64_t count) {
-  alignas(64) std::array<float, panel_elements> w_scratch, m_scratch, v_scratch;
-  const Tensor& updated = args.master ? args.master : args.weight;
-  float* const w = decode(updated, first, count, w_scratch.data());
-  float* const m = decode(args.m.codes, first, count, m_scratch.data());
-  float* const v = decode(args.v.codes, first, count, v_scratch.data());
-  const float* const g = args.gradient.as<float>() + first;
-  const float clip = args.clip.as<float>()[1];
-  const AdamwConstants constants = args.constants.adamw;
+/// The weight is w, rounded; with error feedback or statistics, scratch.error is what rounding took.
+void store_weight(const Step& step, const RowPiece& piece, const float* w, const PieceScratch& scratch,
+                  StepSums* sums) {
+  const Tensor& weight = step.args.weight;
+  const WeightCodec& codec = step.args.codec;
+  const bool codes = is_quantized(weight.dtype);
+  if (sums != nullptr && codes) unpack_row(weight, piece, scratch.codes);
+  if (codes && codec.scale_update == ScaleUpdate::every_step)
+    weight.scales[piece.row] = codec.scale_per == ScalePer::tensor
+                                   ? step.tensor_scale
+                                   : scale_from_statistic(codec, scale_statistic(codec, w, piece.count), piece.count);
+  encode_weight_row(weight, codec, piece, w, step.random(Purpose::weight_rounding), step.first_element(piece));
+  if (codec.error_feedback == ErrorFeedback::none && sums == nullptr) return;
+  // By the expression that every later reader decodes with: what differs from it would be lost for good.
+  decode_weight_row(weight, piece, scratch.error);
+  float* const error = scratch.error;
+  const std::int64_t n = piece.count;
+  simd([=] {
 #pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) {
-    float wi = w[i], mi = m[i], vi = v[i];
-    adamw(wi, mi, vi, g[i] * clip, constants);
-    w[i] = wi;
-    m[i] = mi;
-    v[i] = vi;
-  }
-  if (args.weight.dtype == DType::bf16 && args.codec.rounding == Rounding::stochastic)
-    encode_stochastic(args.weight, first, count, w, args);
+    for (std::int64_t i = 0; i < n; ++i) error[i] = w[i] - error[i];
+  });
+  if (sums != nullptr) add_weight_statistics(step, piece, w, error, scratch.codes, *sums);
+}
+
+void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values) {
+  if (kept) state_rows(moment.stored->codec.info->kind).encode(moment, piece, values, step.first_element(piece));
+}
+
+float largest_of(const float* values, std::int64_t n, float so_far) {
+  std::uint32_t bits = 0;
+  simd([&] { bits = lane_max(n, [=](std::int64_t i) { return magnitude_bits(values[i]); }); });
+  return bits_float(std::max(bits, magnitude_bits(so_far)));
+}
+
+void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, const PieceScratch& scratch,
+                  StepSums* sums) {
+  float* const w = values_of_weight(step.updated(), piece, scratch.w);
+  float* const m = values_of_moment(step.m, step.has_m, piece, scratch.m);
+  float* const v = values_of_moment(step.v, step.has_v, piece, scratch.v);
+  step.rule->update(w, m, v, step.gradient(piece), step.clip, piece.count, step.args.constants);
+  store_master(step, piece, w);
+  if (step.weight_after_masters())
+    step.piece_results[number] = scale_statistic(step.args.codec, w, piece.count);
   else
-    encode_nearest(args.weight, first, count, w);
-  encode_nearest(args.m.codes, first, count, m);
-  encode_nearest(args.v.codes, first, count, v);
+    store_weight(step, piece, w, scratch, sums);
+  if (step.args.codec.error_feedback == ErrorFeedback::eco)
+    step.rule->eco(m, v, scratch.error, piece.count, step.args.constants);
+  if (sums != nullptr) {
+    sums->m_absmax = largest_of(m, piece.count, sums->m_absmax);
+    sums->v_max = largest_of(v, piece.count, sums->v_max);
+  }
+  store_moment(step, step.m, step.has_m, piece, m);
+  store_moment(step, step.v, step.has_v, piece, v);
+}
+
+void write_statistics(const Step& step) {
+  StepSums all;
+  for (std::int64_t part = 0; part < step.parts(); ++part) {
+    const StepSums& sums = step.sums[part];
+    all.changed += sums.changed;
+    all.saturated += sums.saturated;
+    all.error_squared += sums.error_squared;
+    all.value_squared += sums.value_squared;
+    all.m_absmax = largest_of(&sums.m_absmax, 1, all.m_absmax);
+    all.v_max = largest_of(&sums.v_max, 1, all.v_max);
+  }
+  float* const out = step.args.statistics.as<float>();
+  const auto put = [&](StepStatistic which, double value) {
+    out[static_cast<std::size_t>(which)] = static_cast<float>(value);
+  };
+  put(StepStatistic::changed, all.changed);
+  put(StepStatistic::saturated, all.saturated);
+  put(StepStatistic::error_squared, all.error_squared);
+  put(StepStatistic::value_squared, all.value_squared);
+  put(StepStatistic::m_absmax, all.m_absmax);
+  put(StepStatistic::v_max, all.v_max);
+}
+
+void run(Step& step) {
+  StepSums* const sums = step.args.statistics ? step.sums : nullptr;
+  if (sums != nullptr) std::fill_n(sums, step.parts(), StepSums{});
+  step_statistics(step);
+  for_pieces(step, [&](std::int64_t number, const RowPiece& piece, const PieceScratch& scratch, std::int64_t part) {
+    update_piece(step, number, piece, scratch, sums == nullptr ? nullptr : sums + part);
+  });
+  if (step.weight_after_masters()) {
+    step.tensor_scale = scale_of_pieces(step);
+    for_pieces(step, [&](std::int64_t, const RowPiece& piece, const PieceScratch& scratch, std::int64_t part) {
+      const float* const w = values_of_weight(step.args.master, piece, scratch.w);
+      store_weight(step, piece, w, scratch, sums == nullptr ? nullptr : sums + part);
+    });
+  }
+  if (step.v.new_column != nullptr) std::copy_n(step.new_column, step.cols, step.v.stored->column.as<float>());
+  if (sums != nullptr) write_statistics(step);
+}
+
+// ---- Entry: checks, the cut into pieces, scratch.
+
+bool plain(const Tensor& tensor) {
+  return !tensor || tensor.dtype == DType::f32 || tensor.dtype == DType::bf16;
+}
+
+/// Everything is values: the parameter is one row.
+bool one_row(const OptimizerStep& args) {
+  const auto values = [](const StoredMoment& moment) { return moment.codec.info->kind == StateKind::values; };
+  return plain(args.weight) && plain(args.master) && values(args.m) && values(args.v);
+}
+
+bool needs_whole_rows(const OptimizerStep& args) {
+  const bool new_scale = is_quantized(args.weight.dtype) && args.codec.scale_update == ScaleUpdate::every_step;
+  const bool new_master_scale = args.master && is_quantized(args.master.dtype);
+  return new_scale || new_master_scale || state_rows(args.m.codec.info->kind).whole_rows ||
+         state_rows(args.v.codec.info->kind).whole_rows;
+}
+
+std::int64_t columns_of_piece(const OptimizerStep& args, std::int64_t cols) {
+  if (needs_whole_rows(args)) return cols;
+  std::int64_t unit = 16;
+  for (const StoredMoment* moment : {&args.m, &args.v})
+    if (state_rows(moment->codec.info->kind).blocks) unit = std::lcm(unit, moment->codec.block);
+  return std::min(cols, unit * std::max<std::int64_t>(1, piece_elements / unit));
+}
+
+void check_moment(const StoredMoment& moment, const char* which, const OptimizerStep& args) {
+  const StateCodecInfo& codec = *moment.codec.info;
+  const std::int64_t rows = args.weight.rows(), cols = args.weight.cols(), block = moment.codec.block;
+  const auto has = [&](const Tensor& tensor, std::int64_t elements) {
+    return tensor && tensor.dtype == DType::f32 && tensor.elements() == elements && tensor.contiguous();
+  };
+  if (codec.kind != StateKind::factored)
+    check(moment.codes.dtype == codec.dtype && moment.codes.rows() == rows && moment.codes.cols() == cols &&
+              moment.codes.contiguous(),
+          "optimizer_step: {} is {} {}; its codec {} wants {} {}", which, name(moment.codes.dtype),
+          moment.codes.shape.text(), codec.name, name(codec.dtype), args.weight.shape.text());
+  if (codec.kind == StateKind::rank1 || codec.kind == StateKind::factored)
+    check(args.weight.shape.rank >= 2 && has(moment.row, rows) && has(moment.column, cols),
+          "optimizer_step: {} in codec {} needs a matrix with f32 numbers of each row and column; the weight is {}",
+          which, codec.name, args.weight.shape.text());
+  if (!state_rows(codec.kind).blocks) return;
+  check(block >= 1, "optimizer_step: {} in blocks of {}; expected at least 1", which, block);
+  const std::int64_t numbers = (codec.kind == StateKind::logarithmic ? 2 : 1) * ((cols + block - 1) / block);
+  check(has(moment.scales, rows * numbers), "optimizer_step: {} in codec {} needs {} scales, got {}", which, codec.name,
+        rows * numbers, moment.scales.elements());
+}
+
+void check_step(const OptimizerStep& args) {
+  const std::int64_t n = args.gradient.elements();
+  const auto same_size = [&](const Tensor& x) { return x.elements() == n && x.contiguous(); };
+  check(args.weight && args.gradient.dtype == DType::f32 && same_size(args.weight) && same_size(args.gradient) &&
+            (!args.master || same_size(args.master)),
+        "optimizer_step: weight {}, master {}, gradient {} must have one shape", args.weight.shape.text(),
+        args.master.shape.text(), args.gradient.shape.text());
+  check(args.weight.dtype == args.codec.dtype(), "optimizer_step: the weight is {}, its codec says {}",
+        name(args.weight.dtype), name(args.codec.dtype()));
+  check(!is_quantized(args.weight.dtype) || args.weight.scales != nullptr, "optimizer_step: {} weights need scales",
+        name(args.weight.dtype));
+  check(!args.master || (args.weight.dtype != DType::f32 && args.codec.master != Master::none &&
+                         args.master.dtype == master_codec(args.codec).dtype() &&
+                         (!is_quantized(args.master.dtype) || args.master.scales != nullptr)),
+        "optimizer_step: a master of {} does not go with {} weights whose codec has master {}", name(args.master.dtype),
+        name(args.weight.dtype), master_names[static_cast<std::size_t>(args.codec.master)]);
+  check(args.codec.error_feedback == ErrorFeedback::none || (!args.master && args.m && args.weight.dtype != DType::f32),
+        "optimizer_step: error feedback needs rounded weights without master and a first moment (beta1 above 0)");
+  if (args.m) check_moment(args.m, "m", args);
+  if (args.v) check_moment(args.v, "v", args);
+  check(static_cast<bool>(args.v) == info(args.rule).has_second_moment, "optimizer_step: rule {} {} a second moment",
+        info(args.rule).name, info(args.rule).has_second_moment ? "needs" : "has no place for");
+  check(!args.statistics || args.statistics.elements() == static_cast<std::int64_t>(StepStatistic::count),
+        "optimizer_step: {} statistics, expected {}", args.statistics.elements(),
+        static_cast<std::int64_t>(StepStatistic::count));
+}
+
+/// Bytes moved by the main pass.
+double moved_bytes(const OptimizerStep& args) {
+  const auto bytes = [](const Tensor& x) { return x ? static_cast<double>(x.bytes()) : 0.0; };
+  double both_ways = bytes(args.weight) * (args.master ? 0.5 : 1.0) + bytes(args.master);
+  for (const StoredMoment* moment : {&args.m, &args.v}) both_ways += bytes(moment->codes) + bytes(moment->scales);
+  return bytes(args.gradient) + 2 * both_ways;
+}
+
+std::int64_t padded(std::int64_t floats) {
+  return (floats + 15) / 16 * 16;
+}
+
+/// Lays the step's scratch out from `base` (null: only counts), returns its bytes.
+std::int64_t lay_out_scratch(Step& step, std::byte* base) {
+  std::int64_t used = 0;
+  const auto take = [&](std::int64_t floats) {
+    auto* const at = base == nullptr ? nullptr : reinterpret_cast<float*>(base) + used;
+    used += padded(floats);
+    return at;
+  };
+  const bool columns = step.has_v && state_rows(step.v.stored->codec.info->kind).whole_rows;
+  step.workers = take(thread_count() * 5 * step.padded_piece());
+  step.piece_results = take(step.pieces());
+  step.sums =
+      reinterpret_cast<StepSums*>(take(step.parts() * static_cast<std::int64_t>(sizeof(StepSums) / sizeof(float))));
+  step.new_column = take(columns ? step.cols : 0);
+  step.column_parts = take(columns ? row_parts(step.rows) * step.cols : 0);
+  return used * static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace
 
 void CpuBackend::optimizer_step(const OptimizerStep& args) {
-  const std::int64_t n = args.gradient.elements();
-  const auto same_size = [&](const Tensor& x) { return x.elements() == n && x.contiguous(); };
-  check(same_size(args.weight) && same_size(args.m.codes) && same_size(args.v.codes) &&
-            (!args.master || same_size(args.master)),
-        "optimizer_step: weight {}, moments {} and {}, gradient {} must have one shape", args.weight.shape.text(),
-        args.m.codes.shape.text(), args.v.codes.shape.text(), args.gradient.shape.text());
-  check(!args.master || args.weight.dtype == DType::bf16, "optimizer_step: a master weight goes with bf16 weights");
-  const std::int64_t moved = 4 + 2 * (size_of(args.m.codes.dtype) + size_of(args.v.codes.dtype)) +
-                             (args.master ? 8 + 2 : 2 * size_of(args.weight.dtype));
-  const OpScope scope("optimizer_step", static_cast<double>(n * moved));
-  parallel_for((n + part_elements - 1) / part_elements, [&](std::int64_t part) {
-    const std::int64_t begin = part * part_elements, end = std::min(n, begin + part_elements);
-    simd([&] {
-      for (std::int64_t first = begin; first < end; first += panel_elements)
-        update_panel(args, first, std::min(panel_elements, end - first));
-    });
-  });
+  check_step(args);
+  const OpScope scope("optimizer_step", moved_bytes(args));
+  Step step{.args = args,
+            .rule = &rule_rows(args.rule),
+            .clip = args.clip.as<float>()[1],
+            .has_m = static_cast<bool>(args.m),
+            .has_v = static_cast<bool>(args.v)};
+  OptimizerStep& own = step.args;
+  if (one_row(own)) {
+    for (Tensor* tensor : {&own.weight, &own.master, &own.m.codes, &own.v.codes, &own.gradient})
+      if (*tensor) *tensor = Tensor(tensor->data, tensor->dtype, Shape{tensor->elements()});
+  }
+  step.rows = own.weight.rows();
+  step.cols = own.weight.cols();
+  if (step.rows * step.cols == 0) return;
+  step.piece = columns_of_piece(own, step.cols);
+  step.m.stored = &own.m;
+  step.m.book = codebook_of(own.m.codec, true);
+  step.m.random = step.random(Purpose::first_moment_rounding);
+  step.v.stored = &own.v;
+  step.v.book = codebook_of(own.v.codec, false);
+  step.v.random = step.random(Purpose::second_moment_rounding);
+  const std::int64_t bytes = lay_out_scratch(step, nullptr);
+  lay_out_scratch(step, static_cast<std::byte*>(scratch("optimizer_step", bytes)));
+  if (step.has_v && own.v.codec.info->kind == StateKind::rank1) step.v.new_column = step.new_column;
+  run(step);
+}
+
+std::int64_t optimizer_scratch_bytes(std::int64_t max_rows, std::int64_t max_cols) {
+  if (max_rows * max_cols == 0) return 0;
+  const std::int64_t piece = std::max(max_cols, piece_elements);
+  const std::int64_t pieces = max_rows * (max_cols / piece_elements + 1);
+  const std::int64_t sums = 256 * static_cast<std::int64_t>(sizeof(StepSums) / sizeof(float));
+  const std::int64_t floats = thread_count() * 5 * padded(piece) + padded(pieces) + padded(sums) + padded(max_cols) +
+                              padded(row_parts(max_rows) * max_cols);
+  return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace bittern::cpu

@@ -1,0 +1,28 @@
+// What one update needs beside the parameter's own tensors: formed in double precision once per step, read by every
+// element.
+#pragma once
+
+#include "bittern/host_device.h"
+
+namespace bittern {
+
+struct RuleConstants {
+  float beta1, one_minus_beta1;
+  float beta2, one_minus_beta2;  ///< of this update: adafactor's change with t
+  float eps;
+  float step_size;             ///< what multiplies the normalised first moment
+  float inv_sqrt_correction2;  ///< adamw: 1 / sqrt(1 - beta2^t); else 1
+  float decay;                 ///< 1 - lr * weight_decay
+  float update_scale = 1.0f;   ///< adafactor: what clips the update of this tensor (adafactor.h)
+  float eco_gain = 0.0f;       ///< (1 - 1 / beta1) / step_size, 0 where lr is 0; see eco.h
+  float eco_cap = 0.0f;        ///< see eco.h; 0: none
+};
+
+/// The options that an update's constants are made of, by their names in configs.
+struct RuleOptions {
+  double lr, beta1, beta2, eps, weight_decay;
+  bool eco_decay_factor = false;
+  double eco_cap = 0.0;
+};
+
+}  // namespace bittern

@@ -1,0 +1,102 @@
+// optimizer_pieces: what the passes of an optimizer step share: how a parameter is cut into pieces, where a thread's
+// scratch is, and the step's tensors as the pieces see them.
+//   A piece is a run of columns of one row: the whole row where something (a scale made anew, a rank-1 moment) needs
+//   it, else about 2048 columns, so that its scratch stays in L1. A tensor whose storage is all plain values is one
+//   row. Pieces and the sums over them follow from the shape alone.
+#pragma once
+
+#include <cstdint>
+
+#include "bittern/ops.h"
+#include "bittern/optim/optimizer_step.h"
+#include "ops/cpu/parallel.h"
+#include "ops/cpu/row_parts.h"
+#include "ops/cpu/rule_rows.h"
+#include "ops/cpu/state_rows.h"
+#include "ops/cpu/weight_rows.h"
+
+namespace bittern::cpu {
+
+inline constexpr std::int64_t piece_elements = 2048;  ///< 8 KiB for each of weight, m, v and error
+
+/// One thread's memory for a piece.
+struct PieceScratch {
+  float *w, *m, *v, *error;
+  std::uint8_t* codes;
+};
+
+/// Sums for the metrics over the pieces of one part, in the order of StepStatistic.
+struct StepSums {
+  double changed = 0, saturated = 0, error_squared = 0, value_squared = 0;
+  float m_absmax = 0, v_max = 0;
+};
+
+/// An optimizer step while it runs.
+struct Step {
+  OptimizerStep
+      args;  ///< a copy: with tensors as one row where all are plain values, constants as the tensor needs them
+  const RuleRows* rule;
+  float clip = 1;
+  Moment m = {}, v = {};
+  bool has_m = false, has_v = false;
+  std::int64_t rows = 0, cols = 0, piece = 0;  ///< columns of a piece
+  float tensor_scale = 0;                      ///< of a weight without master whose scale per tensor is made anew
+
+  // Scratch.
+  float* workers = nullptr;        ///< PieceScratch of each thread
+  float* piece_results = nullptr;  ///< (pieces) one number of each
+  float* new_column = nullptr;     ///< (cols)
+  float* column_parts = nullptr;   ///< (row_parts(rows), cols)
+  StepSums* sums = nullptr;        ///< (parts)
+
+  std::int64_t pieces_per_row() const { return (cols + piece - 1) / piece; }
+  std::int64_t pieces() const { return rows * pieces_per_row(); }
+  /// About 16 K elements each.
+  std::int64_t parts() const {
+    return std::clamp<std::int64_t>(rows * cols / 16384, 1, std::min<std::int64_t>(pieces(), 256));
+  }
+
+  const Tensor& updated() const { return args.master ? args.master : args.weight; }
+  const float* gradient(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
+  std::uint64_t first_element(const RowPiece& at) const {
+    return args.first_element + static_cast<std::uint64_t>(at.row * cols + at.first);
+  }
+  RandomStream random(Purpose purpose) const { return {philox_key(args.seed, purpose), args.step, args.tensor_id}; }
+  /// The weight is encoded after all masters are known, because its scale is the tensor's.
+  bool weight_after_masters() const {
+    return args.master && is_quantized(args.weight.dtype) && args.codec.scale_per == ScalePer::tensor &&
+           args.codec.scale_update == ScaleUpdate::every_step;
+  }
+  PieceScratch scratch_of(int worker) const {
+    const std::int64_t padded = padded_piece();
+    float* const base = workers + worker * 5 * padded;
+    return {base, base + padded, base + 2 * padded, base + 3 * padded,
+            reinterpret_cast<std::uint8_t*>(base + 4 * padded)};
+  }
+  std::int64_t padded_piece() const { return (piece + 15) / 16 * 16; }
+};
+
+/// body(number of the piece, the piece, scratch, part) for all pieces, shared between threads.
+template <class F>
+void for_pieces(const Step& step, F body) {
+  const std::int64_t parts = step.parts(), per_row = step.pieces_per_row();
+  parallel_for(parts, [&](std::int64_t part, int worker) {
+    const PieceScratch scratch = step.scratch_of(worker);
+    for (std::int64_t i = part_begin(step.pieces(), parts, part); i < part_begin(step.pieces(), parts, part + 1); ++i) {
+      const std::int64_t first = i % per_row * step.piece;
+      body(i, RowPiece{i / per_row, first, std::min(step.piece, step.cols - first)}, scratch, part);
+    }
+  });
+}
+
+/// Passes before the update, where a codec or the rule needs to know the whole tensor: factored means (brought up to
+/// date), the columns' maxima of rank-1, the clipping of adafactor, a scale per tensor of a weight without master.
+void step_statistics(Step& step);
+
+/// The scale per tensor from the statistics that the pieces left in piece_results.
+float scale_of_pieces(const Step& step);
+
+/// Decodes the piece's moment into out; zeros where it is not kept.
+void load_moment(const Moment& moment, bool kept, const RowPiece& piece, float* out);
+
+}  // namespace bittern::cpu

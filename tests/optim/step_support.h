@@ -1,0 +1,198 @@
+// A parameter with everything an optimizer step needs, in vectors that a test can look into.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "bittern/optim/optimizer_step.h"
+#include "bittern/quant/packing.h"
+#include "catch.h"
+#include "ops/cases.h"
+
+namespace bittern {
+
+inline float normal_like(std::uint64_t i, std::uint32_t stream) {
+  const PhiloxKey key = philox_key(7, Purpose::test);
+  float sum = 0;
+  for (std::uint32_t k = 0; k < 4; ++k) sum += uniform(philox(key, i, k, stream)) - 0.5f;
+  return sum;
+}
+inline std::vector<float> normals(std::int64_t n, std::uint32_t stream, float scale = 1.0f) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < n; ++i) values.push_back(scale * normal_like(static_cast<std::uint64_t>(i), stream));
+  return values;
+}
+
+struct StepOptions {
+  Shape shape;
+  WeightCodec weight{};
+  std::string_view m = "f32", v = "f32";
+  UpdateRule rule = UpdateRule::adamw;
+  std::int64_t block = 128;
+  Rounding m_rounding = Rounding::nearest, v_rounding = Rounding::nearest;
+  RuleOptions options{.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
+};
+
+class StoredParameter {
+ public:
+  StoredParameter(Backend& backend, const StepOptions& options, const std::vector<float>& values)
+      : backend_(backend), options_(options) {
+    weight_ = stored(weight_bytes_, weight_scales_, options.weight.dtype());
+    backend.encode_weight(weight_, values, options.weight);
+    if (options.weight.master != Master::none) {
+      const WeightCodec codec = master_codec(options.weight);
+      master_ = stored(master_bytes_, master_scales_, codec.dtype());
+      backend.encode_weight(master_, values, codec);
+    }
+    if (options.options.beta1 > 0) m_ = moment(options.m, options.m_rounding, m_store_);
+    if (info(options.rule).has_second_moment) v_ = moment(options.v, options.v_rounding, v_store_);
+  }
+  StoredParameter(const StoredParameter&) = delete;
+  StoredParameter& operator=(const StoredParameter&) = delete;
+
+  /// Update t with gradient g (of all elements).
+  void step(std::vector<float> g, long long t, double lr_factor = 1.0) {
+    RuleOptions rule = options_.options;
+    rule.lr *= lr_factor;
+    step_with(std::move(g), info(options_.rule).constants(rule, t), t);
+  }
+  void step_with(std::vector<float> g, const RuleConstants& constants, long long t) {
+    backend_.optimizer_step(arguments(g, constants, t));
+  }
+  /// The same, rows [first, first + rows) alone, as a shard does it.
+  void step_rows(std::vector<float> g, long long t, std::int64_t first, std::int64_t rows) {
+    OptimizerStep args = arguments(g, info(options_.rule).constants(options_.options, t), t);
+    const auto slice = [&](Tensor x, std::int64_t of) { return x && x.rows() == of ? x.slice_rows(first, rows) : x; };
+    const std::int64_t all = options_.shape[0];
+    args.weight = slice(args.weight, all);
+    args.master = slice(args.master, all);
+    args.gradient = slice(args.gradient, all);
+    for (StoredMoment* moment : {&args.m, &args.v}) {
+      moment->codes = slice(moment->codes, all);
+      moment->scales = slice(moment->scales, all);
+    }
+    args.first_element = static_cast<std::uint64_t>(first * args.weight.cols());
+    backend_.optimizer_step(args);
+  }
+
+  std::vector<float> weights() const { return values_of(weight_); }
+  std::vector<float> masters() const { return values_of(master_); }
+  /// Codes of the weight (levels of integers; E4M3 as stored), of the moments (indices).
+  std::vector<int> weight_codes() const { return codes(weight_); }
+  std::vector<int> m_codes() const { return codes(m_.codes); }
+  std::vector<int> v_codes() const { return codes(v_.codes); }
+  const std::vector<std::uint8_t>& weight_bytes() const { return weight_bytes_; }
+  std::vector<float>& weight_scales() { return weight_scales_; }
+  std::vector<float>& m_scales() { return m_store_.scales; }
+  std::vector<float>& v_scales() { return v_store_.scales; }
+  std::vector<float>& v_row() { return v_store_.row; }
+  std::vector<float>& v_column() { return v_store_.column; }
+  /// Moments of codec f32.
+  float* m_values() { return reinterpret_cast<float*>(m_store_.codes.data()); }
+  float* v_values() { return reinterpret_cast<float*>(v_store_.codes.data()); }
+  float statistic(StepStatistic which) const { return statistics_[static_cast<std::size_t>(which)]; }
+
+  /// Everything that is stored, one after another.
+  std::vector<std::uint8_t> all_bytes() const {
+    std::vector<std::uint8_t> all;
+    const auto add = [&](const auto& x) {
+      const auto* bytes = reinterpret_cast<const std::uint8_t*>(x.data());
+      all.insert(all.end(), bytes, bytes + x.size() * sizeof(x[0]));
+    };
+    add(weight_bytes_), add(weight_scales_), add(master_bytes_), add(master_scales_);
+    for (const Store* store : {&m_store_, &v_store_})
+      add(store->codes), add(store->scales), add(store->row), add(store->column);
+    return all;
+  }
+
+  std::uint32_t seed = 1, tensor_id = 3;
+  float clip = 1.0f;
+  bool with_statistics = false;
+
+ private:
+  struct Store {
+    std::vector<std::uint8_t> codes;
+    std::vector<float> scales, row, column;
+  };
+
+  Tensor stored(std::vector<std::uint8_t>& bytes, std::vector<float>& scales, DType dtype) {
+    Tensor tensor(nullptr, dtype, options_.shape);
+    bytes.resize(static_cast<std::size_t>(tensor.bytes()));
+    tensor.data = bytes.data();
+    if (is_quantized(dtype)) {
+      scales.resize(static_cast<std::size_t>(tensor.rows()));
+      tensor.scales = scales.data();
+    }
+    return tensor;
+  }
+  static Tensor floats(std::vector<float>& x, Shape shape) {
+    x.resize(static_cast<std::size_t>(shape.elements()));
+    return Tensor(x.data(), DType::f32, shape);
+  }
+  StoredMoment moment(std::string_view codec, Rounding rounding, Store& store) {
+    StoredMoment m;
+    m.codec = {.info = find_state_codec(codec), .block = options_.block, .rounding = rounding};
+    REQUIRE(m.codec.info != nullptr);
+    if (options_.shape.rank < 2) m.codec.info = codec_of_vectors(m.codec.info);
+    const StateKind kind = m.codec.info->kind;
+    std::vector<float> none;
+    if (kind != StateKind::factored) m.codes = stored(store.codes, none, m.codec.info->dtype);
+    m.codes.scales = nullptr;
+    const Tensor shape(nullptr, DType::f32, options_.shape);
+    const std::int64_t rows = shape.rows(), cols = shape.cols(), blocks = (cols + options_.block - 1) / options_.block;
+    if (kind == StateKind::fp8 || kind == StateKind::codebook) m.scales = floats(store.scales, Shape{rows, blocks});
+    if (kind == StateKind::logarithmic) m.scales = floats(store.scales, Shape{rows, 2 * blocks});
+    if (kind == StateKind::rank1 || kind == StateKind::factored) {
+      m.row = floats(store.row, Shape{rows});
+      m.column = floats(store.column, Shape{cols});
+    }
+    return m;
+  }
+
+  OptimizerStep arguments(std::vector<float>& g, const RuleConstants& constants, long long t) {
+    clip_ = {0.0f, clip};
+    return {
+        .weight = weight_,
+        .master = master_,
+        .m = m_,
+        .v = v_,
+        .gradient = Tensor(g.data(), DType::f32, options_.shape),
+        .clip = Tensor(clip_.data(), DType::f32, Shape{2}),
+        .statistics = with_statistics ? floats(statistics_, Shape{static_cast<int>(StepStatistic::count)}) : Tensor(),
+        .rule = options_.rule,
+        .constants = constants,
+        .codec = options_.weight,
+        .seed = seed,
+        .step = static_cast<std::uint32_t>(t),
+        .tensor_id = tensor_id};
+  }
+  std::vector<float> values_of(const Tensor& tensor) const {
+    std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
+    backend_.copy(Tensor(out.data(), DType::f32, tensor.shape), tensor);
+    return out;
+  }
+  std::vector<int> codes(const Tensor& tensor) const {
+    std::vector<int> out;
+    const int bits = bits_of(tensor.dtype);
+    for (std::int64_t r = 0; r < tensor.rows(); ++r)
+      for (std::int64_t c = 0; c < tensor.cols(); ++c) {
+        const int code = code_at(bits, static_cast<const std::uint8_t*>(tensor.row(r)), c);
+        const bool integer = tensor.dtype >= DType::i8 && tensor.dtype <= DType::i2;
+        out.push_back(integer && code >= 1 << (bits - 1) ? code - (1 << bits) : code);
+      }
+    return out;
+  }
+
+  Backend& backend_;
+  StepOptions options_;
+  std::vector<std::uint8_t> weight_bytes_, master_bytes_;
+  std::vector<float> weight_scales_, master_scales_, clip_, statistics_;
+  Store m_store_, v_store_;
+  Tensor weight_, master_;
+  StoredMoment m_, v_;
+};
+
+}  // namespace bittern
