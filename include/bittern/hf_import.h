@@ -2,7 +2,9 @@
 // checkpoint, which has the same layout.
 //
 //   FOLDER/config.json    what the model is; what bittern cannot do is refused by key and value, never ignored
-//   FOLDER/model.safetensors, or model.safetensors.index.json and its shards; F32, BF16 or F16
+//   FOLDER/model.safetensors, or model.safetensors.index.json and its shards; F32, BF16 or F16, or, in a checkpoint,
+//   codes
+//                         with their scales, as quantization_config says
 #pragma once
 
 #include <cstdint>
@@ -13,6 +15,7 @@
 
 #include "bittern/dtype.h"
 #include "bittern/model_spec.h"
+#include "bittern/parameter.h"
 #include "bittern/safetensors.h"
 
 namespace bittern {
@@ -31,6 +34,8 @@ class HfModel {
   const std::string& directory() const { return weights_.directory(); }
   const ModelSpec& spec() const { return spec_; }
   std::int32_t begin() const { return begin_; }  ///< bos_token_id: what a text begins after; -1: none
+  /// How the weights of a role are stored; unless it is quantized: as floats of one type or another.
+  const WeightCodec& codec(Role role) const { return codecs_[static_cast<std::size_t>(role)]; }
   const std::vector<SafetensorsEntry>& tensors() const { return weights_.tensors(); }
   const SafetensorsEntry* find(std::string_view name) const { return weights_.find(name); }
 
@@ -42,9 +47,13 @@ class HfModel {
   /// tensor of another shape, or with a value that is not finite, is an Error.
   void read_tensor(std::string_view name, DType target, std::span<const std::int64_t> shape, void* out) const;
 
+  /// The tensor's bytes as they are; of another dtype (in safetensors' words): an Error.
+  std::vector<std::byte> read_raw(std::string_view name, std::string_view dtype) const;
+
  private:
   ModelSpec spec_;
   std::int32_t begin_ = -1;
+  std::array<WeightCodec, role_names.size()> codecs_;
   SafetensorsFolder weights_;
 };
 

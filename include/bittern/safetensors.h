@@ -99,7 +99,9 @@ struct NamedTensor {
   std::vector<std::int64_t> shape;
   std::span<const std::byte> data;
 };
-/// The view of a contiguous tensor.
+/// The shape that a tensor has in a file: packed elements are rows of bytes.
+std::vector<std::int64_t> stored_shape(const Tensor& tensor);
+/// The view of a contiguous tensor, without its scales.
 NamedTensor named_tensor(std::string name, const Tensor& tensor);
 
 struct WrittenFile {

@@ -31,7 +31,8 @@ struct EvaluateOptions {
   std::int64_t max_sequences = 0;    ///< 0: all
   std::int64_t batch = 8;
   std::int64_t threads = 0;
-  std::string compute = "auto";  ///< f32, bf16, auto: what the checkpoint was trained with
+  std::string compute = "auto";    ///< f32, bf16, auto: what the checkpoint was trained with
+  std::string weights = "stored";  ///< stored; ternary: block linears as -1, 0, 1 times a scale
   bool json = false;
 };
 /// Prints loss, perplexity and, where the bytes of the text are known, bits per byte.
@@ -47,6 +48,7 @@ struct GenerateOptions {
   std::int64_t seed = 1;
   std::int64_t threads = 0;
   std::string compute = "auto";
+  std::string weights = "stored";
 };
 /// Streams text to standard output.
 void generate(const GenerateOptions& options);
@@ -54,7 +56,8 @@ void generate(const GenerateOptions& options);
 struct ExportOptions {
   std::string checkpoint;
   std::string out;             ///< a new folder
-  std::string dtype = "auto";  ///< f32, bf16, auto: as stored
+  std::string dtype = "auto";  ///< f32, bf16, auto: as stored; f32 for codes
+  std::string weights = "stored";
 };
 /// Writes a folder that Hugging Face `transformers` opens.
 void export_checkpoint(const ExportOptions& options);

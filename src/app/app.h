@@ -29,6 +29,9 @@ struct ConfigArguments {
 };
 void add_config_arguments(CLI::App& command, ConfigArguments& arguments);
 
+/// --weights, of what uses a checkpoint.
+void add_weights_option(CLI::App& command, std::string& weights);
+
 /// Checks that a number lies between two others, with a fraction or without; the message names the option, what it was
 /// given, and the bounds.
 CLI::Validator number(double least, double most);

@@ -30,6 +30,7 @@ void add_eval(CLI::App& program, Action& action) {
       ->capture_default_str()
       ->type_name("auto|f32|bf16")
       ->check(one_of({"auto", "f32", "bf16"}));
+  add_weights_option(*command, options->weights);
   command->add_flag("--json", options->json, "as JSON");
   command->footer("Example:\n  bittern eval runs/quickstart --data data/quickstart");
   command->callback([options, &action] {

@@ -11,10 +11,11 @@ void add_export(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand("export", "Write a folder that Hugging Face `transformers` opens.");
   command->add_option("CHECKPOINT", options->checkpoint, "a checkpoint, or a RUN (its newest)")->required();
   command->add_option("--out", options->out, "the folder to make")->required()->type_name("DIR");
-  command->add_option("--dtype", options->dtype, "of the weights; auto: as they are stored")
+  command->add_option("--dtype", options->dtype, "of the weights; auto: as they are stored, f32 for codes")
       ->capture_default_str()
       ->type_name("auto|f32|bf16")
       ->check(one_of({"auto", "f32", "bf16"}));
+  add_weights_option(*command, options->weights);
   command->footer("Example:\n  bittern export runs/quickstart --out exported --dtype bf16");
   command->callback([options, &action] {
     action = [options] {

@@ -37,6 +37,7 @@ void add_generate(CLI::App& program, Action& action) {
       ->capture_default_str()
       ->type_name("auto|f32|bf16")
       ->check(one_of({"auto", "f32", "bf16"}));
+  add_weights_option(*command, options->weights);
   command->footer("Example:\n  bittern generate runs/quickstart --prompt \"The file\" --tokens 100 --temperature 0.7");
   command->callback([options, &action] {
     action = [options] {

@@ -102,6 +102,16 @@ int guarded(int argc, char** argv) {
 
 }  // namespace
 
+void add_weights_option(CLI::App& command, std::string& weights) {
+  command
+      .add_option("--weights", weights,
+                  "stored: as they are; ternary: block linears become -1, 0 and 1 times their mean magnitude (for "
+                  "models that DQT trained in 8 bits)")
+      ->capture_default_str()
+      ->type_name("stored|ternary")
+      ->check(one_of({"stored", "ternary"}));
+}
+
 CLI::Validator number(double least, double most) {
   const auto check = [least, most](std::string& text) -> std::string {
     char* end = nullptr;

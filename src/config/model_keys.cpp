@@ -31,6 +31,7 @@ class Translator {
     take_rope("rope_parameters");
     take_rope("rope_scaling");
     take_windows();
+    take_codes();
     for (const char* key : {"num_key_value_heads", "head_dim"})  // null: follows from the others
       if (const auto found = model_.find(key); found != model_.end() && found->is_null()) model_.erase(found);
     for (const ModelExtra& extra : model_extras()) {
@@ -146,6 +147,13 @@ class Translator {
       throw refusal("layer_types", *types, "\"full_attention\" for every layer",
                     "attention over a window is not implemented");
     take("layer_types");
+  }
+
+  // What bittern says of a checkpoint's codes is said of the weights (train/quantization_config.h), not of the model.
+  void take_codes() {
+    const auto found = model_.find("quantization_config");
+    if (found != model_.end() && found->is_object() && found->value("format", json()) == "bittern")
+      take("quantization_config");
   }
 
   json& model_;

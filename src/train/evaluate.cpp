@@ -39,7 +39,7 @@ std::string read_text(const std::string& path) {
 
 void evaluate(const EvaluateOptions& options) {
   const StopSignals signals;
-  const OpenedModel opened = open_model(options.checkpoint, options.compute, options.threads);
+  const OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
   const std::string& data = options.data;
   const std::int64_t T = options.sequence_length > 0 ? options.sequence_length : opened.config.data.sequence_length;
   if (T > opened.config.model.max_position_embeddings)

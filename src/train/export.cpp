@@ -7,6 +7,7 @@
 #include "bittern/trainer.h"
 #include "train/hf_config.h"
 #include "train/inference.h"
+#include "train/quantization_config.h"
 
 namespace bittern {
 
@@ -28,6 +29,26 @@ struct Unfinished {
   }
 };
 
+/// The weights as numbers: views of what is stored as such, and copies of what codes stand for.
+struct Numbers {
+  std::vector<NamedTensor> tensors;
+  std::vector<std::vector<std::byte>> decoded;
+
+  Numbers(const Run& run, const StoredCodecs& codecs) {
+    for (const Parameter& parameter : run.model->parameters()) {
+      Tensor view = scaled(*run.arena, parameter.weight, parameter.scale);
+      if (is_quantized(view.dtype)) {
+        Tensor numbers(nullptr, codecs[static_cast<std::size_t>(parameter.spec.role)].dtype(), view.shape);
+        decoded.emplace_back(static_cast<std::size_t>(numbers.bytes()));
+        numbers.data = decoded.back().data();
+        run.backend->copy(numbers, view);
+        view = numbers;
+      }
+      tensors.push_back(named_tensor(parameter.spec.name, view));
+    }
+  }
+};
+
 }  // namespace
 
 void export_checkpoint(const ExportOptions& options) {
@@ -37,21 +58,27 @@ void export_checkpoint(const ExportOptions& options) {
   while (out.size() > 1 && out.ends_with('/')) out.pop_back();
   std::error_code error;
   if (fs::exists(out, error)) throw input_error("--out {}: it is there already; name a new folder", out);
-  OpenedModel opened = open_model(options.checkpoint, "f32", 0);
-  WeightsSection& weights = opened.config.weights;
-  if (options.dtype != "auto")
-    for (WeightCodec* codec : {&weights.embedding, &weights.head, &weights.attention_linear, &weights.mlp_linear})
-      *codec = {.storage = options.dtype == "f32" ? WeightStorage::f32 : WeightStorage::bf16};
+  OpenedModel opened = open_model(options.checkpoint, "f32", options.weights, 0);
+  WeightsSection written = opened.config.weights;
+  for (WeightCodec WeightsSection::*role : {&WeightsSection::embedding, &WeightsSection::head,
+                                            &WeightsSection::attention_linear, &WeightsSection::mlp_linear}) {
+    WeightCodec& codec = written.*role;
+    const bool bf16 = options.dtype == "auto" ? codec.storage == WeightStorage::bf16 : options.dtype == "bf16";
+    codec = {.storage = bf16 ? WeightStorage::bf16 : WeightStorage::f32};
+    // Numbers are loaded as what they are written as; codes, which may not be those of the folder, are decoded later.
+    if (!(opened.config.weights.*role).quantized()) opened.config.weights.*role = codec;
+  }
   const std::unique_ptr<Run> run = load_model(opened, 1, 1, 0);
-  const bool bf16_linears = weights.attention_linear.storage == WeightStorage::bf16;
+  const bool bf16_linears = written.attention_linear.storage == WeightStorage::bf16;
 
   const Unfinished unfinished(out);
   File file = File::create(unfinished.path + "/model.safetensors");
-  write_safetensors(file, run->checkpoint_tensors(false, false));
+  const Numbers numbers(*run, stored_codecs(written));
+  write_safetensors(file, numbers.tensors);
   file.sync();
   file.close();
   write_file_atomically(unfinished.path + "/config.json",
-                        hf_config_json(opened.config.model, bf16_linears ? "bfloat16" : "float32", opened.begin));
+                        hf_config_json(opened.config.model, stored_codecs(written), opened.begin));
   if (opened.tokenizer) {
     write_file_atomically(unfinished.path + "/tokenizer.model", opened.tokenizer->file_bytes());
     for (const auto& small : tokenizer_files(*opened.tokenizer))

@@ -13,7 +13,7 @@ namespace bittern {
 
 void generate(const GenerateOptions& options) {
   const StopSignals signals;
-  const OpenedModel opened = open_model(options.checkpoint, options.compute, options.threads);
+  const OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
   if (!opened.tokenizer)
     throw input_error("{}: no tokenizer.model in the folder, so there is no way to read a prompt", opened.folder);
   const std::vector<std::int32_t> prompt = prompt_tokens(*opened.tokenizer, opened.begin, options.prompt);

@@ -6,7 +6,8 @@
 
 namespace bittern {
 
-std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype, std::int64_t separator) {
+std::string hf_config_json(const ModelSpec& spec, const StoredCodecs& codecs, std::int64_t separator) {
+  const bool bf16 = codecs[static_cast<std::size_t>(Role::attention_linear)].storage == WeightStorage::bf16;
   nlohmann::ordered_json json = {{"architectures", {std::string(model_class_name(spec.architecture))}},
                                  {"model_type", spec.architecture},
                                  {"vocab_size", spec.vocab_size},
@@ -24,9 +25,11 @@ std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype
                                  {"tie_word_embeddings", spec.tie_word_embeddings},
                                  {"attention_bias", spec.attention_bias && spec.architecture != "qwen2"},
                                  {"attention_dropout", 0.0},
-                                 {"torch_dtype", torch_dtype}};
+                                 {"torch_dtype", bf16 ? "bfloat16" : "float32"}};
   if (spec.architecture == "llama") json["mlp_bias"] = false;
   if (spec.architecture == "qwen2") json.erase("attention_bias");  // implied by the family
+  if (const auto quantization = quantization_config(codecs); !quantization.is_null())
+    json["quantization_config"] = quantization;
   if (separator >= 0) json["bos_token_id"] = json["eos_token_id"] = separator;
   return json.dump(2) + "\n";
 }

@@ -7,12 +7,12 @@
 #include "bittern/checkpoint.h"
 #include "bittern/model_spec.h"
 #include "bittern/tokenizer.h"
+#include "train/quantization_config.h"
 
 namespace bittern {
 
-/// `torch_dtype`: "float32" or "bfloat16". `separator`: the token that ends every document, and so comes before every
-/// one (-1: none).
-std::string hf_config_json(const ModelSpec& spec, const std::string& torch_dtype, std::int64_t separator);
+/// `separator`: the token that ends every document, and so comes before every one (-1: none).
+std::string hf_config_json(const ModelSpec& spec, const StoredCodecs& codecs, std::int64_t separator);
 
 /// What `transformers` needs to use tokenizer.model as bittern does: no token added in front, no space put before the
 /// text.

@@ -12,6 +12,7 @@
 #include "bittern/file.h"
 #include "bittern/quant/bf16.h"
 #include "bittern/strict_json.h"
+#include "train/quantization_config.h"
 
 namespace bittern {
 namespace {
@@ -71,6 +72,7 @@ HfModel HfModel::open(const std::string& directory) {
   const nlohmann::json config = parse_strict_json(text, path);
   if (const auto begin = config.find("bos_token_id"); begin != config.end() && begin->is_number_integer())
     model.begin_ = begin->get<std::int32_t>();
+  model.codecs_ = parse_quantization_config(config, path);
   model.weights_ = SafetensorsFolder::open(directory);
   // LLaMA's attention_bias puts a bias there as well.
   for (const SafetensorsEntry& tensor : model.tensors())
@@ -145,6 +147,16 @@ void HfModel::read_tensor(std::string_view name, DType target, std::span<const s
       if (target == DType::bf16) static_cast<bf16*>(out)[first + i] = narrow;
     }
   }
+}
+
+std::vector<std::byte> HfModel::read_raw(std::string_view name, std::string_view dtype) const {
+  const SafetensorsEntry* tensor = find(name);
+  if (!tensor || tensor->dtype != dtype)
+    throw input_error("{}: tensor {} is {}; expected {}, as config.json says; use weights that belong to this config",
+                      directory(), in_quotes(name), tensor ? tensor->dtype : "missing", dtype);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(tensor->bytes));
+  weights_.read_part(*tensor, 0, bytes);
+  return bytes;
 }
 
 }  // namespace bittern

@@ -6,11 +6,30 @@
 
 #include "bittern/checkpoint.h"
 #include "bittern/hf_import.h"
+#include "train/initialize_from.h"
 #include "train/trainer_state.h"
 
 namespace bittern {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+/// BitNet b1.58's weight quantizer.
+constexpr WeightCodec ternary = {.storage = WeightStorage::ternary,
+                                 .scale_per = ScalePer::tensor,
+                                 .scale_from = ScaleFrom::absmean,
+                                 .scale_update = ScaleUpdate::fixed};
+
+WeightsSection weights_section(const HfModel& source) {
+  return {.embedding = source.codec(Role::embedding),
+          .head = source.codec(Role::head),
+          .norm = source.codec(Role::norm),
+          .attention_linear = source.codec(Role::attention_linear),
+          .mlp_linear = source.codec(Role::mlp_linear)};
+}
+
+}  // namespace
 
 std::string checkpoint_folder(const std::string& path) {
   std::error_code error;
@@ -26,7 +45,8 @@ std::string checkpoint_folder(const std::string& path) {
   return latest.directory;
 }
 
-OpenedModel open_model(const std::string& path, const std::string& compute, std::int64_t threads) {
+OpenedModel open_model(const std::string& path, const std::string& compute, const std::string& weights,
+                       std::int64_t threads) {
   std::error_code error;
   OpenedModel opened{.folder = checkpoint_folder(path), .config = {}, .tokenizer = {}};
   if (fs::exists(opened.folder + "/manifest.json", error)) {
@@ -35,13 +55,20 @@ OpenedModel open_model(const std::string& path, const std::string& compute, std:
     opened.config = parse_config(parse_trainer_json(text, trainer_path).config_json, trainer_path);
   } else {
     opened.config.precision.compute = opened.config.precision.residual = DType::f32;
-    opened.config.model = HfModel::open(opened.folder).spec();
+    const HfModel source = HfModel::open(opened.folder);
+    opened.config.model = source.spec();
+    opened.config.weights = weights_section(source);
     opened.config.data.sequence_length = std::min<std::int64_t>(opened.config.model.max_position_embeddings, 1024);
   }
   if (compute != "auto") {
     if (compute != "f32" && compute != "bf16") throw input_error("--compute {}: expected f32, bf16 or auto", compute);
     opened.config.precision.compute = opened.config.precision.residual = compute == "f32" ? DType::f32 : DType::bf16;
   }
+  if (weights == "ternary")
+    for (WeightCodec* codec : {&opened.config.weights.attention_linear, &opened.config.weights.mlp_linear})
+      *codec = ternary;
+  else if (weights != "stored")
+    throw input_error("--weights {}: expected stored or ternary", weights);
   opened.config.run.threads = threads;
   opened.begin = HfModel::open(opened.folder).begin();
   if (fs::exists(opened.folder + "/tokenizer.model", error))

@@ -21,8 +21,11 @@ struct OpenedModel {
 /// The folder that holds the weights: `path` itself, or the newest usable checkpoint of the run that it is.
 std::string checkpoint_folder(const std::string& path);
 
-/// Looks at everything but the weights. `compute`: f32, bf16, or auto: what the model was trained with.
-OpenedModel open_model(const std::string& path, const std::string& compute, std::int64_t threads);
+/// Looks at everything but the weights. `compute`: f32, bf16, or auto: what the model was trained with. `weights`:
+/// ternary: the block linears become BitNet b1.58's -1, 0, 1 times their mean magnitude (DQT's ternary inference), or
+/// stored: as they are.
+OpenedModel open_model(const std::string& path, const std::string& compute, const std::string& weights,
+                       std::int64_t threads);
 
 /// Plans, allocates and loads it.
 std::unique_ptr<Run> load_model(const OpenedModel& opened, std::int64_t batch, std::int64_t sequence_length,

@@ -59,12 +59,17 @@ std::string header_of(std::span<const NamedTensor> tensors, const SafetensorsMet
 
 }  // namespace
 
+std::vector<std::int64_t> stored_shape(const Tensor& tensor) {
+  std::vector<std::int64_t> shape(tensor.shape.dims.begin(), tensor.shape.dims.begin() + tensor.shape.rank);
+  if (is_packed(tensor.dtype) && !shape.empty()) shape.back() = row_bytes(tensor.dtype, tensor.cols());
+  return shape;
+}
+
 NamedTensor named_tensor(std::string name, const Tensor& tensor) {
   check(tensor.contiguous(), "safetensors: tensor {} is a part of another one", in_quotes(name));
-  const auto& dims = tensor.shape.dims;
   return {.name = std::move(name),
           .dtype = std::string(info(tensor.dtype).safetensors),
-          .shape = {dims.begin(), dims.begin() + tensor.shape.rank},
+          .shape = stored_shape(tensor),
           .data = {static_cast<const std::byte*>(tensor.data), static_cast<std::size_t>(tensor.bytes())}};
 }
 

@@ -1,9 +1,9 @@
 #include "train/trainer_state.h"
 
-#include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
-#include "bittern/hf_import.h"
+#include "train/stored_codes.h"
 
 namespace bittern {
 namespace {
@@ -23,24 +23,6 @@ std::string text_field(const nlohmann::json& json, const char* key, const std::s
   if (at == json.end() || !at->is_string())
     throw input_error("{}: \"{}\" must be a string; the checkpoint is damaged, use another one", path, key);
   return at->get<std::string>();
-}
-
-/// Shapes alone do not make a model: the same weights with other heads or another rope_theta compute something else.
-void check_same_model(const ModelSpec& ours, const ModelSpec& theirs, const std::string& folder) {
-  const auto same = [&](const char* key, const auto& a, const auto& b) {
-    if (a != b)
-      throw input_error("model.{} is {}, and {}/config.json says {}; set model.{} to that, or take other weights", key,
-                        a, folder, b, key);
-  };
-  same("num_hidden_layers", ours.num_hidden_layers, theirs.num_hidden_layers);
-  same("num_attention_heads", ours.num_attention_heads, theirs.num_attention_heads);
-  same("num_key_value_heads", ours.num_key_value_heads, theirs.num_key_value_heads);
-  same("head_dim", ours.head_dim, theirs.head_dim);
-  same("rope_theta", ours.rope_theta, theirs.rope_theta);
-  same("rms_norm_eps", ours.rms_norm_eps, theirs.rms_norm_eps);
-  same("tie_word_embeddings", ours.tie_word_embeddings, theirs.tie_word_embeddings);
-  same("attention_bias", ours.attention_bias, theirs.attention_bias);
-  same("qk_norm", ours.qk_norm, theirs.qk_norm);
 }
 
 }  // namespace
@@ -76,13 +58,34 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
           .config_json = json["config"].dump()};
 }
 
+namespace {
+
+/// What the scales of a run must be: those of weights and masters above 0, those of moments (rank-1 maxima and factored
+/// means included) of at least 0.
+std::map<std::string, ScaleSign> scale_signs(const Run& run) {
+  std::map<std::string, ScaleSign> signs;
+  const auto add = [&](TensorId id, ScaleSign sign) {
+    if (id) signs[run.plan[id].name] = sign;
+  };
+  for (const Parameter& parameter : run.model->parameters()) {
+    for (const TensorId id : {parameter.scale, parameter.master_scale}) add(id, ScaleSign::positive);
+    for (const MomentIds& moment : {parameter.m, parameter.v})
+      for (const TensorId id : {moment.scales, moment.row, moment.column}) add(id, ScaleSign::not_negative);
+  }
+  return signs;
+}
+
+}  // namespace
+
 void restore(const Run& run, const Checkpoint& checkpoint) {
+  const std::map<std::string, ScaleSign> signs = scale_signs(run);
   for (const bool optimizer_states : {false, true}) {
     const SafetensorsFile& file = optimizer_states ? checkpoint.optimizer : checkpoint.model;
     const std::vector<NamedTensor> wanted = run.checkpoint_tensors(optimizer_states, false);
     if (file.tensors().size() != wanted.size())
-      throw input_error("{}: {} tensors, and the config's model has {}; it is a checkpoint of another model",
-                        file.path(), file.tensors().size(), wanted.size());
+      throw input_error(
+          "{}: {} tensors, and the config's model has {}; it is a checkpoint of another model or of other codecs",
+          file.path(), file.tensors().size(), wanted.size());
     std::vector<std::byte> buffer;
     for (const NamedTensor& tensor : wanted) {
       const SafetensorsEntry* found = file.find(tensor.name);
@@ -93,29 +96,12 @@ void restore(const Run& run, const Checkpoint& checkpoint) {
             file.path(), tensor.name, tensor.dtype, tensor.data.size());
       buffer.resize(tensor.data.size());
       file.read(tensor.name, buffer);
+      const std::string where = fmt::format("{}: {}", file.path(), tensor.name);
+      if (const auto sign = signs.find(tensor.name); sign != signs.end()) check_scales(buffer, sign->second, where);
+      if (tensor.dtype == info(DType::e4m3).safetensors) check_codes(buffer, DType::e4m3, where);
       run.backend->from_host(const_cast<std::byte*>(tensor.data.data()), buffer.data(),
                              static_cast<std::int64_t>(buffer.size()));
     }
-  }
-}
-
-void initialize_from(const Run& run, const std::string& folder) {
-  std::error_code error;
-  if (std::filesystem::exists(folder + "/manifest.json", error)) verify_checkpoint(folder, CheckpointCheck::checksums);
-  const HfModel source = HfModel::open(folder);
-  check_same_model(run.config.model, source.spec(), folder);
-  std::vector<ExpectedTensor> expected;
-  const auto shape_of = [](const ParameterSpec& spec) {
-    return std::vector<std::int64_t>(spec.shape.dims.begin(), spec.shape.dims.begin() + spec.shape.rank);
-  };
-  for (const Parameter& parameter : run.model->parameters())
-    expected.push_back({parameter.spec.name, shape_of(parameter.spec)});
-  source.check_tensors(expected);
-  std::vector<float> values;
-  for (const Parameter& parameter : run.model->parameters()) {
-    values.resize(static_cast<std::size_t>(parameter.spec.shape.elements()));
-    source.read_tensor(parameter.spec.name, DType::f32, shape_of(parameter.spec), values.data());
-    run.model->load_parameter(parameter, values);
   }
 }
 

@@ -37,7 +37,4 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
 /// Fills weights, masters and moments from a checkpoint of the same model and codecs, bit for bit.
 void restore(const Run& run, const Checkpoint& checkpoint);
 
-/// Fills the weights (and masters) from a checkpoint or a Hugging Face folder, converted to the run's codecs.
-void initialize_from(const Run& run, const std::string& folder);
-
 }  // namespace bittern

@@ -9,6 +9,7 @@
 #include "bittern/file.h"
 #include "train/hf_config.h"
 #include "train/inference.h"
+#include "train/initialize_from.h"
 #include "train/text_sampler.h"
 
 namespace bittern {
@@ -210,15 +211,15 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
 
 CheckpointContents checkpoint_contents(const Training& training, bool from_snapshot) {
   const ModelSpec& spec = training.config.model;
-  const bool all_bf16 = training.config.weights.attention_linear.storage == WeightStorage::bf16;
   const std::optional<Tokenizer>& tokenizer = training.tokenizer;
-  return {.step = training.state.step,
-          .model = training.run->checkpoint_tensors(false, from_snapshot),
-          .optimizer = training.run->checkpoint_tensors(true, from_snapshot),
-          .hf_config_json = hf_config_json(spec, all_bf16 ? "bfloat16" : "float32", tokenizer ? tokenizer->eos() : -1),
-          .trainer_json = trainer_json(training.state, training.identity, training.config),
-          .tokenizer = tokenizer ? tokenizer->file_bytes() : std::string(),
-          .small_files = tokenizer ? tokenizer_files(*tokenizer) : std::vector<CheckpointContents::SmallFile>{}};
+  return {
+      .step = training.state.step,
+      .model = training.run->checkpoint_tensors(false, from_snapshot),
+      .optimizer = training.run->checkpoint_tensors(true, from_snapshot),
+      .hf_config_json = hf_config_json(spec, stored_codecs(training.config.weights), tokenizer ? tokenizer->eos() : -1),
+      .trainer_json = trainer_json(training.state, training.identity, training.config),
+      .tokenizer = tokenizer ? tokenizer->file_bytes() : std::string(),
+      .small_files = tokenizer ? tokenizer_files(*tokenizer) : std::vector<CheckpointContents::SmallFile>{}};
 }
 
 }  // namespace bittern

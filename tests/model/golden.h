@@ -12,8 +12,8 @@
 
 #include "bittern/hf_import.h"
 #include "bittern/safetensors.h"
+#include "train/initialize_from.h"
 #include "train/run.h"
-#include "train/trainer_state.h"
 
 namespace bittern::golden {
 
