@@ -1,13 +1,58 @@
 // `bittern plan`: where the bytes and the FLOPs of a run go, without allocating them.
+#include <array>
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "bittern/progress.h"
 #include "bittern/trainer.h"
+#include "train/role_memory.h"
 #include "train/training.h"
 
 namespace bittern {
+namespace {
+
+struct Column {
+  const char* name;
+  std::int64_t (*bytes)(const RoleMemory&);
+};
+constexpr std::array<Column, 8> columns = {{{"weight", [](const RoleMemory& row) { return row.weight; }},
+                                            {"scales", [](const RoleMemory& row) { return row.scales; }},
+                                            {"master", [](const RoleMemory& row) { return row.master; }},
+                                            {"m", [](const RoleMemory& row) { return row.m; }},
+                                            {"v", [](const RoleMemory& row) { return row.v; }},
+                                            {"m + v", [](const RoleMemory& row) { return row.states(); }},
+                                            {"kept", [](const RoleMemory& row) { return row.kept(); }},
+                                            {"gradient", [](const RoleMemory& row) { return row.gradient; }}}};
+
+nlohmann::ordered_json roles_json(const std::vector<RoleMemory>& roles) {
+  nlohmann::ordered_json all;
+  for (const RoleMemory& row : roles) {
+    nlohmann::ordered_json& json = all[std::string(role_names[static_cast<std::size_t>(row.role)])];
+    json = {{"codec", row.codec}, {"parameters", row.parameters}};
+    for (const Column& column : columns) json["bytes"][column.name] = column.bytes(row);
+    for (const Column& column : columns)
+      json["bytes_per_parameter"][column.name] = row.per_parameter(column.bytes(row));
+  }
+  return all;
+}
+
+void print_roles(const std::vector<RoleMemory>& roles) {
+  fmt::print("{:<17} {:<9} {:>14}", "bytes a parameter", "codec", "parameters");
+  for (const Column& column : columns) fmt::print(" {:>8}", column.name);
+  fmt::print("\n");
+  for (const RoleMemory& row : roles) {
+    fmt::print("{:<17} {:<9} {:>14}", role_names[static_cast<std::size_t>(row.role)], row.codec,
+               with_commas(row.parameters));
+    for (const Column& column : columns) {
+      const std::int64_t bytes = column.bytes(row);
+      fmt::print(" {:>8}", bytes == 0 ? "-" : fmt::format("{:.5f}", row.per_parameter(bytes)));
+    }
+    fmt::print("\n");
+  }
+  fmt::print("kept: from step to step and in a checkpoint; m, v and master with their scales\n\n");
+}
+
+}  // namespace
 
 void print_plan(const RunConfig& requested, bool json) {
   RunConfig config = requested;
@@ -47,6 +92,7 @@ void print_plan(const RunConfig& requested, bool json) {
     const nlohmann::ordered_json out = {
         {"parameters", parameters},
         {"memory", memory},
+        {"roles", roles_json(role_memory(*run))},
         {"total_bytes", total},
         {"available_bytes", available},
         {"tokens_per_step", tokens},
@@ -64,6 +110,7 @@ void print_plan(const RunConfig& requested, bool json) {
                static_cast<double>(total) / static_cast<double>(parameters));
     fmt::print("{:<44} {:>16} {:>12}\n\n", "available on this machine", with_commas(available),
                short_bytes(static_cast<double>(available)));
+    print_roles(role_memory(*run));
     fmt::print(
         "compute: {} tokens a step, {} FLOP a token (6 per matrix weight, causal attention), {} FLOP in {} steps\n",
         with_commas(tokens), short_number(flops_per_token),
