@@ -37,6 +37,7 @@ struct TrainSection {
   std::int64_t micro_batch_sequences = 0;  ///< 0: batch_sequences
   std::int64_t evaluate_every = 100;       ///< intervals: 0 means never
   std::int64_t evaluate_sequences = 64;    ///< at most; 0: the whole validation split
+  std::int64_t statistics_every = 0;       ///< of codes and moments, by role
   std::int64_t sample_every = 0;
   std::int64_t sample_tokens = 64;
   std::string sample_prompt;

@@ -1,8 +1,9 @@
 // Metrics: what a run says about itself, line by line.
 //
-//   RUN/metrics.jsonl   one JSON object a line, in the order of the steps, of four kinds told apart by their keys:
+//   RUN/metrics.jsonl   one JSON object a line, in the order of the steps, of five kinds told apart by their keys:
 //     run         {"step":0,"run":"mini","parameters":5172992}                    the first line
 //     step        {"step":7,"tokens":14336,"loss":8.1,"lr":0.0003,...}            one per logged step
+//     statistics  {"step":100,"tokens":204800,"statistics":{"mlp_linear":{"relative_error":0.027,...},...}}
 //     evaluation  {"step":100,"tokens":204800,"valid_loss":5.2,...}
 //     sample      {"step":100,"sample":"Once upon"}
 //   A number that is not finite is null and has a flag beside it: {"loss":null,"loss_nonfinite":true}.
@@ -13,12 +14,14 @@
 // (tokens_per_second, step_ms, seconds, peak_rss, evaluate_ms).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 namespace bittern {
 
@@ -44,6 +47,32 @@ struct StepMetrics {
   std::int64_t peak_rss = 0;  ///< bytes
 };
 
+/// What a step did to the parameters of one role; what a role or a rule has not is missing.
+struct RoleMetrics {
+  std::string role;
+  std::optional<double> relative_error;   ///< |w - stored w| / |w| over all weights, w what the update made
+  std::optional<double> changed;          ///< the part of the stored weights that are not what they were
+  std::optional<double> saturated;        ///< the part of the codes that are at an end of their grid
+  std::optional<double> m_absmax, v_max;  ///< of the moments, before they are stored
+};
+
+struct RoleField {
+  const char* name;
+  std::optional<double> RoleMetrics::*value;
+};
+inline constexpr std::array<RoleField, 5> role_fields = {{{"relative_error", &RoleMetrics::relative_error},
+                                                          {"changed", &RoleMetrics::changed},
+                                                          {"saturated", &RoleMetrics::saturated},
+                                                          {"m_absmax", &RoleMetrics::m_absmax},
+                                                          {"v_max", &RoleMetrics::v_max}}};
+
+/// One step in train.statistics_every.
+struct StatisticsMetrics {
+  std::int64_t step = 0;
+  std::int64_t tokens = 0;
+  std::vector<RoleMetrics> roles;
+};
+
 struct EvalMetrics {
   std::int64_t step = 0;
   std::int64_t tokens = 0;
@@ -59,7 +88,7 @@ struct Sample {
   std::string text;
 };
 
-using MetricsLine = std::variant<RunInfo, StepMetrics, EvalMetrics, Sample>;
+using MetricsLine = std::variant<RunInfo, StepMetrics, StatisticsMetrics, EvalMetrics, Sample>;
 
 /// One line, without its newline. Text that is not UTF-8 has its bad bytes replaced.
 std::string format_metrics_line(const MetricsLine& line);
@@ -73,6 +102,7 @@ class MetricsWriter {
   MetricsWriter(const std::string& run_directory, const RunInfo& info, std::int64_t resumed_step);
   ~MetricsWriter();
   void step(const StepMetrics& metrics);
+  void statistics(const StatisticsMetrics& metrics);
   void evaluation(const EvalMetrics& metrics);
   void sample(const Sample& sample);
   /// Makes what was written durable: before a checkpoint claims the step, so that a resume never finds a gap.

@@ -127,6 +127,8 @@ std::vector<Key> make_rows() {
      "Steps between validation losses; 0: never."},
     {"train.evaluate_sequences", [](C c) -> Field { return &c.train.evaluate_sequences; }, intervals, {}, notice,
      "At most so many sequences per validation; 0: the whole split."},
+    {"train.statistics_every", [](C c) -> Field { return &c.train.statistics_every; }, intervals, {}, notice,
+     "Steps between lines about what codes do: rounding errors, changed and saturated codes, ranges of moments; 0: never."},
     {"train.sample_every", [](C c) -> Field { return &c.train.sample_every; }, intervals, {}, notice,
      "Steps between samples of text; 0: never."},
     {"train.sample_tokens", [](C c) -> Field { return &c.train.sample_tokens; }, {1, 4194304}, {}, notice,

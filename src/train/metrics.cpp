@@ -116,6 +116,11 @@ void MetricsWriter::step(const StepMetrics& metrics) {
   state_->tensorboard.step(metrics);
 }
 
+void MetricsWriter::statistics(const StatisticsMetrics& metrics) {
+  state_->lines.append(format_metrics_line(metrics) + "\n");
+  state_->tensorboard.statistics(metrics);
+}
+
 void MetricsWriter::evaluation(const EvalMetrics& metrics) {
   state_->lines.append(format_metrics_line(metrics) + "\n");
   state_->tensorboard.evaluation(metrics);

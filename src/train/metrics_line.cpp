@@ -112,6 +112,19 @@ void write_fields(Write& write, const RunInfo& info) {
 void write_fields(Write& write, const StepMetrics& metrics) {
   step_fields(metrics, write);
 }
+void write_fields(Write& write, const StatisticsMetrics& metrics) {
+  write("step", metrics.step);
+  write("tokens", metrics.tokens);
+  write.key("statistics");
+  Write roles;
+  for (const RoleMetrics& role : metrics.roles) {
+    Write one;
+    for (const auto& [name, value] : role_fields) one(name, role.*value);
+    roles.key(role.role.c_str());
+    roles.text += one.text + "}";
+  }
+  write.text += roles.text + "}";
+}
 void write_fields(Write& write, const EvalMetrics& metrics) {
   evaluation_fields(metrics, write);
 }
@@ -138,6 +151,17 @@ std::optional<MetricsLine> parse_metrics_line(std::string_view text) {
   if (object.contains("loss")) {
     StepMetrics metrics;
     step_fields(metrics, read);
+    return metrics;
+  }
+  if (const auto roles = object.find("statistics"); roles != object.end() && roles->is_object()) {
+    StatisticsMetrics metrics{.step = step, .tokens = 0, .roles = {}};
+    read("tokens", metrics.tokens);
+    for (const auto& [name, fields] : roles->items()) {
+      if (!fields.is_object()) continue;
+      RoleMetrics& role = metrics.roles.emplace_back();
+      role.role = name;
+      for (const auto& [field, value] : role_fields) Read{fields}(field, role.*value);
+    }
     return metrics;
   }
   if (object.contains("valid_loss")) {

@@ -1,10 +1,12 @@
 #include "report_history.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "bittern/error.h"
 #include "bittern/file.h"
+#include "bittern/parameter.h"
 #include "metrics_file.h"
 
 namespace bittern {
@@ -84,6 +86,16 @@ void RunHistory::add(const StepMetrics& m) {
   tokens_per_second_.add(x, m.tokens_per_second);
   tokens_.add(x, static_cast<double>(m.tokens));
   seconds_.add(x, m.seconds);
+}
+
+// Only roles that a model can have: a file of any other names must not fill the memory.
+void RunHistory::add(const StatisticsMetrics& m) {
+  for (const RoleMetrics& role : m.roles)
+    if (std::ranges::find(role_names, role.role) != role_names.end())
+      for (const auto& [name, value] : role_fields)
+        if (role.*value)
+          statistics_.try_emplace(role.role + "." + name, 500)
+              .first->second.add(static_cast<double>(m.step), *(role.*value));
 }
 
 void RunHistory::add(const EvalMetrics& m) {
@@ -199,6 +211,7 @@ std::string RunHistory::page_json() const {
     if (out.back() != '{') out += ',';
     out += fmt::format("\"{}\":", name) + curve_json(*curve);
   }
+  for (const auto& [name, curve] : statistics_) out += fmt::format(",\"{}\":", name) + curve_json(curve);
   return out + "}}";
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -41,6 +42,7 @@ class RunHistory {
 
   void add(const RunInfo& info);
   void add(const StepMetrics& metrics);
+  void add(const StatisticsMetrics& metrics);
   void add(const EvalMetrics& metrics);
   void add(const Sample& sample);
   void add(const MetricsLine& line);
@@ -75,7 +77,8 @@ class RunHistory {
   std::vector<std::pair<std::string, std::string>> config_;
   std::int64_t total_steps_ = 0;
   Curve loss_, valid_loss_, grad_norm_, lr_, tokens_per_second_;
-  Curve tokens_{500}, seconds_{500};  // what lies at a step, for the other two scales of the page
+  std::map<std::string, Curve> statistics_;  // "mlp_linear.changed", ...
+  Curve tokens_{500}, seconds_{500};         // what lies at a step, for the other two scales of the page
 };
 
 nlohmann::ordered_json summary_json(const RunSummary& summary);

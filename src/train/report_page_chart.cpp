@@ -121,7 +121,7 @@ class Chart {
     const page = this.page, lines = [];
     for (const run of page.visible()) this.curves.forEach((curve, i) => {
       const c = run.curves[curve.key];
-      if (!c.x.length) return;
+      if (!c || !c.x.length) return;
       const smooth = curve.smooth && page.state.smooth > 0;
       const my = c.mean_y || c.y, mx = c.mean_x || c.x;
       lines.push({

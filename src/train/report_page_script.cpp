@@ -195,16 +195,29 @@ reset.onclick = () => page.zoom(null);
 
 // Charts --------------------------------------------------------------------------------------------------------------
 page.charts.push(new Chart(page, main, 'Loss', [{key: 'loss', label: 'train', smooth: true}, {key: 'valid_loss', label: 'valid', dots: true}], 400));
-const legend = make('span', {class: 'legend'});
-for (const [label, colour, dash] of several ? [['train', 'var(--faint)', false], ['valid', 'var(--faint)', true]] : [['train', 'var(--c0)', false], ['valid', 'var(--c1)', false]]) {
-  const key = make('span', {class: 'key'}, legend);
-  key.append(swatch(colour, dash));
-  make('span', {}, key, label);
-}
-page.charts[0].root.querySelector('h2').after(legend);
+// What tells a chart's curves apart: colours, or, with several runs, a dash.
+const legend = chart => {
+  const box = make('span', {class: 'legend'});
+  chart.curves.forEach(({label}, i) => {
+    const key = make('span', {class: 'key'}, box);
+    key.append(swatch(several ? 'var(--faint)' : `var(--c${i})`, several && i > 0));
+    make('span', {}, key, label);
+  });
+  chart.root.querySelector('h2').after(box);
+};
+legend(page.charts[0]);
 const row = make('div', {class: 'row'}, main);
 for (const [title, key, smoothing] of [['Gradient norm', 'grad_norm', true], ['Learning rate', 'lr', false], ['Tokens per second', 'tokens_per_second', true]])
   page.charts.push(new Chart(page, row, title, [{key, smooth: smoothing}], 230));
+// What codes do, a curve per role that has them.
+const codes = make('div', {class: 'row'}, main), logged = key => runs.some(run => run.curves[key]);
+for (const [title, key] of [['Relative rounding error', 'relative_error'], ['Weights changed in a step', 'changed'], ['Codes at an end of the grid', 'saturated'],
+  ['Largest |m|', 'm_absmax'], ['Largest v', 'v_max']]) {
+  const curves = ['attention_linear', 'mlp_linear', 'embedding', 'head', 'norm'].map(role => ({key: role + '.' + key, label: role})).filter(c => logged(c.key));
+  if (!curves.length) continue;
+  page.charts.push(new Chart(page, codes, title, curves, 230));
+  legend(page.charts[page.charts.length - 1]);
+}
 
 // Samples -------------------------------------------------------------------------------------------------------------
 if (runs.some(run => run.samples.length)) {

@@ -117,6 +117,15 @@ void TensorboardWriter::step(const StepMetrics& m) {
   scalars(m.step, values);
 }
 
+void TensorboardWriter::statistics(const StatisticsMetrics& m) {
+  std::vector<std::pair<std::string, double>> values;
+  for (const RoleMetrics& role : m.roles)
+    for (const auto& [name, value] : role_fields)
+      if (role.*value) values.emplace_back(fmt::format("{}/{}", role.role, name), *(role.*value));
+  const std::vector<Scalar> views(values.begin(), values.end());
+  if (!views.empty()) scalars(m.step, views);
+}
+
 void TensorboardWriter::evaluation(const EvalMetrics& m) {
   const std::array<Scalar, 1> values{{{"valid_loss", m.valid_loss}}};
   scalars(m.step, values);

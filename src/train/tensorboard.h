@@ -25,6 +25,7 @@ class TensorboardWriter {
  public:
   TensorboardWriter(const std::string& directory, std::int64_t resumed_step);
   void step(const StepMetrics& metrics);
+  void statistics(const StatisticsMetrics& metrics);
   void evaluation(const EvalMetrics& metrics);
   void sync() { file_.sync(); }
   const std::string& path() const { return path_; }

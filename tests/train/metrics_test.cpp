@@ -73,6 +73,32 @@ TEST_CASE("metrics: every kind of line reads back as it was written") {
   CHECK(std::get<RunInfo>(*parse_metrics_line(format_metrics_line(mini))).parameters == 1234);
 }
 
+TEST_CASE("metrics: statistics of a step are an object by role; what a role has not is missing") {
+  const StatisticsMetrics statistics{
+      .step = 100,
+      .tokens = 204800,
+      .roles = {{.role = "norm", .relative_error = {}, .changed = {}, .saturated = {}, .m_absmax = 0.5, .v_max = {}},
+                {.role = "mlp_linear",
+                 .relative_error = 0.1 + 0.2,
+                 .changed = 0.063,
+                 .saturated = 0.0,
+                 .m_absmax = std::numeric_limits<double>::infinity(),
+                 .v_max = 1e-12}}};
+  const std::string line = format_metrics_line(statistics);
+  CHECK(
+      line ==
+      R"({"step":100,"tokens":204800,"statistics":{"norm":{"m_absmax":0.5},"mlp_linear":{)"
+      R"("relative_error":0.30000000000000004,"changed":0.063,"saturated":0,"m_absmax":null,"m_absmax_nonfinite":true,)"
+      R"("v_max":1e-12}}})");
+  const auto back = std::get<StatisticsMetrics>(*parse_metrics_line(line));
+  CHECK(back.step == 100);
+  REQUIRE(back.roles.size() == 2);
+  CHECK(back.roles[0].role == "mlp_linear");  // objects are read in the order of names
+  CHECK(back.roles[0].relative_error == 0.1 + 0.2);
+  CHECK(std::isnan(back.roles[0].m_absmax.value()));
+  CHECK_FALSE(back.roles[1].changed.has_value());
+}
+
 TEST_CASE("metrics: a number that is not finite is valid JSON with a flag") {
   StepMetrics m = step_at(1);
   m.loss = std::numeric_limits<double>::quiet_NaN();
