@@ -2,7 +2,9 @@
 // and (if built with oneDNN) against oneDNN's matmul, all interleaved in one process.
 //
 //   gemm_bench [--isa NAME|all] [--compute f32|bf16|both] [--threads N] [--seconds S] [--filter TEXT] [--alone]
-//   [--cpu-time]
+//   [--cpu-time] [--codes]
+//
+// --codes: instead, the products of quantized weights and activations beside the same products of bf16 ones.
 //
 // forward   Y (tokens,out)  = X W^T       dgrad  dX (tokens,in) = dY W       wgrad  dW (out,in) += dY^T X
 // f32:  everything f32.   bf16: activations and their gradients bf16, weights and dW f32; oneDNN is given weights that
@@ -15,7 +17,9 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bittern/quant/bf16.h"
@@ -196,11 +200,96 @@ void run_table(DType compute, bool with_onednn, double seconds, const std::strin
   }
 }
 
+/// A matrix of random codes with a scale for each row, or of bf16.
+struct Coded {
+  Coded(std::int64_t rows, std::int64_t cols_, DType dtype_, std::uint32_t seed)
+      : cols(cols_), dtype(dtype_), bytes(static_cast<std::size_t>(rows * row_bytes(dtype, cols) + 64)) {
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      const std::uint32_t word = philox(philox_key(seed, Purpose::test), i, 0, 0);
+      // Numbers of ordinary size: no NaN among E4M3 codes, exponents near 0 in bf16.
+      bytes[i] = static_cast<unsigned char>(dtype == DType::bf16 && i % 2 == 1 ? 0x3f : word & 0xbfu);
+    }
+    if (is_quantized(dtype)) scales.assign(static_cast<std::size_t>(rows), 0.01f);
+  }
+  GemmMatrix matrix(bool transposed) const {
+    return {.data = bytes.data(),
+            .dtype = dtype,
+            .stride = cols,
+            .transposed = transposed,
+            .scales = scales.empty() ? nullptr : scales.data()};
+  }
+  std::int64_t cols;
+  DType dtype;
+  std::vector<unsigned char> bytes;
+  std::vector<float> scales;
+};
+
+/// Times of one product with x and w in bf16, and with each pair of types.
+std::vector<double> measure_codes(const Layer& layer, Form form, std::span<const std::pair<DType, DType>> pairs,
+                                  double seconds, double (*clock)()) {
+  const std::int64_t T = layer.tokens, N = layer.out, K = layer.in;
+  const Coded dy(T, N, DType::bf16, 1);
+  Workspace workspace;
+  std::vector<std::unique_ptr<Coded>> operands;
+  std::vector<std::function<void()>> contenders;
+  std::vector<float> c(static_cast<std::size_t>(std::max({T * N, T * K, N * K})));
+  for (const auto& [x_type, w_type] : pairs) {
+    const Coded& x = *operands.emplace_back(std::make_unique<Coded>(T, K, x_type, 2));
+    const Coded& w = *operands.emplace_back(std::make_unique<Coded>(N, K, w_type, 3));
+    GemmArgs g{.m = form == Form::wgrad ? N : T,
+               .n = form == Form::forward ? N : K,
+               .k = form == Form::forward ? K
+                    : form == Form::dgrad ? N
+                                          : T,
+               .a = form == Form::forward ? x.matrix(false) : dy.matrix(form == Form::wgrad),
+               .b = form == Form::wgrad ? x.matrix(false) : w.matrix(form == Form::forward),
+               .c = c.data(),
+               .c_dtype = form == Form::wgrad ? DType::f32 : DType::bf16,
+               .c_stride = form == Form::forward ? N : K,
+               .accumulate = form == Form::wgrad,
+               .bias = nullptr,
+               .compute = DType::bf16,
+               .workspace = workspace.data()};
+    contenders.push_back([g] { gemm(g); });
+  }
+  return bench::interleaved(contenders, seconds, clock);
+}
+
+void run_codes(double seconds, const std::string& filter, double (*clock)()) {
+  constexpr std::pair<DType, DType> pairs[] = {
+      {DType::bf16, DType::bf16}, {DType::bf16, DType::e4m3}, {DType::e4m3, DType::e4m3}, {DType::i8, DType::i8},
+      {DType::bf16, DType::i4},   {DType::i8, DType::i4},     {DType::i8, DType::i2},     {DType::bf16, DType::i2}};
+  fmt::print("\ncodes of x and w, bf16 compute, {}, {} threads: GFLOP/s of bf16, and speed relative to it\n",
+             name(isa()), thread_count());
+  fmt::print("{:<20} {:>8}", "layer", "bf16");
+  for (const auto& [x, w] : std::span(pairs).subspan(1)) fmt::print(" {:>13}", fmt::format("{},{}", name(x), name(w)));
+  fmt::print("\n");
+  for (int f = 0; f < 3; ++f) {
+    std::vector<std::vector<double>> ratios(std::size(pairs));
+    for (const Layer& layer : layers) {
+      const std::string label = fmt::format("{} {}", layer.name, form_names[f]);
+      if (label.find(filter) == std::string::npos || label.find("head") != std::string::npos) continue;
+      const std::vector<double> times = measure_codes(layer, static_cast<Form>(f), pairs, seconds, clock);
+      fmt::print("{:<20} {:>8.0f}", label, 2e-9 * static_cast<double>(layer.tokens * layer.out * layer.in) / times[0]);
+      for (std::size_t i = 1; i < times.size(); ++i) {
+        ratios[i].push_back(times[0] / times[i]);
+        fmt::print(" {:>12.2f}x", ratios[i].back());
+      }
+      fmt::print("\n");
+      std::fflush(stdout);
+    }
+    if (ratios[1].empty()) continue;
+    fmt::print("{:<20} {:>8}", fmt::format("== {}", form_names[f]), "");
+    for (std::size_t i = 1; i < ratios.size(); ++i) fmt::print(" {:>12.2f}x", bench::harmonic_mean(ratios[i]));
+    fmt::print("\n");
+  }
+}
+
 int run(int argc, char** argv) {
   std::string isa_name, compute_name = "both", filter;
   int threads = 0;
   double seconds = 0.4;
-  bool alone = false, cpu_time = false;
+  bool alone = false, cpu_time = false, codes = false;
   CLI::App app("gemm on the linear layers of a 5M and a 30M model");
   app.add_option("--isa", isa_name, "instruction set, or all (default: the best)");
   app.add_option("--compute", compute_name, "f32, bf16 or both")->check(CLI::IsMember({"f32", "bf16", "both"}));
@@ -210,12 +299,13 @@ int run(int argc, char** argv) {
   app.add_flag("--alone", alone, "without oneDNN");
   app.add_flag("--cpu-time", cpu_time,
                "count the time that threads ran, not the wall's: for a machine that others use too");
+  app.add_flag("--codes", codes, "quantized operands beside bf16 ones");
   CLI11_PARSE(app, argc, argv);
   set_thread_count(threads);
 
 #ifdef BITTERN_WITH_ONEDNN
   // libgomp reads its settings before main: start again with them. Spinning longer would take our threads' cores.
-  if (!alone && std::getenv("GOMP_SPINCOUNT") == nullptr) {
+  if (!alone && !codes && std::getenv("GOMP_SPINCOUNT") == nullptr) {
     setenv("GOMP_SPINCOUNT", "1000", 1);
     setenv("OMP_NUM_THREADS", std::to_string(thread_count()).c_str(), 1);
     execv("/proc/self/exe", argv);
@@ -233,6 +323,10 @@ int run(int argc, char** argv) {
   for (const Isa choice : wanted) {
     set_isa(choice);
     fmt::print("{}\n", bench::machine_line());
+    if (codes) {
+      run_codes(seconds, filter, cpu_time ? bench::cpu_now : bench::now);
+      continue;
+    }
     // oneDNN takes the best instruction set of the machine: a fair peer only of ours.
     const bool fair = onednn && choice == available_isas().back();
     for (const DType compute : {DType::f32, DType::bf16})

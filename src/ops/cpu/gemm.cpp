@@ -280,6 +280,7 @@ class Product {
       const std::int64_t vectors = ceil_div(width, kernels.lanes);
       for (std::int64_t row = rows.begin; row < rows.end; row += kernels.mr) {
         const std::int64_t height = std::min<std::int64_t>(kernels.mr, rows.end - row);
+        char* const c = static_cast<char*>(g_.c) + (row * g_.c_stride + col) * size_of(g_.c_dtype);
         const auto multiply_tile = [&](Storage storage, void* tile, std::int64_t stride, bool add_to_tile) {
           const bool as_stored = row < packed.begin;
           const auto vector = static_cast<std::size_t>(vectors - 1);
@@ -295,9 +296,10 @@ class Product {
                  .tile = tile,
                  .tile_stride = stride,
                  .add = add_to_tile,
+                 .result = c,
+                 .result_stride = g_.c_stride * size_of(g_.c_dtype),
                  .ahead = b + b_panel_ + (row - rows.begin) / kernels.mr * k_words * 4});
         };
-        char* c = static_cast<char*>(g_.c) + (row * g_.c_stride + col) * size_of(g_.c_dtype);
         if (plain && width == vectors * kernels.lanes && height % kernels.row_step == 0) {
           multiply_tile(storage_of(g_.c_dtype), c, g_.c_stride, add);
           continue;

@@ -109,9 +109,9 @@ BITTERN_TARGET void tile_product(const MicroJob& job) {
     if constexpr (row_tiles > 1 && col_tiles > 1) _tile_dpbf16ps(3, 5, 7);
     if (step < steps_to_c)
       for (int i = 0; i < rows / steps_to_c; ++i) {
-        C* const row = c + (step * (rows / steps_to_c) + i) * tile_stride;
+        const char* const row = job.result + (step * (rows / steps_to_c) + i) * job.result_stride;
         __builtin_prefetch(row, 1);
-        if constexpr (col_tiles > 1) __builtin_prefetch(row + nr - 1, 1);
+        if constexpr (col_tiles > 1) __builtin_prefetch(row + nr * sizeof(C) - 1, 1);
       }
     for (int i = 0; i < lines_ahead; ++i, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
   }

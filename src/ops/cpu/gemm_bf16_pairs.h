@@ -8,6 +8,15 @@ struct PairLanes : Avx512Lanes {
   BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
     return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
+  // The instruction rounds as to_bf16 does, but for denormals, which are zero here anyway.
+  using Avx512Lanes::store;
+  BITTERN_INLINE void store(bf16* p, Acc x, int count = 16) {
+    const auto halves = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
+    if (count >= 16)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), halves);
+    else
+      _mm256_mask_storeu_epi16(p, first(count), halves);
+  }
   BITTERN_INLINE Words pairs(Words low, Words high) { return _mm512_or_si512(low, _mm512_slli_epi32(high, 16)); }
 };
 

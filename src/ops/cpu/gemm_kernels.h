@@ -37,7 +37,9 @@ struct MicroJob {
   void* tile;
   std::int64_t tile_stride;
   bool add;
-  const void* ahead;  ///< what later jobs read, 16 bytes for each of k_words: a microkernel may prefetch it
+  const char* result;          ///< the tile's place in C, which a microkernel may prefetch:
+  std::int64_t result_stride;  ///< rows of at most 128 bytes, this many bytes apart
+  const void* ahead;           ///< what later jobs read, 16 bytes for each of k_words: a microkernel may prefetch it
 };
 using MicroFn = void (*)(const MicroJob&);
 

@@ -90,7 +90,7 @@ BITTERN_TARGET void microkernel(const MicroJob& job) {
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
       acc[i][v] = Lanes::zero_acc();
-      __builtin_prefetch(c + i * tile_stride + v * Lanes::lanes, 1);
+      __builtin_prefetch(job.result + i * job.result_stride + v * Lanes::lanes * static_cast<int>(sizeof(C)), 1);
     }
   const std::int64_t step = a_is_packed ? 4 * Lanes::mr : 4, row_step = a_is_packed ? 4 : a_stride;
   const char* three_rows[(rows + 2) / 3];
@@ -118,21 +118,30 @@ BITTERN_TARGET void microkernel(const MicroJob& job) {
     }
 }
 
+/// A vector of columns from column j on, whole or not.
+template <class Lanes, class C, bool whole>
+BITTERN_TARGET void finish_columns(const FinishJob& job, int j) {
+  const int count = whole ? Lanes::lanes : static_cast<int>(job.cols) - j;
+  const bool add = job.add, has_bias = job.bias != nullptr;
+  const typename Lanes::Acc col_scale =
+      job.col_scales == nullptr ? Lanes::all(1.0f) : Lanes::load(job.col_scales + j, count);
+  const typename Lanes::Acc bias = has_bias ? Lanes::load(job.bias + j, count) : Lanes::zero_acc();
+  C* c = static_cast<C*>(job.c) + j;
+  for (std::int64_t i = 0; i < job.rows; ++i, c += job.c_stride) {
+    const float factor = job.row_scales == nullptr ? job.alpha : job.alpha * job.row_scales[i];
+    typename Lanes::Acc x = Lanes::multiply(Lanes::load(job.tile + i * job.tile_stride + j), Lanes::all(factor));
+    x = Lanes::multiply(x, col_scale);
+    if (add) x = Lanes::add(x, Lanes::load(c, count));
+    if (has_bias) x = Lanes::add(x, bias);
+    Lanes::store(c, x, count);
+  }
+}
+
 template <class Lanes, class C>
 BITTERN_TARGET void finish_as(const FinishJob& job) {
-  for (std::int64_t i = 0; i < job.rows; ++i) {
-    const typename Lanes::Acc factor =
-        Lanes::all(job.row_scales == nullptr ? job.alpha : job.alpha * job.row_scales[i]);
-    for (int j = 0; j < static_cast<int>(job.cols); j += Lanes::lanes) {
-      const int count = static_cast<int>(job.cols) - j;
-      C* const c = static_cast<C*>(job.c) + i * job.c_stride + j;
-      typename Lanes::Acc x = Lanes::multiply(Lanes::load(job.tile + i * job.tile_stride + j), factor);
-      if (job.col_scales != nullptr) x = Lanes::multiply(x, Lanes::load(job.col_scales + j, count));
-      if (job.add) x = Lanes::add(x, Lanes::load(c, count));
-      if (job.bias != nullptr) x = Lanes::add(x, Lanes::load(job.bias + j, count));
-      Lanes::store(c, x, count);
-    }
-  }
+  int j = 0;
+  for (; j + Lanes::lanes <= job.cols; j += Lanes::lanes) finish_columns<Lanes, C, true>(job, j);
+  if (j < job.cols) finish_columns<Lanes, C, false>(job, j);
 }
 
 template <class Lanes>
