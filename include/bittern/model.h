@@ -3,7 +3,9 @@
 // A block:  x += d;  n1 = rmsnorm(x);  qkv = n1 Wqkv^T + b;  q, k = [norm,] rope;  a = attention(q, k, v);
 //           x += a Wo^T;  n2 = rmsnorm(x);  h = silu(n2 Wgate^T) * (n2 Wup^T);  d = h Wdown^T        (d joins x in the
 //           next norm)
-// The head and the loss run over chunks of rows, forward and backward together, so the logits never exist whole.
+// With sub_norm a and h go through a norm of their own before Wo and Wdown (SubLN). That norm is taken again in
+// backward, so nothing of it is kept. The head and the loss run over chunks of rows, forward and backward together, so
+// the logits never exist whole.
 #pragma once
 
 #include <array>
@@ -82,14 +84,15 @@ class Transformer {
   };
   /// The activations of one block. Rows: N = B*T (or the rows of a generation step).
   struct BlockActivations {
-    TensorId x0;                         // (N,C)  block input: the residual stream after the previous block
-    TensorId n1, rstd1;                  // (N,C), (N)
-    TensorId qkv_raw, qkv, q_norm_rstd;  // (N,packed), (N,packed), (N,H+KV); raw and rstd only with qk_norm
-    TensorId attention, lse;             // (N,H*D), (B,H,T)
-    TensorId x1, n2, rstd2;              // (N,C)  the stream after attention
-    TensorId gate_up;                    // (N,2F)
-    TensorId out;                        // (N,C)  output of o_proj, then of down_proj; one for all blocks
-    TensorId h;                          // (N,F)  one for all blocks
+    TensorId x0;                          // (N,C)  block input: the residual stream after the previous block
+    TensorId n1, rstd1;                   // (N,C), (N)
+    TensorId qkv_raw, qkv, q_norm_rstd;   // (N,packed), (N,packed), (N,H+KV); raw and rstd only with qk_norm
+    TensorId attention, lse;              // (N,H*D), (B,H,T)
+    TensorId x1, n2, rstd2;               // (N,C)  the stream after attention
+    TensorId gate_up;                     // (N,2F)
+    TensorId out;                         // (N,C)  output of o_proj, then of down_proj; one for all blocks
+    TensorId h;                           // (N,F)  one for all blocks
+    TensorId attention_n, h_n, sub_rstd;  // (N,H*D), (N,F), (N)  sub-norms, one for all blocks; else attention and h
     // With quantized activations n1 and n2 are one for all blocks: what is kept are their codes. Those of the others
     // are made again in backward, which needs attention itself and makes h again.
     Codes n1_codes, n2_codes, attention_codes, h_codes;
@@ -100,7 +103,8 @@ class Transformer {
   };
   /// Positions in the parameter table (first and last of a stack); -1: this model has none.
   struct BlockWeights {
-    std::int32_t input_norm, q, v, q_bias, v_bias, q_norm, k_norm, o, post_norm, gate, up, down;
+    std::int32_t input_norm, q, v, q_bias, v_bias, q_norm, k_norm, attention_sub_norm, o, post_norm, gate, up,
+        mlp_sub_norm, down;
   };
 
   void plan_parameters(Plan& plan);
@@ -119,6 +123,10 @@ class Transformer {
   Tensor gradient_stack(std::int32_t first, std::int32_t last) const;
   Tensor rows(TensorId id, std::int64_t count) const { return id ? arena_->view(id).slice_rows(0, count) : Tensor(); }
   BlockActivations block(int layer) const;
+  /// n = the norm of x with the weight of a sub-norm; nothing where the model has none.
+  void sub_norm(TensorId n, TensorId x, TensorId rstd, std::int32_t weight_of, std::int64_t count);
+  /// dx = the gradient of x, of which n is the norm, from the gradient dn.
+  void sub_norm_backward(const Tensor& dx, const Tensor& dn, TensorId x, TensorId rstd, std::int32_t weight_of);
   /// What a linear reads: the first `count` rows of x, or their codes, which are kept or are made now.
   Tensor kept_input(TensorId x, const Codes& codes, std::int64_t count) const;
   Tensor quantized_input(TensorId x, const Codes& codes, std::int64_t count) const;

@@ -8,7 +8,8 @@
 namespace bittern {
 
 struct ModelSpec {
-  std::string architecture = "llama";  ///< "llama", "qwen2" (biases on q, k, v) or "qwen3" (norms on q and k)
+  /// "llama", "qwen2" (biases on q, k, v), "qwen3" (norms on q and k) or "bitnet" (norms before o_proj and down_proj)
+  std::string architecture = "llama";
   std::int64_t vocab_size = 0;         ///< 0: the data's
   std::int64_t hidden_size = 256;
   std::int64_t num_hidden_layers = 4;
@@ -23,6 +24,7 @@ struct ModelSpec {
   bool tie_word_embeddings = false;
   bool attention_bias = false;  ///< biases on q, k, v
   bool qk_norm = false;         ///< rmsnorm of every query and key head
+  bool sub_norm = false;        ///< rmsnorm of what o_proj and down_proj read (SubLN)
 
   std::int64_t query_cols() const { return num_attention_heads * head_dim; }
   std::int64_t key_value_cols() const { return num_key_value_heads * head_dim; }

@@ -24,7 +24,7 @@ void add_train(CLI::App& program, Action& action) {
       ->type_name("auto|never|CHECKPOINT");
   command
       ->add_option("--init", options.init,
-                   "start a new run from these weights: a checkpoint, or a Hugging Face folder (llama, qwen2, qwen3)")
+                   "start a new run from these weights: a checkpoint, or a Hugging Face folder (llama, qwen2, qwen3, bitnet)")
       ->type_name("CHECKPOINT");
   command->add_option("--profile", options.profile_steps, "print what each op costs over N steps, then stop")
       ->type_name("N")

@@ -123,6 +123,7 @@ void complete_model(ModelSpec& model, const json& given, const Origin& origin) {
   };
   implied("attention_bias", model.attention_bias, architecture.attention_bias, "biases on q, k, v (alone)", "qwen2");
   implied("qk_norm", model.qk_norm, architecture.qk_norm, "norms on queries and keys", "qwen3");
+  implied("sub_norm", model.sub_norm, architecture.sub_norm, "norms before o_proj and down_proj", "bitnet");
 
   if (model.num_key_value_heads == 0) model.num_key_value_heads = model.num_attention_heads;
   if (model.num_attention_heads % model.num_key_value_heads != 0)
@@ -151,6 +152,12 @@ void complete_model(ModelSpec& model, const json& given, const Origin& origin) {
                           ? ""
                           : fmt::format(" (hidden_size {} / {} heads)", model.hidden_size, model.num_attention_heads),
                       given.contains("head_dim") ? "change it" : "change the number of heads, or give head_dim");
+  if (model.sub_norm && model.num_attention_heads * model.head_dim != model.hidden_size)
+    throw input_error(
+        "{}: {} is {}; expected hidden_size / heads, which are {} / {}: in transformers the norm before "
+        "o_proj of a {} is as wide as the residual stream; change one of them",
+        origin.name, path("head_dim"), model.head_dim, model.hidden_size, model.num_attention_heads,
+        model.architecture);
 }
 
 void complete_and_check(RunConfig& config, const json& given, const std::string& origin) {

@@ -171,18 +171,25 @@ json model_from_text(std::string_view text, const std::string& file, std::vector
                       excerpt(model));
   for (const char* key : needed)
     if (!model.contains(key))
-      throw input_error("{}: has no {}; expected a Hugging Face config.json of a llama, qwen2 or qwen3; check the path",
-                        file, key);
+      throw input_error(
+          "{}: has no {}; expected a Hugging Face config.json of a llama, qwen2, qwen3 or bitnet; check the path", file,
+          key);
+  const bool names_activation = model.contains("hidden_act");
   Translator(model, origin, ignored).translate();
   check_members(model, "model", origin);
   if (!model.contains("architecture"))
     throw input_error(
-        "{}: has no model_type; expected a Hugging Face config.json of a llama, qwen2 or qwen3; check the path", file);
+        "{}: has no model_type; expected a Hugging Face config.json of a llama, qwen2, qwen3 or bitnet; check the path",
+        file);
   if (model["vocab_size"] == 0)
     throw input_error("{}: vocab_size is 0; expected the size of the model's vocabulary; correct it", file);
   const auto& architecture =
       *std::ranges::find(architectures(), model["architecture"].get<std::string>(), &Architecture::name);
-  if (!model.contains("rms_norm_eps")) model["rms_norm_eps"] = 1e-6;
+  if (!names_activation && architecture.hidden_act != "silu")
+    throw input_error("{}: has no hidden_act, which for {} means {}; expected \"silu\": the MLP is SwiGLU; {}", file,
+                      architecture.name, architecture.hidden_act, remedy);
+  if (!model.contains("rms_norm_eps")) model["rms_norm_eps"] = architecture.rms_norm_eps;
+  if (!model.contains("rope_theta")) model["rope_theta"] = architecture.rope_theta;
   if (!model.contains("head_dim") && architecture.head_dim != 0) model["head_dim"] = architecture.head_dim;
   return model;
 }

@@ -44,10 +44,11 @@ constexpr std::array<ModelExtra, 33> extras = {{
     {"add_cross_attention", "false", "only decoders are implemented"},
 }};
 
-constexpr std::array<Architecture, 3> architecture_rows = {{
-    {"llama", "LlamaForCausalLM", false, false, 0},
-    {"qwen2", "Qwen2ForCausalLM", true, false, 0},
-    {"qwen3", "Qwen3ForCausalLM", false, true, 128},
+constexpr std::array<Architecture, 4> architecture_rows = {{
+    {"llama", "LlamaForCausalLM", false, false, false, 0, 1e-6, 1e4, "silu"},
+    {"qwen2", "Qwen2ForCausalLM", true, false, false, 0, 1e-6, 1e4, "silu"},
+    {"qwen3", "Qwen3ForCausalLM", false, true, false, 128, 1e-6, 1e4, "silu"},
+    {"bitnet", "BitNetForCausalLM", false, false, true, 0, 1e-5, 5e5, "relu2"},
 }};
 // clang-format on
 

@@ -77,8 +77,8 @@ std::vector<Key> make_rows() {
     {"run.threads", [](C c) -> Field { return &c.run.threads; }, {0, 4096}, {}, silent,
      "CPU threads; 0: one per CPU that the process may use. Changes no result."},
 
-    {"model.architecture", [](C c) -> Field { return &c.model.architecture; }, none, {"llama", "qwen2", "qwen3"}, identity,
-     "The family; qwen2 is llama with biases on q, k, v, qwen3 is llama with norms on queries and keys. Hugging Face's model_type and architectures say the same."},
+    {"model.architecture", [](C c) -> Field { return &c.model.architecture; }, none, {"llama", "qwen2", "qwen3", "bitnet"}, identity,
+     "The family; qwen2 is llama with biases on q, k, v, qwen3 is llama with norms on queries and keys, bitnet is llama with norms before o_proj and down_proj. Hugging Face's model_type and architectures say the same."},
     {"model.vocab_size", [](C c) -> Field { return &c.model.vocab_size; }, {0, 16777216}, {}, identity,
      "Rows of the embedding and of the head; 0: the data's. May be larger than the data's."},
     {"model.hidden_size", [](C c) -> Field { return &c.model.hidden_size; }, {1, 262144}, {}, identity,
@@ -107,6 +107,8 @@ std::vector<Key> make_rows() {
      "Biases on q, k, v; follows from the architecture.", "true for qwen2"},
     {"model.qk_norm", [](C c) -> Field { return &c.model.qk_norm; }, none, {}, identity,
      "A norm of every query and key head; follows from the architecture.", "true for qwen3"},
+    {"model.sub_norm", [](C c) -> Field { return &c.model.sub_norm; }, none, {}, identity,
+     "A norm of what o_proj and down_proj read; follows from the architecture.", "true for bitnet"},
 
     {"data.path", [](C c) -> Field { return &c.data.path; }, text, {}, notice,
      "A folder made by `bittern prepare`, a llm.c .bin, or a Megatron prefix; relative to the current folder."},

@@ -91,8 +91,11 @@ std::span<const ModelExtra> model_extras();
 struct Architecture {
   std::string_view name;        ///< transformers' model_type
   std::string_view class_name;  ///< in transformers' `architectures`
-  bool attention_bias, qk_norm;
-  std::int64_t head_dim;  ///< transformers' default; 0: hidden_size / num_attention_heads
+  bool attention_bias, qk_norm, sub_norm;
+  // What a config.json of transformers means by leaving them out:
+  std::int64_t head_dim;  ///< 0: hidden_size / num_attention_heads
+  double rms_norm_eps, rope_theta;
+  std::string_view hidden_act;
 };
 std::span<const Architecture> architectures();
 

@@ -29,6 +29,14 @@ LossSums Transformer::forward_backward(std::span<const std::int32_t> tokens, std
   return sums;
 }
 
+void Transformer::sub_norm_backward(const Tensor& dx, const Tensor& dn, TensorId x, TensorId rstd,
+                                    std::int32_t weight_of) {
+  if (weight_of < 0) return;
+  backend_.zero(dx);
+  backend_.residual_rmsnorm_backward(dx, gradient(weight_of), dn, arena_->view(x), arena_->view(rstd),
+                                     weight(weight_of));
+}
+
 void Transformer::block_backward(int layer, bool accumulate) {
   const Pass pass = full_pass();
   const BlockWeights& w = weights_[static_cast<std::size_t>(layer)];
@@ -42,19 +50,32 @@ void Transformer::block_backward(int layer, bool accumulate) {
   const std::int64_t N = pass.rows();
   const Tensor attention = arena_->view(a.attention), gate_up = arena_->view(a.gate_up);
 
-  // MLP: x1 + down(swiglu(gate_up(norm(x1))))
-  backend_.linear_backward_input(dh, dx, weight(w.down), compute);
-  backend_.swiglu_backward(gate_up, h, dh);  // gate_up becomes its gradient
-  backend_.linear_backward_weight(gradient(w.down), dx, quantized_input(a.h, a.h_codes, N), accumulate, compute);
+  // MLP: x1 + down([sub-norm](swiglu(gate_up(norm(x1)))))
+  if (spec_.sub_norm) {
+    backend_.swiglu_forward(h, gate_up);
+    sub_norm(a.h_n, a.h, a.sub_rstd, w.mlp_sub_norm, N);
+    backend_.linear_backward_weight(gradient(w.down), dx, quantized_input(a.h_n, a.h_codes, N), accumulate, compute);
+    const Tensor dh_n = arena_->view(a.h_n);  // in the place of what is no longer needed
+    backend_.linear_backward_input(dh_n, dx, weight(w.down), compute);
+    sub_norm_backward(dh, dh_n, a.h, a.sub_rstd, w.mlp_sub_norm);
+    backend_.swiglu_backward(gate_up, h, dh);  // gate_up becomes its gradient
+  } else {
+    backend_.linear_backward_input(dh, dx, weight(w.down), compute);
+    backend_.swiglu_backward(gate_up, h, dh);
+    backend_.linear_backward_weight(gradient(w.down), dx, quantized_input(a.h, a.h_codes, N), accumulate, compute);
+  }
   backend_.linear_backward_input(dn, gate_up, weight_stack(w.gate, w.up), compute);
   backend_.linear_backward_weight(gradient_stack(w.gate, w.up), gate_up, kept_input(a.n2, a.n2_codes, N), accumulate,
                                   compute);
   backend_.residual_rmsnorm_backward(dx, gradient(w.post_norm), dn, x1, arena_->view(a.rstd2), weight(w.post_norm));
 
-  // Attention: x0 + o(attention(rope(qkv(norm(x0)))))
-  backend_.linear_backward_input(dattention, dx, weight(w.o), compute);
-  backend_.linear_backward_weight(gradient(w.o), dx, quantized_input(a.attention, a.attention_codes, N), accumulate,
+  // Attention: x0 + o([sub-norm](attention(rope(qkv(norm(x0))))))
+  sub_norm(a.attention_n, a.attention, a.sub_rstd, w.attention_sub_norm, N);
+  backend_.linear_backward_weight(gradient(w.o), dx, quantized_input(a.attention_n, a.attention_codes, N), accumulate,
                                   compute);
+  const Tensor dattention_n = spec_.sub_norm ? arena_->view(a.attention_n) : dattention;
+  backend_.linear_backward_input(dattention_n, dx, weight(w.o), compute);
+  sub_norm_backward(dattention, dattention_n, a.attention, a.sub_rstd, w.attention_sub_norm);
   backend_.attention_backward(
       {.shape = attention_shape(pass), .qkv = arena_->view(a.qkv), .out = attention, .lse = arena_->view(a.lse)}, dqkv,
       dattention);

@@ -66,13 +66,21 @@ void Transformer::block_forward(int layer, const BlockActivations& a, const Pass
     backend_.attention_forward(
         {.shape = attention_shape(pass), .qkv = qkv, .out = attention, .lse = arena_->view(a.lse)});
   }
-  backend_.linear_forward(out, quantized_input(a.attention, a.attention_codes, N), weight(w.o), {}, compute);
+  sub_norm(a.attention_n, a.attention, a.sub_rstd, w.attention_sub_norm, N);
+  backend_.linear_forward(out, quantized_input(a.attention_n, a.attention_codes, N), weight(w.o), {}, compute);
 
   backend_.residual_rmsnorm_forward(x1, n2, rows(a.rstd2, N), x0, out, weight(w.post_norm), eps);
   backend_.linear_forward(gate_up, quantized_input(a.n2, a.n2_codes, N), weight_stack(w.gate, w.up), {}, compute);
   if (for_backward) return;  // backward makes h again and does not need the block's output
   backend_.swiglu_forward(h, gate_up);
-  backend_.linear_forward(out, quantized_input(a.h, a.h_codes, N), weight(w.down), {}, compute);
+  sub_norm(a.h_n, a.h, a.sub_rstd, w.mlp_sub_norm, N);
+  backend_.linear_forward(out, quantized_input(a.h_n, a.h_codes, N), weight(w.down), {}, compute);
+}
+
+void Transformer::sub_norm(TensorId n, TensorId x, TensorId rstd, std::int32_t weight_of, std::int64_t count) {
+  if (weight_of < 0) return;
+  backend_.residual_rmsnorm_forward({}, rows(n, count), rows(rstd, count), rows(x, count), {}, weight(weight_of),
+                                    static_cast<float>(spec_.rms_norm_eps));
 }
 
 void Transformer::forward_to_final_norm(const Pass& pass) {

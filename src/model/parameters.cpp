@@ -26,10 +26,12 @@ std::vector<ParameterSpec> parameter_table(const ModelSpec& spec) {
       add("self_attn.q_norm.weight", Shape{D}, Role::norm);
       add("self_attn.k_norm.weight", Shape{D}, Role::norm);
     }
+    if (spec.sub_norm) add("self_attn.attn_sub_norm.weight", Shape{Q}, Role::norm);
     add("self_attn.o_proj.weight", Shape{C, Q}, Role::attention_linear);
     add("post_attention_layernorm.weight", Shape{C}, Role::norm);
     add("mlp.gate_proj.weight", Shape{F, C}, Role::mlp_linear);
     add("mlp.up_proj.weight", Shape{F, C}, Role::mlp_linear, true);
+    if (spec.sub_norm) add("mlp.ffn_sub_norm.weight", Shape{F}, Role::norm);
     add("mlp.down_proj.weight", Shape{C, F}, Role::mlp_linear);
   }
   table.push_back({"model.norm.weight", Shape{C}, Role::norm});

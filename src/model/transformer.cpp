@@ -86,10 +86,12 @@ void Transformer::plan_parameters(Plan& plan) {
                         .v_bias = find(block + "self_attn.v_proj.bias"),
                         .q_norm = find(block + "self_attn.q_norm.weight"),
                         .k_norm = find(block + "self_attn.k_norm.weight"),
+                        .attention_sub_norm = find(block + "self_attn.attn_sub_norm.weight"),
                         .o = find(block + "self_attn.o_proj.weight"),
                         .post_norm = find(block + "post_attention_layernorm.weight"),
                         .gate = find(block + "mlp.gate_proj.weight"),
                         .up = find(block + "mlp.up_proj.weight"),
+                        .mlp_sub_norm = find(block + "mlp.ffn_sub_norm.weight"),
                         .down = find(block + "mlp.down_proj.weight")});
   }
   embedding_ = find("model.embed_tokens.weight");
@@ -121,6 +123,7 @@ Transformer::BlockActivations Transformer::plan_block(Plan& plan, const std::str
     a.q_norm_rstd = add("q_norm_rstd", Shape{N, H + KV}, DType::f32);
   }
   a.attention = add("attention", Shape{N, spec_.query_cols()}, options_.compute);
+  if (!spec_.sub_norm) a.attention_n = a.attention;
   a.lse = add("lse", Shape{batch, H, sequence_length}, DType::f32);
   a.x1 = add("x1", Shape{N, C}, options_.residual);
   add_norm("n2", a.n2, a.n2_codes);
@@ -144,7 +147,12 @@ Transformer::BlockActivations Transformer::plan_shared(Plan& plan, const std::st
   };
   BlockActivations shared{};
   shared.out = add("out", C, out);
-  shared.h = add("h", F, others);
+  shared.h = shared.h_n = add("h", F, others);
+  if (spec_.sub_norm) {
+    shared.attention_n = add("attention_n", spec_.query_cols(), others);
+    shared.h_n = add("h_n", F, others);
+    shared.sub_rstd = plan.add(prefix + "sub_rstd", Shape{rows}, DType::f32, Category::scratch, others);
+  }
   if (!options_.activations) return shared;
   shared.n1 = shared.n2 = add("n", C, others);
   shared.attention_codes = plan_codes(plan, prefix + "attention", rows, spec_.query_cols(), Category::scratch, others);

@@ -28,6 +28,7 @@ void check_same_model(const ModelSpec& ours, const ModelSpec& theirs, const std:
   same("tie_word_embeddings", ours.tie_word_embeddings, theirs.tie_word_embeddings);
   same("attention_bias", ours.attention_bias, theirs.attention_bias);
   same("qk_norm", ours.qk_norm, theirs.qk_norm);
+  same("sub_norm", ours.sub_norm, theirs.sub_norm);
 }
 
 std::vector<std::int64_t> dims(const Shape& shape) {

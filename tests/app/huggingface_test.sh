@@ -13,7 +13,7 @@ for i in $(seq 600); do
   echo "The heron number $i waits for $((i * 37 % 100)) small fish (and the ${i}th reed), said the otter."
 done >text.txt
 "$BITTERN" prepare text.txt --out corpus --vocab-size 320 2>/dev/null
-for architecture in llama qwen2 qwen3; do
+for architecture in llama qwen2 qwen3 bitnet; do
   cat >config.json <<E2
 {"data": {"path": "corpus", "sequence_length": 32},
  "model": {"architecture": "$architecture", "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,

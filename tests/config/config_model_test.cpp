@@ -61,7 +61,7 @@ TEST_CASE("config: Hugging Face's config.json can be pasted; what changes nothin
   CHECK_FALSE(ignored("model.hidden_size"));
 }
 
-TEST_CASE("config: qwen2 has biases on q, k, v; qwen3 has norms on queries and keys") {
+TEST_CASE("config: qwen2 has biases on q, k, v; qwen3 norms on queries and keys; bitnet norms before o and down") {
   const ModelSpec second = parse_config(pasted(qwen2), "a.json").model;
   CHECK(second.architecture == "qwen2");
   CHECK(second.attention_bias);
@@ -74,6 +74,12 @@ TEST_CASE("config: qwen2 has biases on q, k, v; qwen3 has norms on queries and k
   CHECK(third.qk_norm);
   CHECK(third.head_dim == 128);
   CHECK(third.rope_theta == 1e6);
+  const ModelSpec fourth = parse_config(R"({"model": {"architecture": "bitnet"}})", "a.json").model;
+  CHECK(fourth.sub_norm);
+  CHECK_FALSE(third.sub_norm);
+  CHECK_THAT(
+      refusal(R"({"model": {"architecture": "bitnet", "hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}})"),
+      Contains("model.head_dim is 32; expected hidden_size / heads, which are 64 / 4"));
 }
 
 TEST_CASE("config: a model file is named by path, relative to the config, and is the whole model") {
@@ -106,7 +112,7 @@ TEST_CASE("config: a message about a model file names that file and the key as i
   CHECK_THAT(file_refusal(top), Contains("(named by " + top + ": model.from)"));
   const auto [text, message] = GENERATE(table<std::string, std::string>({
       {"[]", ": is []; expected the object of a Hugging Face config.json"},
-      {"{}", ": has no vocab_size; expected a Hugging Face config.json of a llama, qwen2 or qwen3"},
+      {"{}", ": has no vocab_size; expected a Hugging Face config.json of a llama, qwen2, qwen3 or bitnet"},
       {R"({"vocab_size": 1, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1})",
        ": has no model_type"},
       {R"({"vocab_size": 1, "hidden_size": -8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1})",

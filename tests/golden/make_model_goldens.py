@@ -1,10 +1,12 @@
-"""Makes tests/golden/{llama_gqa,llama_tied,qwen2,qwen3,llama_fp8_e4m3_row,llama_int8_token}: whole models' logits,
-losses and gradients; in the last two, with the inputs of the blocks' linears quantized (fake_quantization.py).
+"""Makes tests/golden/{llama_gqa,llama_tied,qwen2,qwen3,bitnet}: whole models' logits, losses and gradients; and
+{llama_fp8_e4m3_row,llama_int8_token,bitnet_int8_token}: with the inputs of the blocks' linears quantized
+(fake_quantization.py).
 
     python tests/golden/make_model_goldens.py [CASE...]
 
-Made with Python 3.11, torch 2.15.0, transformers 5.23.0 (5.24.0 for the quantized ones), safetensors 0.8.0, numpy 2.4.6, on the CPU. Running it again
-writes the same weights and tokens, and expected values equal up to the last bit of float32.
+Made with Python 3.11, torch 2.15.0, transformers 5.23.0 (5.24.0 for the quantized ones and bitnet), safetensors 0.8.0,
+numpy 2.4.6, on the CPU. Running it again writes the same weights and tokens, and expected values equal up to the last
+bit of float32.
 
 A folder holds   config.json         as transformers 5 writes it; as version 4 did in llama_tied and qwen2
                  model.safetensors   the weights, f32, Hugging Face's names
@@ -23,7 +25,7 @@ import torch
 from exact import (HERE, ExactMode, build, build_exact, f32, random_weights, read_config, row_losses, write_config,
                    write_tensors)
 from fake_quantization import quantize_inputs
-from transformers import LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import BitNetConfig, LlamaConfig, Qwen2Config, Qwen3Config
 
 Z_LOSS = 1e-2
 
@@ -54,6 +56,12 @@ CASES = {
             hidden_size=44, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
             intermediate_size=60, vocab_size=67, max_position_embeddings=64, rms_norm_eps=1e-6,
             rope_parameters=MILLION, tie_word_embeddings=True)),
+    "bitnet": dict(
+        batch=2, length=15, seed=107, z_loss=False,
+        config=BitNetConfig(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_act="silu",
+            intermediate_size=56, vocab_size=59, max_position_embeddings=64, rms_norm_eps=1e-5,
+            tie_word_embeddings=False, bos_token_id=1, eos_token_id=2)),
     # Seeds for which no value lies so near to the middle of two codes that float32 could take the other one.
     "llama_fp8_e4m3_row": dict(
         batch=2, length=13, seed=118, z_loss=False, activations="fp8_e4m3_row",
@@ -67,6 +75,12 @@ CASES = {
             hidden_size=36, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=12,
             intermediate_size=52, vocab_size=61, max_position_embeddings=64, rms_norm_eps=1e-5,
             tie_word_embeddings=False)),
+    "bitnet_int8_token": dict(
+        batch=2, length=13, seed=112, z_loss=False, activations="int8_token",
+        config=BitNetConfig(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_act="silu",
+            intermediate_size=56, vocab_size=59, max_position_embeddings=64, rms_norm_eps=1e-5,
+            tie_word_embeddings=True, bos_token_id=1, eos_token_id=2)),
 }
 
 

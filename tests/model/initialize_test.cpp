@@ -24,7 +24,8 @@ struct Model {
                .intermediate_size = 96,
                .initializer_range = 0.05,
                .attention_bias = true,
-               .qk_norm = true},
+               .qk_norm = true,
+               .sub_norm = true},
               {.batch = 1, .sequence_length = 8}, plan) {
     plan.lay_out();
     arena = std::make_unique<Arena>(*backend, plan);

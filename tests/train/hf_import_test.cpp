@@ -112,6 +112,14 @@ TEST_CASE("import: what a family means by leaving a key out") {
   CHECK(qwen2.head_dim == 4);
   CHECK(qwen3.head_dim == 128);
   CHECK(qwen3.qk_norm);
+  CHECK_FALSE(qwen3.sub_norm);
+  json with_silu = small_config("bitnet");
+  CHECK(contains(message_for(with_silu), "has no hidden_act, which for bitnet means relu2"));
+  with_silu["hidden_act"] = "silu";
+  const ModelSpec bitnet = parse_model(with_silu.dump(), "c");
+  CHECK(bitnet.sub_norm);
+  CHECK(bitnet.rope_theta == 500000.0);
+  CHECK(bitnet.rms_norm_eps == 1e-5);
 }
 
 TEST_CASE("import: what bittern cannot do is refused, naming key and value") {

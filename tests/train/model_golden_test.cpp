@@ -68,8 +68,9 @@ struct Case {
   }
 };
 
-const std::vector<std::string> all_cases = {"llama_gqa", "llama_tied",         "qwen2",
-                                            "qwen3",     "llama_fp8_e4m3_row", "llama_int8_token"};
+const std::vector<std::string> all_cases = {
+    "llama_gqa",        "llama_tied",       "qwen2", "qwen3", "bitnet", "llama_fp8_e4m3_row",
+    "llama_int8_token", "bitnet_int8_token"};
 
 /// Every instruction set of this machine, and at the end the one that was in use.
 template <typename Action>
