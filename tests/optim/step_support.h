@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bittern/optim/optimizer_step.h"
+#include "bittern/quant/codebook.h"
 #include "bittern/quant/packing.h"
 #include "catch.h"
 #include "ops/cases.h"
@@ -93,6 +94,23 @@ class StoredParameter {
   /// Moments of codec f32.
   float* m_values() { return reinterpret_cast<float*>(m_store_.codes.data()); }
   float* v_values() { return reinterpret_cast<float*>(v_store_.codes.data()); }
+  /// v as the next step will read it: values, codebooks by blocks, logarithmic codes.
+  std::vector<float> v_decoded() {
+    if (v_.codec.info->kind == StateKind::values)
+      return std::vector<float>(v_values(), v_values() + v_.codes.elements());
+    std::vector<float> out;
+    const std::vector<int> code = v_codes();
+    const std::int64_t cols = v_.codes.cols(), blocks = (cols + v_.codec.block - 1) / v_.codec.block;
+    for (std::int64_t i = 0; i < v_.codes.elements(); ++i) {
+      const auto block = static_cast<std::size_t>(i / cols * blocks + i % cols / v_.codec.block);
+      const int k = code[static_cast<std::size_t>(i)];
+      if (v_.codec.info->kind == StateKind::logarithmic)
+        out.push_back(v_store_.scales[2 * block] * std::pow(v_store_.scales[2 * block + 1], static_cast<float>(k)));
+      else
+        out.push_back(find_codebook(v_.codec.info->unsigned_codebook)->level[k] * v_store_.scales[block]);
+    }
+    return out;
+  }
   float statistic(StepStatistic which) const { return statistics_[static_cast<std::size_t>(which)]; }
 
   /// Everything that is stored, one after another.

@@ -1,4 +1,4 @@
-// lane_sums: a sum and a maximum over a row in sixteen lanes, added up in a fixed order: the same bits on every
+// lane_sums: a sum and a maximum over a row in 32 lanes, added up in a fixed order: the same bits on every
 // instruction set. Inside simd().
 #pragma once
 
@@ -8,9 +8,9 @@
 namespace bittern::cpu {
 
 namespace lanes_detail {
-inline constexpr std::int64_t lanes = 16;
+inline constexpr std::int64_t lanes = 32;  // a loop of 16 or less g++ unrolls before it can vectorise it
 
-/// lane[i % 16] = op(lane[i % 16], term(i)); then the lanes in order.
+/// lane[i % 32] = op(lane[i % 32], term(i)); then the lanes in order.
 template <typename T, class Term, class Op>
 inline T fold(std::int64_t n, T none, Term term, Op op) {
   alignas(64) T lane[lanes];

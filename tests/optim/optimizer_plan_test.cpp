@@ -1,0 +1,123 @@
+// Which moments are stored how, and what they take: the published bytes per parameter, against the plan.
+#include "bittern/optimizer.h"
+#include "catch.h"
+
+using namespace bittern;
+
+namespace {
+
+double state_bytes(const StatesSection& states, Shape shape, Role role = Role::mlp_linear,
+                   UpdateRule rule = UpdateRule::adamw, double beta1 = 0.9) {
+  RunConfig config;
+  config.optimizer.rule = rule;
+  config.optimizer.beta1 = beta1;
+  config.optimizer.states = states;
+  std::vector<Parameter> parameters(1);
+  parameters[0].spec = {.name = "w", .shape = shape, .role = role};
+  Plan plan;
+  const auto backend = make_cpu_backend(1);
+  const Optimizer optimizer(*backend, config, parameters, plan);
+  plan.lay_out();
+  return static_cast<double>(plan.whole_run_bytes(Category::optimizer_states));
+}
+
+double per_parameter(const char* m, const char* v, Shape shape, std::int64_t block = 128) {
+  return state_bytes({.m = m, .v = v, .block = block}, shape) / static_cast<double>(shape.elements());
+}
+
+}  // namespace
+
+TEST_CASE("optimizer: bytes per parameter are the published ones") {
+  const Shape large{4096, 4096};
+  CHECK(per_parameter("f32", "f32", large) == 8.0);
+  CHECK(per_parameter("de4", "linear4", large) == 1.0625);
+  CHECK(per_parameter("de4", "rank1_linear4", large) == Approx(1.03320).margin(5e-6));
+  CHECK(per_parameter("de4", "rank1_linear4", Shape{768, 3072}) == Approx(1.03776).margin(5e-6));
+  CHECK(per_parameter("de4", "rank1_linear4", Shape{50257, 768}) == Approx(1.03654).margin(5e-6));
+  CHECK(per_parameter("de4", "factored", large) == Approx(0.53320).margin(5e-6));
+  CHECK(per_parameter("de4", "log2", large) == 0.84375);
+  CHECK(per_parameter("de2", "log2", large) == 0.59375);
+  CHECK(per_parameter("de3", "log3", large) == 0.84375);  // three bits take three bits
+  CHECK(per_parameter("de2", "linear2", large) == 0.5625);
+  CHECK(per_parameter("dynamic8", "dynamic8", large, 256) == 2.03125);
+  CHECK(per_parameter("dynamic8", "dynamic8", large, 2048) == Approx(2.00391).margin(5e-6));
+}
+
+TEST_CASE("optimizer: a rule keeps only the moments it has") {
+  const Shape shape{64, 128};
+  CHECK(state_bytes({}, shape, Role::mlp_linear, UpdateRule::sgdm) == 4 * 64 * 128);
+  CHECK(state_bytes({}, shape, Role::mlp_linear, UpdateRule::sgdm, 0.0) == 0);
+  CHECK(state_bytes({.v = "factored"}, shape, Role::mlp_linear, UpdateRule::adafactor, 0.0) == 4 * (64 + 128));
+}
+
+TEST_CASE("optimizer: states.on, min_elements and head_m say whose moments are in few bits") {
+  OptimizerSection config;
+  config.states = {.m = "de4", .v = "rank1_linear4", .on = StatesOn::matrices, .min_elements = 4096};
+  const auto m = [&](Role role, Shape shape) {
+    return first_moment_codec({.name = "w", .shape = shape, .role = role}, config).info->name;
+  };
+  const auto v = [&](Role role, Shape shape) {
+    return second_moment_codec({.name = "w", .shape = shape, .role = role}, config).info->name;
+  };
+  const Shape matrix{128, 64}, small{64, 64}, vector{8192};
+  CHECK(m(Role::mlp_linear, matrix) == "de4");
+  CHECK(m(Role::mlp_linear, small) == "f32");  // 4096 elements are not more than 4096
+  CHECK(m(Role::embedding, matrix) == "de4");
+  CHECK(m(Role::head, matrix) == "f32");
+  CHECK(v(Role::head, matrix) == "rank1_linear4");
+  CHECK(m(Role::norm, vector) == "f32");
+  config.states.on = StatesOn::linears;
+  CHECK(m(Role::embedding, matrix) == "f32");
+  CHECK(v(Role::head, matrix) == "f32");
+  CHECK(v(Role::attention_linear, matrix) == "rank1_linear4");
+  config.states.on = StatesOn::all;
+  config.states.head_m = "dynamic8";
+  CHECK(m(Role::norm, vector) == "de4");
+  CHECK(v(Role::norm, vector) == "linear4");  // a vector has no rows and columns
+  CHECK(m(Role::head, matrix) == "dynamic8");
+}
+
+TEST_CASE("optimizer: statistics of a step, by role") {
+  RunConfig config;
+  std::vector<Parameter> parameters(2);
+  parameters[0].spec = {.name = "a", .shape = Shape{4, 32}, .role = Role::mlp_linear};
+  parameters[1].spec = {.name = "b", .shape = Shape{32}, .role = Role::norm};
+  parameters[0].codec = {.storage = WeightStorage::integer, .bits = 4};
+  Plan plan;
+  const auto backend = make_cpu_backend(1);
+  Optimizer optimizer(*backend, config, parameters, plan);
+  for (Parameter& parameter : parameters) {
+    const Tensor view(nullptr, DType::f32, parameter.spec.shape);
+    parameter.weight = plan.add(parameter.spec.name, parameter.spec.shape, parameter.codec.dtype(), Category::weights);
+    if (parameter.codec.quantized())
+      parameter.scale = plan.add(parameter.spec.name + "_scale", Shape{view.rows()}, DType::f32, Category::weights);
+    parameter.gradient = plan.add("d" + parameter.spec.name, parameter.spec.shape, DType::f32, Category::gradients);
+  }
+  WorkspaceNeeds needs;
+  optimizer.add_needs(needs);
+  const TensorId workspace =
+      plan.add("workspace", Shape{backend->workspace_bytes(needs)}, DType::u8, Category::scratch);
+  plan.lay_out();
+  const Arena arena(*backend, plan);
+  backend->bind_workspace(arena.view(workspace));
+  std::vector<float> values(128, 0.1f);
+  values[5] = -0.35f;
+  backend->encode_weight(scaled(arena, parameters[0].weight, parameters[0].scale), values, parameters[0].codec);
+  std::vector<Tensor> gradients = {arena.view(parameters[0].gradient), arena.view(parameters[1].gradient)};
+  gradients[0].as<float>()[7] = 2.0f;
+  optimizer.global_norm(arena, gradients);
+  optimizer.step(arena, parameters, 0.5, 0.0, 1, 1, true);
+  const auto roles = optimizer.statistics(arena, parameters);
+  const RoleStatistics& linear = roles[static_cast<std::size_t>(Role::mlp_linear)];
+  CHECK(linear.elements == 128);
+  // Element 7 moves by -0.5 and becomes the largest of its row: all of the first row's other codes shrink.
+  CHECK(linear.changed >= 1);
+  CHECK(linear.saturated >= 4);
+  CHECK(linear.error_squared > 0);
+  CHECK(linear.value_squared == Approx(126 * 0.01 + 0.35 * 0.35 + 0.4 * 0.4).epsilon(0.01));
+  CHECK(linear.m_absmax == Approx(0.1 * 1.0));  // clipped to norm 1
+  CHECK(linear.v_max == Approx(0.05));
+  CHECK(roles[static_cast<std::size_t>(Role::norm)].elements == 32);
+  CHECK(roles[static_cast<std::size_t>(Role::norm)].changed == 0);
+  CHECK(roles[static_cast<std::size_t>(Role::head)].elements == 0);
+}
