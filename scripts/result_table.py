@@ -62,20 +62,13 @@ def number(value: float, sign: bool = False) -> str:
 
 
 def bytes_per_block_parameter(bittern: str, config: Path, settings: list[str]) -> float:
-    """Weights, masters and moments of one more block, over its parameters: what `bittern plan` says of both models."""
-    def plan(more: list[str]) -> dict:
-        command = [bittern, "plan", str(config), "--json"]
-        for setting in settings + more:
-            command += ["--set", setting]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-    def kept(plan: dict) -> int:
-        return sum(plan["memory"].get(name, 0) for name in ("weights", "master weights", "optimizer states"))
-
-    effective = subprocess.run([bittern, "config", str(config)], capture_output=True, text=True, check=True).stdout
-    layers = json.loads(effective)["model"]["num_hidden_layers"]
-    small, large = plan([]), plan([f"model.num_hidden_layers={layers + 1}"])
-    return (kept(large) - kept(small)) / (large["parameters"] - small["parameters"])
+    """Weight, master, moments and their scales per parameter of the blocks' linears, from `bittern plan`."""
+    command = [bittern, "plan", str(config), "--json"]
+    for setting in settings:
+        command += ["--set", setting]
+    roles = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["roles"]
+    linears = [roles["attention_linear"], roles["mlp_linear"]]
+    return sum(role["bytes"]["kept"] for role in linears) / sum(role["parameters"] for role in linears)
 
 
 def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: dict[str, float]) -> str:

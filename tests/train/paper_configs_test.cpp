@@ -6,6 +6,7 @@
 
 #include "bittern/config.h"
 #include "catch.h"
+#include "train/role_memory.h"
 #include "train/run.h"
 
 using namespace bittern;
@@ -95,4 +96,18 @@ TEST_CASE("paper configs: a row in miniature is the row of the paper in all but 
     }
     CHECK(compared >= 7);
   }
+}
+
+TEST_CASE("paper configs: low-bit weights with low-bit states take less than 2.5 bytes per quantized parameter") {
+  std::size_t rows = 0;
+  for (const fs::path& file : json_files(configs / "combined/30m")) {
+    const RunConfig config = load(file);
+    if (config.optimizer.states.m == "f32") continue;  // what the others are compared with
+    CAPTURE(file.string());
+    for (const RoleMemory& role : role_memory(*Run::for_training(config, 0)))
+      if (role.role == Role::attention_linear || role.role == Role::mlp_linear)
+        CHECK(role.per_parameter(role.kept()) < 2.5);
+    ++rows;
+  }
+  CHECK(rows >= 8);
 }
