@@ -12,6 +12,7 @@
 #include "train/profile_table.h"
 #include "train/saves.h"
 #include "train/signals.h"
+#include "train/statistics.h"
 #include "train/text_sampler.h"
 #include "train/training.h"
 #include "train/validation.h"
@@ -63,7 +64,8 @@ std::optional<StepMetrics> train_step(Training& t, const Batch& batch) {
   const double lr = learning_rate(t.config.schedule, t.config.train.steps, step);
   const bool skipped = !std::isfinite(loss) || !std::isfinite(norm) || batch.total_targets == 0;
   if (!skipped)
-    run.optimizer->step(*run.arena, run.model->parameters(), lr, weight_decay(t.config, step), ++t.state.update, step);
+    run.optimizer->step(*run.arena, run.model->parameters(), lr, weight_decay(t.config, step), ++t.state.update, step,
+                        statistics_due(t.config.train, step));
 
   t.state.step = step;
   t.state.tokens += static_cast<std::int64_t>(batch.tokens.size());
@@ -158,6 +160,7 @@ ExitCode training_loop(Training& t, Watchers& watchers, const Noted& noted) {
     watchers.trained_seconds += 1e-3 * step->step_ms;
     step->seconds = watchers.trained_seconds;
     watchers.step(*step);
+    if (!step->skipped && statistics_due(t.config.train, step->step)) watchers.statistics(step_statistics(t));
     check_skipped(t);
     looked = look_at_model(t, watchers, {});
     saves.settle(t, watchers, false);

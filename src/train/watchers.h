@@ -45,6 +45,10 @@ struct Watchers {
     report.update(RunStatus::training);
     heartbeat.beat(step.step, RunStatus::training);
   }
+  void statistics(const StatisticsMetrics& statistics) {
+    metrics.statistics(statistics);
+    report.add(statistics);
+  }
   void evaluation(const EvalMetrics& evaluation) {
     metrics.evaluation(evaluation);
     report.add(evaluation);

@@ -52,6 +52,19 @@ TEST_CASE("role memory: bytes a parameter are those of the papers") {
   CHECK(eco.per_parameter(eco.scales) == Approx(row_scale));
   const RoleMemory master = linear({"weights.block_linear.codec=fp8_e4m3", "weights.block_linear.master=f32"});
   CHECK(master.per_parameter(master.kept()) == Approx(13.0 + row_scale));
+  const auto states = [](const std::string& m, const std::string& v, std::int64_t block) {
+    const RoleMemory row = linear(
+        {"optimizer.states.m=" + m, "optimizer.states.v=" + v, "optimizer.states.block=" + std::to_string(block)});
+    return row.per_parameter(row.states());
+  };
+  CHECK(states("de4", "log2", 128) == 0.84375);                                   // SOLO 4/2 (arXiv 2505.00347)
+  CHECK(states("de2", "log2", 128) == 0.59375);                                   // SOLO 2
+  CHECK(states("de4", "linear4", 128) == 1.0625);                                 // 4-bit AdamW, fused
+  CHECK(states("de4", "rank1_linear4", 128) == Approx(1.03125 + 2 * row_scale));  // (arXiv 2309.01507)
+  CHECK(states("de4", "factored", 128) == Approx(0.53125 + 2 * row_scale));       // 4-bit Factor
+  CHECK(states("dynamic8", "dynamic8", 256) == 2.03125);                          // bitsandbytes
+  CHECK(states("dynamic8", "dynamic8", 2048) == 2.00390625);
+
   const RoleMemory int4 = linear({"weights.block_linear.codec=int", "weights.block_linear.bits=4"});
   CHECK(int4.per_parameter(int4.weight) == 0.5);
   CHECK(int4.codec == "int 4");

@@ -12,6 +12,7 @@
 #include "bittern/prepare.h"
 #include "bittern/trainer.h"
 #include "catch.h"
+#include "train/inference.h"
 #include "train/training.h"
 
 using namespace bittern;
@@ -218,6 +219,91 @@ TEST_CASE("training: bf16 compute resumes and recomputes bit for bit too") {
   for (const std::int64_t step : {9, 12}) fs::remove_all(c + "/checkpoints/" + checkpoint_name(step));
   REQUIRE(train(config(bf16), {.out = c}) == ExitCode::ok);
   check_same_weights(a, c, 12);
+}
+
+TEST_CASE("training: every recipe resumes bit for bit, its statistics too, and its bits do not depend on threads") {
+  const auto [name, recipe] = GENERATE(table<std::string, std::string>({
+      {"eco", R"({"weights":{"block_linear":{"codec":"fp8_e4m3","rounding":"stochastic","error_feedback":"eco"}}})"},
+      {"eco_int4",
+       R"({"weights":{"block_linear":{"codec":"int","bits":4,"scale_per":"tensor","error_feedback":"eco"}}})"},
+      {"fp8_master", R"({"weights":{"block_linear":{"codec":"fp8_e4m3","master":"bf16","master_rounding":"stochastic"}},
+                         "precision":{"activations":"fp8_e4m3_row"}})"},
+      {"bitnet", R"({"weights":{"block_linear":{"codec":"ternary","master":"fp8_e4m3"}},
+                     "precision":{"activations":"int8_token"}})"},
+      {"dqt", R"({"weights":{"block_linear":{"codec":"int","bits":3,"range":"full","scale_per":"tensor",
+                                             "scale_from":"absmean","rounding":"stochastic"}}})"},
+      {"dqt_all", R"({"weights":{"block_linear":{"codec":"ternary","rounding":"stochastic"},
+                                 "embedding":{"codec":"int","bits":5},"head":{"codec":"int","bits":8}}})"},
+      {"solo",
+       R"({"optimizer":{"betas":[0.3,0.95],"states":{"m":"de4","v":"log2","min_elements":0,"head_m":"de4","block":16}}})"},
+      {"factor", R"({"optimizer":{"states":{"m":"de4","v":"factored","min_elements":0,"on":"all"}}})"},
+      {"rank1",
+       R"({"optimizer":{"states":{"m":"dynamic8","v":"rank1_linear4","min_elements":0,"m_rounding":"stochastic"}}})"},
+      {"eco_solo", R"({"weights":{"block_linear":{"codec":"fp8_e4m3","error_feedback":"eco"}},
+                       "optimizer":{"states":{"m":"fp8","v":"log4","min_elements":0}}})"},
+      {"two_stage", R"({"schedule":{"shape":"two_stage","second_lr":0.005,"final_lr":0.001,"second_weight_decay":0}})"},
+  }));
+  CAPTURE(name);
+  nlohmann::json extra = nlohmann::json::parse(recipe);
+  extra.merge_patch(nlohmann::json::parse(R"({"train":{"steps":6,"statistics_every":2,"sample_every":0}})"));
+  const Scratch scratch("training_recipe_" + name);
+  const std::string whole = scratch.path + "/whole", resumed = scratch.path + "/resumed";
+  REQUIRE(train(config(extra.dump()), {.out = whole}) == ExitCode::ok);
+  fs::copy(whole, resumed, fs::copy_options::recursive);
+  fs::remove_all(resumed + "/checkpoints/" + checkpoint_name(6));
+  extra["run"]["threads"] = 3;
+  REQUIRE(train(config(extra.dump()), {.out = resumed}) == ExitCode::ok);
+  check_same_weights(whole, resumed, 6);
+  CHECK(metrics(resumed) == metrics(whole));
+  const auto lines = metrics(whole);
+  CHECK(std::ranges::count_if(lines, [](const auto& line) { return line.contains("statistics"); }) == 3);
+  evaluate({.checkpoint = whole, .data = corpus(), .max_sequences = 2});
+}
+
+TEST_CASE("training: a codec that changes is refused by its key") {
+  const Scratch scratch("training_codec");
+  const std::string run = scratch.path + "/run";
+  fs::copy(reference_run(), run, fs::copy_options::recursive);
+  for (const auto& [extra, key] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"weights":{"mlp_linear":{"codec":"fp8_e4m3"}}})", "weights.mlp_linear.codec: \"f32\" -> \"fp8_e4m3\""},
+           {R"({"optimizer":{"states":{"v":"log2"}}})", "optimizer.states.v: \"f32\" -> \"log2\""},
+           {R"({"precision":{"activations":"int8_token"}})", "precision.activations: \"compute\" -> \"int8_token\""}}) {
+    INFO(key);
+    try {
+      train(config(extra), {.out = run});
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error.exit_code() == ExitCode::bad_input);
+      CHECK(std::string(error.what()).find(key) != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("training: codes are exported as numbers, and any weights start a run in any codec") {
+  const Scratch scratch("training_codes");
+  const std::string run = scratch.path + "/run",
+                    eight = R"({"weights":{"block_linear":{"codec":"int"}},"train":{"steps":4}})";
+  REQUIRE(train(config(eight), {.out = run}) == ExitCode::ok);
+  const auto loss_of = [&](const std::string& checkpoint, const std::string& weights) {
+    const OpenedModel opened = open_model(checkpoint, "f32", weights, 1);
+    const auto model = load_model(opened, 4, 24, 0);
+    std::vector<std::int32_t> tokens(96), targets(96);
+    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<std::int32_t>(i * 37 % 320);
+    std::ranges::rotate_copy(tokens, tokens.begin() + 1, targets.begin());
+    return model->model->forward(tokens, targets).loss;
+  };
+  for (const std::string weights : {"stored", "ternary"}) {
+    INFO(weights);
+    const std::string out = scratch.path + "/" + weights;
+    export_checkpoint({.checkpoint = run, .out = out, .dtype = "f32", .weights = weights});
+    CHECK(nlohmann::json::parse(bytes_of(out + "/config.json")).contains("quantization_config") == false);
+    CHECK(loss_of(out, "stored") == Approx(loss_of(run, weights)).epsilon(1e-5));
+  }
+  CHECK(loss_of(run, "ternary") != Approx(loss_of(run, "stored")).epsilon(1e-4));
+  const std::string again =
+      R"({"weights":{"block_linear":{"codec":"fp8_e4m3","master":"f32"}},"train":{"steps":1},"schedule":{"lr":1e-9,"warmup_steps":0}})";
+  REQUIRE(train(config(again), {.out = scratch.path + "/again", .init = run}) == ExitCode::ok);
+  CHECK(loss_of(scratch.path + "/again", "stored") == Approx(loss_of(run, "stored")).epsilon(0.02));
 }
 
 TEST_CASE("training: a config that makes another run is refused by key, and nothing is lost") {
