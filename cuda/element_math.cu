@@ -36,15 +36,15 @@ __global__ void fp8_kernel(std::uint8_t* codes, float* x, bool e5m2, PhiloxKey k
   x[i] = e5m2 ? e5m2_to_float(codes[i]) : e4m3_to_float(codes[i]);
 }
 
-/// codes (n) = x (n) * inverse_scale, rounded onto the grid.
-__global__ void integer_kernel(std::uint8_t* codes, const float* x, float inverse_scale, IntegerGrid grid, bool stochastic, PhiloxKey key,
+/// codes (n) = x (n) * inverse_scale, rounded onto the grid lo .. hi.
+__global__ void integer_kernel(std::uint8_t* codes, const float* x, float inverse_scale, std::int32_t lo, std::int32_t hi, int bits, bool stochastic, PhiloxKey key,
                                std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const float t = x[i] * inverse_scale;
-  const std::int32_t level = stochastic ? round_stochastic_to_grid(t, grid.lo, grid.hi, philox(key, static_cast<std::uint64_t>(i), step, tensor_id))
-                                        : round_nearest_even_to_grid(t, grid.lo, grid.hi);
-  codes[i] = static_cast<std::uint8_t>(level + grid.offset);
+  const std::int32_t level = stochastic ? round_stochastic_to_grid(t, lo, hi, philox(key, static_cast<std::uint64_t>(i), step, tensor_id))
+                                        : round_nearest_even_to_grid(t, lo, hi);
+  codes[i] = code_of_level(level, bits);
 }
 
 /// to = the codes of `from`, repacked from one width to another; a thread takes eight, count is a multiple of 8.

@@ -179,9 +179,10 @@ void check_states(const RunConfig& config, const std::string& origin) {
                "optimizer.eco.cap is {}, but no weights.*.error_feedback is eco; set it to 0, or error_feedback "
                "to eco",
                eco.cap)},
-          {eco.cap > 0 && !rule.has_second_moment,
-           fmt::format("optimizer.eco.cap is {} with rule {}, which has no second moment to measure by; set cap to 0",
-                       eco.cap, rule.name)},
+          {eco.cap > 0 && config.optimizer.rule != UpdateRule::adamw,
+           fmt::format(
+               "optimizer.eco.cap is {} with rule {}; a cap is told in roots of adamw's second moment; set cap to 0",
+               eco.cap, rule.name)},
       },
       origin);
 }

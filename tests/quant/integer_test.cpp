@@ -12,11 +12,15 @@ using namespace bittern;
 
 namespace {
 
-const IntegerGrid grids[] = {ternary_grid(),    full_grid(2),      full_grid(3),      full_grid(4),     full_grid(8),
-                             symmetric_grid(2), symmetric_grid(3), symmetric_grid(4), symmetric_grid(8)};
+struct Grid {
+  int lo, hi;
+};
+// Ternary, full and symmetric grids of the bits that weights have.
+constexpr Grid ternary{-1, 1}, full4{-8, 7};
+constexpr Grid grids[] = {ternary, {-2, 1}, {-4, 3}, full4, {-128, 127}, {-3, 3}, {-7, 7}, {-127, 127}};
 
 /// The exact expectation of stochastic rounding, over all random words.
-double expectation(float t, const IntegerGrid& g) {
+double expectation(float t, const Grid& g) {
   const int from_zero = round_stochastic_to_grid(t, g.lo, g.hi, 0);  // the words that move away from zero are the
   const int to_zero = round_stochastic_to_grid(t, g.lo, g.hi, ~0u);  // lowest ones
   if (from_zero == to_zero) return to_zero;
@@ -28,21 +32,22 @@ double expectation(float t, const IntegerGrid& g) {
 
 }  // namespace
 
-TEST_CASE("integer: the grids are those of the papers, and their codes are unsigned below eight bits") {
-  CHECK((ternary_grid().lo == -1 && ternary_grid().hi == 1 && ternary_grid().bits == 2 && ternary_grid().offset == 1));
-  CHECK((full_grid(4).lo == -8 && full_grid(4).hi == 7));
-  CHECK((full_grid(8).lo == -128 && full_grid(8).hi == 127 && full_grid(8).offset == 0));
-  CHECK((symmetric_grid(4).lo == -7 && symmetric_grid(4).hi == 7));
-  CHECK((symmetric_grid(8).lo == -127 && symmetric_grid(8).hi == 127));
-  for (const IntegerGrid& g : grids) {
-    if (g.bits == 8) continue;
-    CHECK(g.lo + g.offset >= 0);
-    CHECK(g.hi + g.offset < (1 << g.bits));
-  }
+TEST_CASE("integer: every level of every width has a code of its own, two's complement") {
+  for (int bits = 2; bits <= 8; ++bits)
+    for (int level = -(1 << (bits - 1)); level < 1 << (bits - 1); ++level) {
+      const std::uint8_t code = code_of_level(level, bits);
+      CHECK(code < 1 << bits);
+      CHECK(level_of(code, bits) == level);
+      CHECK(level_of(static_cast<std::uint8_t>(code | ~((1 << bits) - 1)), bits) ==
+            level);  // the bits above do not matter
+    }
+  CHECK(code_of_level(-1, 2) == 3);
+  CHECK(code_of_level(-8, 4) == 8);
+  CHECK(code_of_level(-127, 8) == 0x81);
 }
 
 TEST_CASE("integer: nearest is half to even at every tie and beside it, and stops at the ends") {
-  for (const IntegerGrid& g : grids)
+  for (const Grid& g : grids)
     for (int level = g.lo - 3; level <= g.hi + 3; ++level)
       for (const float t :
            {static_cast<float>(level), next_up(static_cast<float>(level)), static_cast<float>(level) + 0.5f,
@@ -56,7 +61,7 @@ TEST_CASE("integer: nearest is half to even at every tie and beside it, and stop
 
 TEST_CASE("integer: what is no number or infinite stays on the grid") {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-  for (const IntegerGrid& g : grids) {
+  for (const Grid& g : grids) {
     CHECK(round_nearest_even_to_grid(inf, g.lo, g.hi) == g.hi);
     CHECK(round_nearest_even_to_grid(-inf, g.lo, g.hi) == g.lo);
     CHECK(round_nearest_even_to_grid(nan, g.lo, g.hi) == g.lo);
@@ -67,7 +72,7 @@ TEST_CASE("integer: what is no number or infinite stays on the grid") {
 }
 
 TEST_CASE("integer: a level never moves") {
-  for (const IntegerGrid& g : grids)
+  for (const Grid& g : grids)
     for (int level = g.lo; level <= g.hi; ++level)
       for (const std::uint32_t word : {0u, 1u, 0x80000000u, ~0u}) {
         CHECK(round_stochastic_to_grid(static_cast<float>(level), g.lo, g.hi, word) == level);
@@ -76,7 +81,7 @@ TEST_CASE("integer: a level never moves") {
 }
 
 TEST_CASE("integer: stochastic rounding is unbiased over all random words, and clipped beyond the ends") {
-  for (const IntegerGrid& g : grids) {
+  for (const Grid& g : grids) {
     for (float t = static_cast<float>(g.lo); t <= static_cast<float>(g.hi); t += 0.0137f)
       CHECK(std::fabs(expectation(t, g) - double{t}) < 0x1p-32);
     CHECK(expectation(static_cast<float>(g.hi) + 0.4f, g) == g.hi);
@@ -85,7 +90,7 @@ TEST_CASE("integer: stochastic rounding is unbiased over all random words, and c
 }
 
 TEST_CASE("integer: rare flips keep their probability, on both sides of zero") {
-  const IntegerGrid g = ternary_grid();
+  const Grid g = ternary;
   for (const float p : {1e-7f, 3.3e-8f, 1e-6f, 1e-9f, 0x1p-32f}) {
     for (const float t : {p, -p}) {
       const int away = t > 0 ? 1 : -1;
@@ -97,7 +102,7 @@ TEST_CASE("integer: rare flips keep their probability, on both sides of zero") {
 }
 
 TEST_CASE("integer: with addressed words, lanes are independent of each other (chi-square)") {
-  const IntegerGrid g = full_grid(4);
+  const Grid g = full4;
   const PhiloxKey key = philox_key(7, Purpose::test);
   constexpr int n = 4 * 50000;
   int joint[4][4] = {};  // up or not in one lane, against the next lane, for each of the four lanes

@@ -1,9 +1,6 @@
-// integer: a grid of small integers for weights (DQT, BitNet) and activations, and rounding onto it.
-//   symmetric  -(2^(n-1) - 1) .. 2^(n-1) - 1
-//   full       -2^(n-1)       .. 2^(n-1) - 1
-//   ternary    -1 .. 1
-// A value is level * scale (scales.h). Levels are stored as level + offset: unsigned codes for packing.h, or, with
-// eight bits, the level itself as a signed byte, which is what an integer GEMM reads.
+// integer: rounding onto a grid of small integers lo .. hi, for weights (DQT, BitNet; the grids are weight_codec.h's)
+// and activations, and the codes of its levels: a value is level * scale (scales.h), stored as two's complement of n
+// bits.
 #pragma once
 
 #include <cstdint>
@@ -14,23 +11,13 @@
 
 namespace bittern {
 
-struct IntegerGrid {
-  std::int32_t lo, hi;
-  int bits;             // of a stored code
-  std::int32_t offset;  // stored code = level + offset
-};
-
-/// bits is 2..8.
-constexpr IntegerGrid symmetric_grid(int bits) {
-  const std::int32_t half = 1 << (bits - 1);
-  return {.lo = 1 - half, .hi = half - 1, .bits = bits, .offset = bits == 8 ? 0 : half};
+/// The code of a level, in the low `bits` bits.
+BITTERN_HD std::uint8_t code_of_level(std::int32_t level, int bits) {
+  return static_cast<std::uint8_t>(static_cast<std::uint32_t>(level) & ((1u << bits) - 1u));
 }
-constexpr IntegerGrid full_grid(int bits) {
-  const std::int32_t half = 1 << (bits - 1);
-  return {.lo = -half, .hi = half - 1, .bits = bits, .offset = bits == 8 ? 0 : half};
-}
-constexpr IntegerGrid ternary_grid() {
-  return {.lo = -1, .hi = 1, .bits = 2, .offset = 1};
+/// The level of a code, whatever stands above its `bits` bits.
+BITTERN_HD std::int32_t level_of(std::uint8_t code, int bits) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(code) << (32 - bits)) >> (32 - bits);
 }
 
 namespace integer_detail {

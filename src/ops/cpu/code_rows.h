@@ -33,15 +33,6 @@ inline void pack_row(const Tensor& tensor, const RowPiece& piece, const std::uin
   pack_codes(bits_of(tensor.dtype), codes, piece.first, piece.count, static_cast<std::uint8_t*>(tensor.row(piece.row)));
 }
 
-/// The level of an integer code of `bits` bits.
-inline std::int32_t level_of(std::uint8_t code, int bits) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(code) << (32 - bits)) >> (32 - bits);
-}
-/// Its code.
-inline std::uint8_t code_of_level(std::int32_t level, int bits) {
-  return static_cast<std::uint8_t>(static_cast<std::uint32_t>(level) & ((1u << bits) - 1u));
-}
-
 /// T* at an element of a row of plain values.
 template <typename T>
 T* values_at(const Tensor& tensor, const RowPiece& piece) {
