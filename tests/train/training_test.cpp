@@ -124,6 +124,18 @@ const std::string& reference_run() {
   return run;
 }
 
+/// Going on with `run` under another config is the user's mistake, and the message names `key`.
+void check_refused(const std::string& run, const std::string& extra, const std::string& key) {
+  INFO(key);
+  try {
+    train(config(extra), {.out = run});
+    FAIL("accepted");
+  } catch (const Error& error) {
+    CHECK(error.exit_code() == ExitCode::bad_input);
+    CHECK(std::string(error.what()).find(key) != std::string::npos);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("training: a tiny model learns, and everything that watches it is there") {
@@ -268,14 +280,7 @@ TEST_CASE("training: a codec that changes is refused by its key") {
            {R"({"weights":{"mlp_linear":{"codec":"fp8_e4m3"}}})", "weights.mlp_linear.codec: \"f32\" -> \"fp8_e4m3\""},
            {R"({"optimizer":{"states":{"v":"log2"}}})", "optimizer.states.v: \"f32\" -> \"log2\""},
            {R"({"precision":{"activations":"int8_token"}})", "precision.activations: \"compute\" -> \"int8_token\""}}) {
-    INFO(key);
-    try {
-      train(config(extra), {.out = run});
-      FAIL("accepted");
-    } catch (const Error& error) {
-      CHECK(error.exit_code() == ExitCode::bad_input);
-      CHECK(std::string(error.what()).find(key) != std::string::npos);
-    }
+    check_refused(run, extra, key);
   }
 }
 
@@ -316,14 +321,7 @@ TEST_CASE("training: a config that makes another run is refused by key, and noth
        std::vector<std::pair<std::string, std::string>>{{R"({"schedule":{"lr":0.02}})", "schedule.lr"},
                                                         {R"({"run":{"seed":4}})", "run.seed"},
                                                         {R"({"model":{"hidden_size":64}})", "model.hidden_size"}}) {
-    INFO(key);
-    try {
-      train(config(extra), {.out = run});
-      FAIL("accepted");
-    } catch (const Error& error) {
-      CHECK(error.exit_code() == ExitCode::bad_input);
-      CHECK(std::string(error.what()).find(key) != std::string::npos);
-    }
+    check_refused(run, extra, key);
   }
   CHECK(bytes_of(run + "/metrics.jsonl") == before);
   CHECK_THROWS_AS(train(config(), {.out = run, .resume = "never"}), Error);

@@ -11,6 +11,7 @@
 
 #include "bittern/dtype.h"
 #include "bittern/quant/bf16.h"
+#include "bittern/quant/packing.h"
 
 namespace bittern::cpu {
 
@@ -42,50 +43,24 @@ inline void decode_bytes(bf16* out, const std::uint8_t* codes, std::int64_t coun
   }
 }
 
-/// The low 8 * bits bits of `packed` as one code per byte: halves move apart, then quarters, then eighths.
+/// Packed integers, one to a byte: unpack_codes, whose loads of 2 and 4 bits do not vectorise; these do, and are three
+/// to four times faster.
 template <int bits>
-inline std::uint64_t spread(std::uint64_t packed) {
-  constexpr auto ones = [](int count, int stride, int first) {
-    std::uint64_t mask = 0;
-    for (int at = first; at < 64; at += stride) mask |= ((std::uint64_t{1} << count) - 1) << at;
-    return mask;
-  };
-  constexpr std::uint64_t half = ones(4 * bits, 64, 0), quarter = ones(2 * bits, 32, 0), eighth = ones(bits, 16, 0);
-  packed = (packed & half) | (packed << (32 - 4 * bits) & ones(4 * bits, 64, 32));
-  packed = (packed & quarter) | (packed << (16 - 2 * bits) & ones(2 * bits, 32, 16));
-  return (packed & eighth) | (packed << (8 - bits) & ones(bits, 16, 8));
-}
-
-/// Packed integers, one to a byte. Reads no byte behind theirs.
-template <int bits>
-inline void spread_codes(std::uint8_t* out, const std::uint8_t* packed, std::int64_t count) {
-  const std::int64_t groups = count / 8;
+inline void unpack_bytes(std::uint8_t* out, const std::uint8_t* packed, std::int64_t count) {
   std::int64_t done = 0;
   if constexpr (bits == 4 || bits == 2) {
     using Group = std::conditional_t<bits == 4, std::uint32_t, std::uint16_t>;
+    const std::int64_t groups = count / 8;
 #pragma omp simd
     for (std::int64_t g = 0; g < groups; ++g) {
       Group group;
       std::memcpy(&group, packed + g * bits, sizeof group);
-      const std::uint64_t word = spread<bits>(group);
+      const std::uint64_t word = spread_codes<bits>(group);
       std::memcpy(out + 8 * g, &word, sizeof word);
     }
-    done = groups;
-  } else {
-    for (; done * bits + 8 <= count * bits / 8; ++done) {
-      std::uint64_t word;
-      std::memcpy(&word, packed + done * bits, sizeof word);
-      word = spread<bits>(word);
-      std::memcpy(out + 8 * done, &word, sizeof word);
-    }
+    done = 8 * groups;
   }
-  for (std::int64_t i = 8 * done; i < count; i += 8, ++done) {
-    const std::int64_t n = std::min<std::int64_t>(8, count - i);
-    std::uint64_t word = 0;
-    std::memcpy(&word, packed + done * bits, static_cast<std::size_t>(n * bits + 7) / 8);
-    word = spread<bits>(word);
-    std::memcpy(out + i, &word, static_cast<std::size_t>(n));
-  }
+  unpack_codes(bits, packed, done, count - done, out + done);
 }
 
 template <int bits>
@@ -94,7 +69,7 @@ inline void decode_packed(bf16* out, const std::uint8_t* packed, std::int64_t co
   std::uint8_t codes[some];
   for (std::int64_t i = 0; i < count; i += some) {
     const std::int64_t n = std::min(some, count - i);
-    spread_codes<bits>(codes, packed + i / 8 * bits, n);
+    unpack_bytes<bits>(codes, packed + i / 8 * bits, n);
     decode_bytes<bits>(out + i, codes, n);
   }
 }
