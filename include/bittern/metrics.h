@@ -51,7 +51,7 @@ struct StepMetrics {
 struct RoleMetrics {
   std::string role;
   std::optional<double> relative_error;   ///< |w - stored w| / |w| over all weights, w what the update made
-  std::optional<double> changed;          ///< the part of the stored weights that are not what they were
+  std::optional<double> changed;          ///< the part of the codes that are not what they were
   std::optional<double> saturated;        ///< the part of the codes that are at an end of their grid
   std::optional<double> m_absmax, v_max;  ///< of the moments, before they are stored
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "bittern/quant/scales.h"
+
 namespace bittern {
 
 const WeightCodec& weight_codec(const WeightsSection& weights, Role role) {
@@ -178,8 +180,9 @@ std::array<RoleStatistics, role_names.size()> Optimizer::statistics(const Arena&
     role.saturated += static_cast<double>(of(StepStatistic::saturated));
     role.error_squared += static_cast<double>(of(StepStatistic::error_squared));
     role.value_squared += static_cast<double>(of(StepStatistic::value_squared));
-    role.m_absmax = std::max(role.m_absmax, of(StepStatistic::m_absmax));
-    role.v_max = std::max(role.v_max, of(StepStatistic::v_max));
+    const auto larger = [](float a, float b) { return magnitude_bits(b) > magnitude_bits(a) ? b : a; };  // keeps a NaN
+    role.m_absmax = larger(role.m_absmax, of(StepStatistic::m_absmax));
+    role.v_max = larger(role.v_max, of(StepStatistic::v_max));
   }
   return roles;
 }

@@ -19,11 +19,12 @@ StatisticsMetrics step_statistics(const Training& t) {
     const double elements = static_cast<double>(sums.elements);
     RoleMetrics& role = metrics.roles.emplace_back();
     role.role = role_names[i];
-    if (codec.storage != WeightStorage::f32) {
+    if (codec.storage != WeightStorage::f32)
       role.relative_error = sums.value_squared > 0 ? std::sqrt(sums.error_squared / sums.value_squared) : 0.0;
+    if (codec.quantized()) {  // codes alone are counted
       role.changed = sums.changed / elements;
+      role.saturated = sums.saturated / elements;
     }
-    if (codec.quantized()) role.saturated = sums.saturated / elements;
     if (optimizer.beta1 > 0) role.m_absmax = static_cast<double>(sums.m_absmax);
     if (info(optimizer.rule).has_second_moment) role.v_max = static_cast<double>(sums.v_max);
   }
