@@ -105,7 +105,11 @@ StoredCodecs parse_quantization_config(const json& config, std::string_view path
           "{} is no role of weights; expected those that bittern writes; use the file that belongs to the "
           "weights",
           where);
-    codecs[static_cast<std::size_t>(role - role_names.begin())] = parse_codec(value, where);
+    const WeightCodec codec = parse_codec(value, where);
+    if (codec.quantized() && name == role_names[static_cast<std::size_t>(Role::norm)])
+      throw input_error("{} is {}; norms are never codes; use the file that belongs to the weights", where,
+                        excerpt(value));
+    codecs[static_cast<std::size_t>(role - role_names.begin())] = codec;
   }
   return codecs;
 }

@@ -162,6 +162,9 @@ TEST_CASE(
   CHECK(hf["quantization_config"]["format"] == "bittern");
   CHECK_FALSE(hf["quantization_config"].contains("quant_method"));  // one that it does not know is only a warning there
   const StoredCodecs back = parse_quantization_config(hf, "c.json");
+  json norms = hf;
+  norms["quantization_config"]["weights"]["norm"] = {{"codec", "fp8_e4m3"}};
+  CHECK(contains(error_of([&] { parse_quantization_config(norms, "c.json"); }).text, "weights.norm is "));
   CHECK(parse_model(text, "c.json").hidden_size == 24);  // the codes say nothing of the model
   const StoredCodecs codecs = stored_codecs(config.weights);
   for (std::size_t role = 0; role < back.size(); ++role) CHECK(same_codes(back[role], codecs[role]));
