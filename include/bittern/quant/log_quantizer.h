@@ -1,4 +1,4 @@
-// log_quantizer: the second moment in two to four bits (SOLO, Xu et al. 2025, section 3.2). A block is stored as its
+// log_quantizer: the second moment in two to four bits (SOLO, Xu et al. 2025, prop. 3.4, 3.5). A block is stored as its
 // largest value delta, a base alpha and codes 0 .. K, K = 2^bits - 1; level k is alpha^k * delta, so code 0 is the
 // largest.
 // alpha = (x_p / delta)^(1/K), x_p the p-quantile of the block: the K-th level is x_p, and what is smaller is clipped
