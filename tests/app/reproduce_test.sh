@@ -18,6 +18,8 @@ for name, paper in papers.items():
     assert paper.baseline in rows, name
     for claim in paper.claims:
         claim.below_zero({row: 1.0 for row in rows})  # speaks of rows that exist
+for freedom, quantile in ((1, 6.314), (9, 1.833), (10, 1.8125), (12, 1.7823), (15, 1.7531), (30, 1.6973), (10**6, 1.6449)):
+    assert abs(result_table.student_t(freedom) - quantile) < (6e-4 if freedom < 10 else 2e-4), (freedom, result_table.student_t(freedom))
 # What is said of a claim: three seeds that agree, that disagree, and a run that diverged.
 inf = float("inf")
 for values, expected in (([-.1, -.11, -.09], "holds"), ([.1, .11, .09], "does not hold"), ([-.1, .1, .02], "not shown"),
