@@ -1,6 +1,6 @@
 """The tables that scripts/reproduce makes: the rows of each paper in its order, its own numbers, and what it claims.
 
-A row is the name of a config in configs/mini/PAPER (and configs/PAPER/SIZE). A claim is a sentence and a function of the
+A row is the name of a config in configs/mini/PAPER and in the folders of Paper.sizes. A claim is a sentence and a function of the
 final losses by row, one seed at a time, that is below zero where the claim holds.
 """
 from dataclasses import dataclass, field
@@ -21,13 +21,24 @@ class Claim:
 
 
 @dataclass
+class Size:
+    folder: str  # in configs; its last name is what --size takes
+    fine_tuning: bool = False  # a pretrained model, --init, is what its runs begin with
+
+    @property
+    def name(self) -> str:
+        return self.folder.split("/")[-1]
+
+
+@dataclass
 class Paper:
     title: str
     rows: list[Row]
     baseline: str  # the row whose loss is taken from the others', seed by seed
     paper_column: str = ""
     claims: list[Claim] = field(default_factory=list)
-    init: str = ""  # PAPER/ROW whose final checkpoint, of the same seed, every run starts from
+    init: str = ""  # PAPER/ROW whose final checkpoint, of the same seed, every run of the miniature starts from
+    sizes: list[Size] = field(default_factory=list)
 
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
@@ -52,6 +63,7 @@ eco = Paper(
     title="ECO: quantized training without full-precision master weights (arXiv 2601.22101), table 1",
     paper_column="paper, 30M: loss",
     baseline="bf16_master",
+    sizes=[Size(f"eco/{size}") for size in ("30m", "50m", "100m", "200m", "430m", "800m")],
     rows=[
         Row("bf16_master", "BF16 with master", "3.3238"),
         Row("fp8_master_rtn", "FP8 with master, RTN", "3.3248"),
@@ -77,6 +89,7 @@ eco_int4 = Paper(
     paper_column="paper, DeepSeek-MoE-16B: MMLU",
     baseline="int4_master_rtn",
     init="eco/bf16_master",
+    sizes=[Size("eco/int4", fine_tuning=True)],
     rows=[
         Row("bf16_master", "BF16 with master", ""),
         Row("int4_master_rtn", "INT4 with master, RTN", "37.87"),
@@ -98,6 +111,7 @@ dqt = Paper(
     title="DQT: direct quantized training with stochastic rounding (arXiv 2412.04787)",
     paper_column="paper, 1B: WikiText-2 perplexity",
     baseline="llama",
+    sizes=[Size(f"dqt/{size}") for size in ("130m", "320m", "1b")],
     rows=[
         Row("llama", "not quantized, bf16 products", "19.99 (FP32)"),
         Row("bitnet", "BitNet b1.58, DQT's recipe", "28.20"),
@@ -130,6 +144,7 @@ solo = Paper(
     title="SOLO: low-bit optimizer states by their EMA dynamics (arXiv 2505.00347)",
     paper_column="paper, Transformer-Base on WMT: BLEU",
     baseline="states_32",
+    sizes=[Size("solo/130m"), Size("solo/7b_finetune", fine_tuning=True)],
     rows=[
         Row("states_32", "32/32, beta1 .9", "27.45"),
         Row("states_16", "16/16", "27.37"),
@@ -159,6 +174,7 @@ adam4bit = Paper(
     title="Memory-efficient optimizers with 4-bit states (arXiv 2309.01507), tables 1 and 2",
     paper_column="paper, GPT-2 Medium on E2E: BLEU (unstable runs)",
     baseline="adamw_32",
+    sizes=[Size("adam4bit/130m"), Size("adam4bit/7b_finetune", fine_tuning=True)],
     rows=[
         Row("adamw_32", "32-bit AdamW", "67.7"),
         Row("adamw_8", "8-bit AdamW", "67.5"),
@@ -186,6 +202,7 @@ adam4bit = Paper(
 combined = Paper(
     title="Low-bit weights with low-bit states: under 2.5 bytes per quantized parameter",
     baseline="bf16_master",
+    sizes=[Size("combined/30m")],
     rows=[
         Row("bf16_master", "BF16 with master, f32 states"),
         Row("eco_sr", "ECO+SR, f32 states"),

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# scripts/reproduce: rows are those of the configs; a table from text, stopped in the middle and gone on with; what is missing is named.
+# scripts/reproduce: rows and sizes are those of the configs; a table from text, stopped in the middle and gone on with; what is missing
+# is named; fine-tuning begins with a model.
 set -euo pipefail
 
 fail() { echo "FAILED: $*"; exit 1; }
 reproduce() { "$SOURCE/scripts/reproduce" "$@" --bittern "$BITTERN"; }
 
-python3 - "$SOURCE" <<'E2' || fail "the rows of scripts/papers.py are not those of configs/mini"
+python3 - "$SOURCE" <<'E2' || fail "scripts/papers.py is not what configs has, or a formula is wrong"
 import pathlib, sys
 sys.path.insert(0, sys.argv[1] + "/scripts")
 sys.dont_write_bytecode = True
@@ -18,6 +19,16 @@ for name, paper in papers.items():
     assert paper.baseline in rows, name
     for claim in paper.claims:
         claim.below_zero({row: 1.0 for row in rows})  # speaks of rows that exist
+# Every folder of rows is a size of one paper, and a size has rows of its paper, its baseline among them.
+configs = pathlib.Path(sys.argv[1]) / "configs"
+not_rows = {"treatments", "sizes", "environments", "states"}
+folders = {path for path in configs.glob("*/*") if path.is_dir() and path.name not in not_rows and path.parent.name != "mini"}
+assert folders == {configs / size.folder for paper in papers.values() for size in paper.sizes}, folders
+for name, paper in papers.items():
+    for size in paper.sizes:
+        files = {path.stem for path in (configs / size.folder).glob("*.json")} - {"recipe"}
+        assert paper.baseline in files and files & {row.name for row in paper.rows}, size
+        assert size.fine_tuning == any(word in size.folder for word in ("finetune", "int4")), size
 for freedom, quantile in ((1, 6.314), (9, 1.833), (10, 1.8125), (12, 1.7823), (15, 1.7531), (30, 1.6973), (10**6, 1.6449)):
     assert abs(result_table.student_t(freedom) - quantile) < (6e-4 if freedom < 10 else 2e-4), (freedom, result_table.student_t(freedom))
 # What is said of a claim: three seeds that agree, that disagree, and a run that diverged.
@@ -65,4 +76,45 @@ set -e
 "${stopped[@]}" >said.txt 2>&1 || fail "gone on: $(cat said.txt)"
 grep -q "resumed\|going on\|from step" out/solo-mini-100-steps/states_32/seed1.txt || fail "it did not go on: $(cat out/solo-mini-100-steps/states_32/seed1.txt)"
 [ -e out/solo-mini-100-steps/table.md ] || fail "no table"
-echo "reproduce: a table from text, stopped and gone on with; what is missing is named"
+
+# A program that trains nothing: `train` notes its arguments, and ends with 75 as often as the file `stops` says.
+cat >program <<E2
+#!/usr/bin/env python3
+import json, os, subprocess, sys
+given = sys.argv[1:]
+if given[0] != "train":
+    os.execv("$BITTERN", ["$BITTERN", *given])
+out = given[given.index("--out") + 1]
+os.makedirs(out, exist_ok=True)
+open("trained.txt", "a").write(" ".join(given) + "\\n")
+settings = [word for i, word in enumerate(given) if given[max(0, i - 1)] == "--set"]
+stops = int(open("stops").read())
+open("stops", "w").write(str(stops - 1))
+beat = {"step": 3, "time": 0, "pid": os.getpid(), "status": "finished" if stops <= 0 else "stopped", "message": ""}
+json.dump(beat, open(out + "/heartbeat.json", "w"))
+if stops > 0:
+    print("stopped by someone"), sys.exit(75)
+words = [word for setting in settings for word in ("--set", setting)]
+open(out + "/config.json", "w").write(subprocess.run(["$BITTERN", "config", given[1], *words], capture_output=True, text=True, check=True).stdout)
+open(out + "/metrics.jsonl", "w").write('{"step":0,"run":"fake","parameters":7}\\n{"step":3,"tokens":9,"valid_loss":2.5,"valid_tokens":9}\\n')
+E2
+chmod +x program
+fake() { "$SOURCE/scripts/reproduce" "$@" --bittern ./program --jobs 1 --seeds 1 --out fake; }
+echo 0 >stops
+
+# Fine-tuning begins with a model, and says so where there is none.
+for size in "solo 7b_finetune" "adam4bit 7b_finetune" "eco_int4 int4"; do
+  code=0; fake ${size% *} --size "${size#* }" --data out/data >said.txt 2>&1 || code=$?
+  [ "$code" -eq 2 ] && grep -q "fine-tunes a pretrained model; name its folder with --init" said.txt || fail "$size without --init: $code, $(cat said.txt)"
+done
+code=0; fake eco --size int4 --data out/data >said.txt 2>&1 || code=$?
+[ "$code" -eq 2 ] && grep -q "eco has no such size; expected one of 30m, 50m, " said.txt || fail "no size: $code, $(cat said.txt)"
+code=0; fake eco --init model >said.txt 2>&1 || code=$?
+[ "$code" -eq 2 ] && grep -q "begins with random weights; leave --init out" said.txt || fail "--init in miniature: $code, $(cat said.txt)"
+code=0; fake eco_int4 --size int4 --data out/data --init nowhere >said.txt 2>&1 || code=$?
+[ "$code" -eq 2 ] && grep -q "nowhere: no model there" said.txt || fail "--init nowhere: $code, $(cat said.txt)"
+mkdir model && echo "{}" >model/config.json
+fake eco_int4 --size int4 --rows int4_master_rtn,eco_int4_sr --data out/data --init model >said.txt 2>&1 || fail "eco_int4 --size int4: $(cat said.txt)"
+[ "$(grep -c -- "--init $PWD/model" trained.txt)" -eq 2 ] || fail "not both began with the model: $(cat trained.txt)"
+
+echo "reproduce: a table from text, stopped and gone on with; what is missing is named; fine-tuning"
