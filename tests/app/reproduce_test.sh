@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scripts/reproduce: rows and sizes are those of the configs; a table from text, stopped in the middle and gone on with; what is missing
-# is named; fine-tuning begins with a model.
+# is named; what a run was made with is noted when it starts; fine-tuning begins with a model.
 set -euo pipefail
 
 fail() { echo "FAILED: $*"; exit 1; }
@@ -77,6 +77,18 @@ set -e
 grep -q "resumed\|going on\|from step" out/solo-mini-100-steps/states_32/seed1.txt || fail "it did not go on: $(cat out/solo-mini-100-steps/states_32/seed1.txt)"
 [ -e out/solo-mini-100-steps/table.md ] || fail "no table"
 
+# What a run was made with stands in its own file; a run of an older reproduce has none.
+hash=$(sha256sum text.txt | cut -d' ' -f1)
+facts() { sed -n '/^```/,/^```/p' "$folder/table.md"; }
+facts | grep -q "^text      text.txt: $(stat -c %s text.txt | sed ':a;s/\B[0-9]\{3\}\>/,&/;ta') bytes, SHA-256 $hash$" || fail "the text is not in the table: $(facts)"
+[ "$(facts | grep -c "^commit\|^program\|^machine")" -eq 3 ] && ! facts | grep -q "unknown" || fail "not one line a fact: $(facts)"
+sed -i 's/"commit": "[^"]*"/"commit": "older"/' "$folder/states_32/seed1.starts.jsonl"
+rm "$folder/states_32_beta_0.3/seed2.starts.jsonl"
+run 4 >said.txt 2>&1 || fail "without a file of facts: $(cat said.txt)"
+facts | grep -q "^          older (states_32/seed1)$" || fail "another commit is not told: $(facts)"
+facts | grep -q "^          unknown (states_32_beta_0.3/seed2)$" || fail "what is unknown is not said: $(facts)"
+[ "$(facts | grep -c "^machine")" -eq 1 ] && facts | grep -q "^machine.* (most runs)$" || fail "machine: $(facts)"
+
 # A program that trains nothing: `train` notes its arguments, and ends with 75 as often as the file `stops` says.
 cat >program <<E2
 #!/usr/bin/env python3
@@ -116,5 +128,7 @@ code=0; fake eco_int4 --size int4 --data out/data --init nowhere >said.txt 2>&1 
 mkdir model && echo "{}" >model/config.json
 fake eco_int4 --size int4 --rows int4_master_rtn,eco_int4_sr --data out/data --init model >said.txt 2>&1 || fail "eco_int4 --size int4: $(cat said.txt)"
 [ "$(grep -c -- "--init $PWD/model" trained.txt)" -eq 2 ] || fail "not both began with the model: $(cat trained.txt)"
+grep -q "^init      $PWD/model$" fake/eco_int4-int4/table.md && grep -q "^text      prepared before: .* bytes in 1 file, SHA-256 of data.json [0-9a-f]*$" fake/eco_int4-int4/table.md ||
+  fail "model or text is not in the table: $(cat fake/eco_int4-int4/table.md)"
 
-echo "reproduce: a table from text, stopped and gone on with; what is missing is named; fine-tuning"
+echo "reproduce: a table from text, stopped and gone on with; what is missing is named; facts of each start; fine-tuning"
