@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scripts/reproduce: rows and sizes are those of the configs; a table from text, stopped in the middle and gone on with; what is missing
-# is named; what a run was made with is noted when it starts; fine-tuning begins with a model.
+# is named; what a run was made with is noted when it starts; fine-tuning begins with a model; a run that others stop goes on.
 set -euo pipefail
 
 fail() { echo "FAILED: $*"; exit 1; }
@@ -131,4 +131,11 @@ fake eco_int4 --size int4 --rows int4_master_rtn,eco_int4_sr --data out/data --i
 grep -q "^init      $PWD/model$" fake/eco_int4-int4/table.md && grep -q "^text      prepared before: .* bytes in 1 file, SHA-256 of data.json [0-9a-f]*$" fake/eco_int4-int4/table.md ||
   fail "model or text is not in the table: $(cat fake/eco_int4-int4/table.md)"
 
-echo "reproduce: a table from text, stopped and gone on with; what is missing is named; facts of each start; fine-tuning"
+# Stopped by someone else: it goes on, a few times; also where others wait for it.
+echo 2 >stops && rm trained.txt
+fake eco_int4 --rows eco_int4_sr --data out/data --steps 4 >said.txt 2>&1 || fail "stopped twice: $(cat said.txt)"
+[ "$(grep -c "not from here: it goes on" said.txt)" -eq 2 ] && [ "$(wc -l <trained.txt)" -eq 4 ] || fail "not started again: $(cat said.txt trained.txt)"
+echo 99 >stops
+code=0; timeout 60 "$SOURCE/scripts/reproduce" eco_int4 --bittern ./program --rows eco_int4_sr --seeds 1 --jobs 1 --data out/data --steps 5 --out fake >said.txt 2>&1 || code=$?
+[ "$code" -eq 75 ] && grep -q "again and again (4 times): stopped by someone" said.txt || fail "stopped for ever: $code, $(cat said.txt)"
+echo "reproduce: a table from text, stopped and gone on with; what is missing is named; facts of each start; fine-tuning; stopped by others"
