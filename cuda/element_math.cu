@@ -1,5 +1,5 @@
-// element_math: the shared element math as device code, so that it is known to be good for both compilers. Each kernel is the
-// plain map of one header's function; the update itself is what the fused step will be built from.
+// element_math: the shared element math as device code, so that it is known to be good for both compilers. Each kernel
+// is the plain map of one header's function; the update itself is what the fused step will be built from.
 #include <cstdint>
 
 #include "bittern/optim/adamw.h"
@@ -22,13 +22,15 @@ __global__ void adamw_kernel(float* w, float* m, float* v, const float* g, RuleC
 }
 
 /// to (n) = x (n), rounded stochastically by the number that belongs to each element.
-__global__ void round_bf16_kernel(bf16* to, const float* x, PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
+__global__ void round_bf16_kernel(bf16* to, const float* x, PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id,
+                                  std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) to[i] = to_bf16_stochastic(x[i], philox(key, static_cast<std::uint64_t>(i), step, tensor_id));
 }
 
 /// codes (n) E4M3 or E5M2 = x (n), stochastic; x (n) = what they decode to.
-__global__ void fp8_kernel(std::uint8_t* codes, float* x, bool e5m2, PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
+__global__ void fp8_kernel(std::uint8_t* codes, float* x, bool e5m2, PhiloxKey key, std::uint32_t step,
+                           std::uint32_t tensor_id, std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const std::uint32_t random = philox(key, static_cast<std::uint64_t>(i), step, tensor_id);
@@ -37,18 +39,21 @@ __global__ void fp8_kernel(std::uint8_t* codes, float* x, bool e5m2, PhiloxKey k
 }
 
 /// codes (n) = x (n) * inverse_scale, rounded onto the grid lo .. hi.
-__global__ void integer_kernel(std::uint8_t* codes, const float* x, float inverse_scale, std::int32_t lo, std::int32_t hi, int bits, bool stochastic, PhiloxKey key,
-                               std::uint32_t step, std::uint32_t tensor_id, std::int64_t n) {
+__global__ void integer_kernel(std::uint8_t* codes, const float* x, float inverse_scale, std::int32_t lo,
+                               std::int32_t hi, int bits, bool stochastic, PhiloxKey key, std::uint32_t step,
+                               std::uint32_t tensor_id, std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const float t = x[i] * inverse_scale;
-  const std::int32_t level = stochastic ? round_stochastic_to_grid(t, lo, hi, philox(key, static_cast<std::uint64_t>(i), step, tensor_id))
-                                        : round_nearest_even_to_grid(t, lo, hi);
+  const std::int32_t level =
+      stochastic ? round_stochastic_to_grid(t, lo, hi, philox(key, static_cast<std::uint64_t>(i), step, tensor_id))
+                 : round_nearest_even_to_grid(t, lo, hi);
   codes[i] = code_of_level(level, bits);
 }
 
 /// to = the codes of `from`, repacked from one width to another; a thread takes eight, count is a multiple of 8.
-__global__ void repack_kernel(std::uint8_t* to, int to_bits, const std::uint8_t* from, int from_bits, std::int64_t count) {
+__global__ void repack_kernel(std::uint8_t* to, int to_bits, const std::uint8_t* from, int from_bits,
+                              std::int64_t count) {
   const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 8;
   if (first >= count) return;
   std::uint8_t codes[8];
@@ -62,22 +67,25 @@ __global__ void codebook_kernel(std::uint8_t* codes, float* x, const float* leve
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const float scale = block_scale(absmax), t = x[i] * inverse_scale(scale);
-  const std::int32_t code = stochastic_code<4>(t, level, levels, philox(key, static_cast<std::uint64_t>(i), step, tensor_id));
+  const std::int32_t code =
+      stochastic_code<4>(t, level, levels, philox(key, static_cast<std::uint64_t>(i), step, tensor_id));
   codes[i] = static_cast<std::uint8_t>(code);
   x[i] = level[code] * scale;
 }
 
-/// codes (n) = x (n) in an 8-bit dynamic codebook, nearest; scales rank 1: row (rows), column (columns), n = rows * columns.
-__global__ void dynamic8_kernel(std::uint8_t* codes, const float* x, const Dynamic8* table, const float* row, const float* column, std::int64_t columns,
-                                std::int64_t n) {
+/// codes (n) = x (n) in an 8-bit dynamic codebook, nearest; scales rank 1: row (rows), column (columns), n = rows *
+/// columns.
+__global__ void dynamic8_kernel(std::uint8_t* codes, const float* x, const Dynamic8* table, const float* row,
+                                const float* column, std::int64_t columns, std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
-  codes[i] = static_cast<std::uint8_t>(nearest_code(x[i] * inverse_scale(rank1_scale(row[i / columns], column[i % columns])), *table));
+  codes[i] = static_cast<std::uint8_t>(
+      nearest_code(x[i] * inverse_scale(rank1_scale(row[i / columns], column[i % columns])), *table));
 }
 
 /// A thread takes a block of 128: codes (blocks, 128) = x (blocks, 128) in the 2-bit log quantizer; stored (blocks).
-__global__ void log_quantizer_kernel(std::uint8_t* codes, LogBlock* stored, const float* x, float p, bool unbiased, PhiloxKey key, std::uint32_t step,
-                                     std::uint32_t tensor_id, std::int64_t blocks) {
+__global__ void log_quantizer_kernel(std::uint8_t* codes, LogBlock* stored, const float* x, float p, bool unbiased,
+                                     PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id, std::int64_t blocks) {
   const std::int64_t block = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (block >= blocks) return;
   std::uint32_t largest = 0;
@@ -91,7 +99,8 @@ __global__ void log_quantizer_kernel(std::uint8_t* codes, LogBlock* stored, cons
   log_levels(stored[block].alpha, 2, level);
   for (std::int64_t i = block * 128; i < block * 128 + 128; ++i) {
     const std::uint32_t random = philox(key, static_cast<std::uint64_t>(i), step, tensor_id);
-    codes[i] = static_cast<std::uint8_t>(unbiased ? log_stochastic_linear<2>(x[i], encoder, level, random) : log_stochastic(x[i], encoder, random));
+    codes[i] = static_cast<std::uint8_t>(unbiased ? log_stochastic_linear<2>(x[i], encoder, level, random)
+                                                  : log_stochastic(x[i], encoder, random));
   }
 }
 
