@@ -79,16 +79,20 @@ TEST_CASE("eco: in the real step phi follows plain gradient descent within float
           .scale_per = ScalePer::tensor,
           .rounding = rounding,
           .error_feedback = ErrorFeedback::eco}}) {
+      // The first of every row lies far above the others and stays: a grid that is kept ends there, and clips no other.
+      std::vector<float> start = normals(n, 0, 0.1f);
+      for (std::int64_t r = 0; r < rows; ++r) start[static_cast<std::size_t>(r * cols)] = 1.0f;
       StoredParameter p(*backend,
                         {.shape = Shape{rows, cols},
                          .weight = codec,
                          .rule = UpdateRule::sgdm,
                          .options = {.lr = eta, .beta1 = beta, .beta2 = 0, .eps = 0, .weight_decay = 0}},
-                        normals(n, 0, 0.1f));
+                        start);
       std::vector<double> phi;
       for (const float w : p.weights()) phi.push_back(w);  // m is 0
       for (int t = 1; t <= 50; ++t) {
-        const std::vector<float> g = normals(n, static_cast<std::uint32_t>(t), 0.05f);
+        std::vector<float> g = normals(n, static_cast<std::uint32_t>(t), 0.05f);
+        for (std::int64_t r = 0; r < rows; ++r) g[static_cast<std::size_t>(r * cols)] = 0.0f;
         p.step(g, t);
         for (std::size_t i = 0; i < phi.size(); ++i) phi[i] -= eta * g[i];
       }
@@ -124,6 +128,38 @@ TEST_CASE("eco with AdamW: phi moves by -s g while the second moment is constant
     CHECK(std::fabs(w[i] - s * beta / (1 - beta) * p.m_values()[i] - phi[i]) < 2e-5);
     CHECK(p.v_values()[i] == static_cast<float>(v));  // eco never touches v
   }
+}
+
+TEST_CASE("eco on a grid that is kept: the moment of a weight at an end does not grow, so the weight can leave again") {
+  // Gradients push every weight beyond the ends for 200 steps, then pull. The moment of sgdm is an average of
+  // gradients, all of magnitude 1, so at the ends it is at most 1.
+  const TestBackend backend(make_cpu_backend(1));
+  const std::int64_t n = 64;
+  for (const Rounding rounding : {Rounding::nearest, Rounding::stochastic})
+    for (const WeightStorage storage : {WeightStorage::fp8_e4m3, WeightStorage::integer, WeightStorage::ternary}) {
+      const WeightCodec codec{.storage = storage,
+                              .scale_per = ScalePer::tensor,
+                              .scale_from = ScaleFrom::absmean,
+                              .scale_update = ScaleUpdate::fixed,
+                              .rounding = rounding,
+                              .error_feedback = ErrorFeedback::eco};
+      StoredParameter p(*backend,
+                        {.shape = Shape{1, n},
+                         .weight = codec,
+                         .rule = UpdateRule::sgdm,
+                         .options = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0, .eps = 0, .weight_decay = 0}},
+                        normals(n, 0, 0.1f));
+      INFO(weight_storage_names[static_cast<std::size_t>(storage)]);
+      for (int t = 1; t <= 200; ++t) p.step(std::vector<float>(n, -1.0f), t);
+      const std::vector<float> at_end = p.weights();
+      const float highest = *std::max_element(at_end.begin(), at_end.end());
+      for (std::size_t i = 0; i < n; ++i) {
+        CHECK(at_end[i] == highest);
+        CHECK(std::fabs(p.m_values()[i]) < 1.001f);
+      }
+      for (int t = 201; t <= 260; ++t) p.step(std::vector<float>(n, 1.0f), t);
+      for (const float w : p.weights()) CHECK(w < highest);
+    }
 }
 
 TEST_CASE("eco, nearest: while no border is crossed the momentum is an undamped sum of gradients") {

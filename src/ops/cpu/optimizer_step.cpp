@@ -52,6 +52,18 @@ void store_master(const Step& step, const RowPiece& piece, float* w) {
   decode_weight_row(master, piece, w);
 }
 
+/// The error of a weight whose grid is never made anew, without what clipping took (eco_unclipped).
+void leave_clipped_out(const Step& step, const RowPiece& piece, const float* w, float* error) {
+  const WeightCodec& codec = step.args.codec;
+  const float scale = step.args.weight.scales[piece.row];
+  const float low = lowest_level(codec) * scale, high = highest_level(codec) * scale;
+  const std::int64_t n = piece.count;
+  simd([=] {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) error[i] = eco_unclipped(error[i], w[i], low, high);
+  });
+}
+
 void add_weight_statistics(const Step& step, const RowPiece& piece, const float* w, const float* error,
                            const std::uint8_t* codes_before, StepSums& sums) {
   float errors = 0.0f, values = 0.0f;
@@ -67,7 +79,7 @@ void add_weight_statistics(const Step& step, const RowPiece& piece, const float*
   sums.saturated += static_cast<double>(counts.saturated);
 }
 
-/// The weight is w, rounded; with error feedback or statistics, scratch.error is what rounding took.
+/// The weight is w, rounded. With error feedback, scratch.error is what rounding took.
 void store_weight(const Step& step, const RowPiece& piece, const float* w, const PieceScratch& scratch,
                   StepSums* sums) {
   const Tensor& weight = step.args.weight;
@@ -89,6 +101,8 @@ void store_weight(const Step& step, const RowPiece& piece, const float* w, const
     for (std::int64_t i = 0; i < n; ++i) error[i] = w[i] - error[i];
   });
   if (sums != nullptr) add_weight_statistics(step, piece, w, error, scratch.codes, *sums);
+  if (codes && codec.error_feedback == ErrorFeedback::eco && codec.scale_update == ScaleUpdate::fixed)
+    leave_clipped_out(step, piece, w, error);
 }
 
 void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values) {

@@ -151,11 +151,14 @@ WeightRows rows_of(DType dtype) {
   throw failure("weights of {} have no codec on the CPU", name(dtype));
 }
 
-float largest_level(const WeightCodec& codec) {
+}  // namespace
+
+float highest_level(const WeightCodec& codec) {
   return codec.storage == WeightStorage::fp8_e4m3 ? 448.0f : static_cast<float>(codec.highest());
 }
-
-}  // namespace
+float lowest_level(const WeightCodec& codec) {
+  return codec.storage == WeightStorage::fp8_e4m3 ? -448.0f : static_cast<float>(codec.lowest());
+}
 
 void decode_weight_row(const Tensor& weight, const RowPiece& piece, float* out) {
   rows_of(weight.dtype).decode(weight, piece, out);
@@ -184,8 +187,8 @@ double join_statistics(const WeightCodec& codec, double a, float b) {
 
 float scale_from_statistic(const WeightCodec& codec, double statistic, std::int64_t count) {
   if (codec.scale_from == ScaleFrom::absmax)
-    return scale_from_absmax(static_cast<float>(statistic), largest_level(codec));
-  return scale_from_absmean(static_cast<float>(statistic / static_cast<double>(count)), largest_level(codec));
+    return scale_from_absmax(static_cast<float>(statistic), highest_level(codec));
+  return scale_from_absmean(static_cast<float>(statistic / static_cast<double>(count)), highest_level(codec));
 }
 
 CodeCounts count_codes(const Tensor& weight, const WeightCodec& codec, const RowPiece& whole,

@@ -21,6 +21,10 @@ void decode_weight_row(const Tensor& weight, const RowPiece& piece, float* out);
 void encode_weight_row(const Tensor& weight, const WeightCodec& codec, const RowPiece& piece, const float* values,
                        const RandomStream& random, std::uint64_t first_element);
 
+/// The ends of the grid; times a row's scale, the largest and the smallest value that the row can hold.
+float highest_level(const WeightCodec& codec);
+float lowest_level(const WeightCodec& codec);
+
 /// The largest magnitude (absmax, a NaN above all) or the sum of magnitudes (absmean) of a row, as codec.scale_from
 /// asks.
 float scale_statistic(const WeightCodec& codec, const float* values, std::int64_t count);
