@@ -70,11 +70,12 @@ struct StoredWeight {
   std::vector<std::byte> codes, scales;
 
   StoredWeight(const HfModel& source, const ParameterSpec& spec) {
-    const DType dtype = source.codec(spec.role).dtype();
-    codes = source.read_raw(spec.name, info(dtype).safetensors);
+    const StoredRange range = stored_range(source.codec(spec.role));
+    codes = source.read_raw(spec.name, info(range.dtype).safetensors);
     scales = source.read_raw(scale_name(spec), info(DType::f32).safetensors);
-    check_codes(codes, dtype, fmt::format("{}: {}", source.directory(), spec.name));
-    check_scales(scales, ScaleSign::positive, fmt::format("{}: {}", source.directory(), scale_name(spec)));
+    const std::int64_t columns = Tensor(nullptr, range.dtype, spec.shape).cols();
+    check_elements(codes, range, columns, fmt::format("{}: {}", source.directory(), spec.name));
+    check_scales(scales, ScaleKind::weights, fmt::format("{}: {}", source.directory(), scale_name(spec)));
   }
 
   void decode(Backend& backend, DType dtype, const Shape& shape, std::span<float> values) const {

@@ -1,9 +1,6 @@
 #include "train/trainer_state.h"
 
-#include <map>
 #include <nlohmann/json.hpp>
-
-#include "train/stored_codes.h"
 
 namespace bittern {
 namespace {
@@ -56,53 +53,6 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
           .identity = {.backend = text_field(json, "backend", path),
                        .data_fingerprint = text_field(json, "data_fingerprint", path)},
           .config_json = json["config"].dump()};
-}
-
-namespace {
-
-/// What the scales of a run must be: those of weights and masters above 0, those of moments (rank-1 maxima and factored
-/// means included) of at least 0.
-std::map<std::string, ScaleSign> scale_signs(const Run& run) {
-  std::map<std::string, ScaleSign> signs;
-  const auto add = [&](TensorId id, ScaleSign sign) {
-    if (id) signs[run.plan[id].name] = sign;
-  };
-  for (const Parameter& parameter : run.model->parameters()) {
-    for (const TensorId id : {parameter.scale, parameter.master_scale}) add(id, ScaleSign::positive);
-    for (const MomentIds& moment : {parameter.m, parameter.v})
-      for (const TensorId id : {moment.scales, moment.row, moment.column}) add(id, ScaleSign::not_negative);
-  }
-  return signs;
-}
-
-}  // namespace
-
-void restore(const Run& run, const Checkpoint& checkpoint) {
-  const std::map<std::string, ScaleSign> signs = scale_signs(run);
-  for (const bool optimizer_states : {false, true}) {
-    const SafetensorsFile& file = optimizer_states ? checkpoint.optimizer : checkpoint.model;
-    const std::vector<NamedTensor> wanted = run.checkpoint_tensors(optimizer_states, false);
-    if (file.tensors().size() != wanted.size())
-      throw input_error(
-          "{}: {} tensors, and the config's model has {}; it is a checkpoint of another model or of other codecs",
-          file.path(), file.tensors().size(), wanted.size());
-    std::vector<std::byte> buffer;
-    for (const NamedTensor& tensor : wanted) {
-      const SafetensorsEntry* found = file.find(tensor.name);
-      if (!found || found->dtype != tensor.dtype || found->shape != tensor.shape)
-        throw input_error(
-            "{}: {} is missing, or not the {} of {} bytes that the config asks for; it is a checkpoint of another "
-            "model or of other codecs",
-            file.path(), tensor.name, tensor.dtype, tensor.data.size());
-      buffer.resize(tensor.data.size());
-      file.read(tensor.name, buffer);
-      const std::string where = fmt::format("{}: {}", file.path(), tensor.name);
-      if (const auto sign = signs.find(tensor.name); sign != signs.end()) check_scales(buffer, sign->second, where);
-      if (tensor.dtype == info(DType::e4m3).safetensors) check_codes(buffer, DType::e4m3, where);
-      run.backend->from_host(const_cast<std::byte*>(tensor.data.data()), buffer.data(),
-                             static_cast<std::int64_t>(buffer.size()));
-    }
-  }
 }
 
 }  // namespace bittern

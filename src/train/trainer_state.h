@@ -1,11 +1,10 @@
-// TrainerState: what a checkpoint holds beside tensors (trainer.json), and how a run is put back into that state.
+// TrainerState: what a checkpoint holds beside tensors (trainer.json).
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "bittern/checkpoint.h"
-#include "train/run.h"
+#include "bittern/config.h"
 
 namespace bittern {
 
@@ -33,8 +32,5 @@ struct TrainerRecord {
 };
 /// `path` is for messages. The file comes from outside: whatever is missing or wrong is an Error.
 TrainerRecord parse_trainer_json(const std::string& text, const std::string& path);
-
-/// Fills weights, masters and moments from a checkpoint of the same model and codecs, bit for bit.
-void restore(const Run& run, const Checkpoint& checkpoint);
 
 }  // namespace bittern

@@ -10,6 +10,7 @@
 #include "train/hf_config.h"
 #include "train/inference.h"
 #include "train/initialize_from.h"
+#include "train/restore.h"
 #include "train/text_sampler.h"
 
 namespace bittern {

@@ -9,8 +9,7 @@
 #include "catch.h"
 #include "storage_support.h"
 #include "train/hf_config.h"
-#include "train/stored_codes.h"
-#include "train/trainer_state.h"
+#include "train/restore.h"
 
 using namespace bittern;
 using namespace bittern::storage_test;
@@ -34,24 +33,16 @@ std::unique_ptr<Run> allocated(const RunConfig& config) {
   return run;
 }
 
-bool is_scale(const std::string& name) {
-  return name.ends_with("_scale") || name.ends_with("_row") || name.ends_with("_column");
-}
-
-/// Bytes that a run could have: any codes but E4M3's NaN, scales that are positive numbers.
+/// Weights, masters and moments as they are after an update with random gradients.
 void fill(const Run& run, std::uint32_t seed) {
   Random random(seed);
-  for (const bool states : {false, true})
-    for (const NamedTensor& tensor : run.checkpoint_tensors(states, false)) {
-      auto* bytes = const_cast<std::byte*>(tensor.data.data());
-      for (std::size_t i = 0; i < tensor.data.size(); ++i)
-        bytes[i] = static_cast<std::byte>(random.word() & (tensor.dtype == "F8_E4M3" ? 0xbf : 0xff));
-      if (!is_scale(tensor.name)) continue;
-      for (std::size_t i = 0; i < tensor.data.size() / sizeof(float); ++i) {
-        const float scale = 0.5f + static_cast<float>(random.below(100));
-        std::memcpy(bytes + i * sizeof scale, &scale, sizeof scale);
-      }
-    }
+  run.model->initialize(seed);
+  const std::vector<Tensor> gradients = run.model->gradients();
+  for (const Tensor& gradient : gradients)
+    for (std::int64_t i = 0; i < gradient.elements(); ++i)
+      gradient.as<float>()[i] = static_cast<float>(random.below(2001)) / 1000 - 1;
+  run.optimizer->global_norm(*run.arena, gradients);
+  run.optimizer->step(*run.arena, run.model->parameters(), 0.01, 0.1, 1, 1);
 }
 
 std::string write(const Run& run, const TemporaryFolder& folder, std::int64_t step = 1) {
@@ -65,10 +56,18 @@ std::string write(const Run& run, const TemporaryFolder& folder, std::int64_t st
                            .small_files = {}});
 }
 
-void set_float(const Run& run, const std::string& name, float value) {
+void set_bytes(const Run& run, const std::string& name, std::size_t at, const std::vector<std::uint8_t>& bytes) {
   for (const bool states : {false, true})
     for (const NamedTensor& tensor : run.checkpoint_tensors(states, false))
-      if (tensor.name == name) std::memcpy(const_cast<std::byte*>(tensor.data.data()), &value, sizeof value);
+      if (tensor.name == name) {
+        REQUIRE(at + bytes.size() <= tensor.data.size());
+        std::memcpy(const_cast<std::byte*>(tensor.data.data()) + at, bytes.data(), bytes.size());
+      }
+}
+std::vector<std::uint8_t> bytes_of(float value) {
+  std::vector<std::uint8_t> bytes(sizeof value);
+  std::memcpy(bytes.data(), &value, sizeof value);
+  return bytes;
 }
 
 }  // namespace
@@ -79,7 +78,12 @@ TEST_CASE("quantized checkpoint: codes and scales come back bit for bit, for eve
        {"weights.block_linear.codec=fp8_e4m3", "weights.block_linear.master=f32"},
        {"weights.block_linear.codec=ternary", "weights.block_linear.master=fp8_e4m3"},
        {"weights.block_linear.codec=int", "weights.embedding.codec=int", "weights.embedding.bits=5"},
-       {"weights.head.codec=int", "weights.head.bits=7", "optimizer.states.m=bf16"}}));
+       {"weights.head.codec=int", "weights.head.bits=7", "optimizer.states.m=bf16"},
+       {"optimizer.states.m=de4", "optimizer.states.v=rank1_linear4", "optimizer.states.on=all"},
+       {"optimizer.states.m=dynamic8", "optimizer.states.v=factored", "optimizer.states.block=8"},
+       {"optimizer.states.m=fp8", "optimizer.states.v=fp8"},
+       {"optimizer.states.m=de3", "optimizer.states.v=log3"},
+       {"optimizer.states.m=linear2", "optimizer.states.v=de3_no_zero"}}));
   CAPTURE(settings);
   const TemporaryFolder folder;
   const RunConfig config = small(settings);
@@ -116,26 +120,72 @@ TEST_CASE("quantized checkpoint: packed codes are rows of bytes, a scale is besi
   CHECK(scale->shape == std::vector<std::int64_t>{24});
 }
 
-TEST_CASE(
-    "quantized checkpoint: scales that are not finite numbers above 0, and codes that are NaN, are refused by name") {
-  const RunConfig config = small({"weights.block_linear.codec=fp8_e4m3"});
+TEST_CASE("quantized checkpoint: what no run could have written is refused by file, tensor, element and value") {
+  struct Damage {
+    std::vector<std::string> settings;
+    std::string tensor;
+    std::size_t at;
+    std::vector<std::uint8_t> bytes;
+    std::string message;  ///< after the tensor's name
+  };
+  const std::string k = "model.layers.0.self_attn.k_proj.weight", scales = "expected finite scales of at least 2^-126";
+  const std::string zero_or = "expected 0, or finite scales of at least 2^-126";
+  const std::vector<std::string> fp8 = {"weights.block_linear.codec=fp8_e4m3"};
+  const std::vector<std::string> ternary = {"weights.block_linear.codec=ternary", "weights.block_linear.master=bf16"};
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  const auto damage = GENERATE_COPY(values<Damage>({
+      {fp8, k + "_scale", 0, bytes_of(0.0f), " is 0 at element 0; " + scales},
+      {fp8, k + "_scale", 4, bytes_of(-1.0f), " is -1 at element 1; " + scales},
+      {fp8, k + "_scale", 0, bytes_of(inf), " is inf at element 0; " + scales},
+      {fp8, k + "_scale", 0, bytes_of(nan), " is nan at element 0; " + scales},
+      {fp8, k + "_scale", 0, bytes_of(0x1p-127f), " is 5.877472e-39 at element 0; " + scales},
+      {fp8, k, 27, {0x7f}, " is nan at element 27; expected levels from -448 to 448"},
+      {ternary, k, 6, {0x08}, " is -2 at element 25; expected levels from -1 to 1"},  // 24 elements, 6 bytes a row
+      {ternary, "master." + k, 2, {0x80, 0x7f}, " is inf at element 1; expected finite numbers"},
+      {three_bits, k, 0, {0x04}, " is -4 at element 0; expected levels from -3 to 3"},
+      {three_bits, "model.layers.0.mlp.down_proj.weight", 15, {0x10}, ": bits after the last element of row 1"},
+      {{"weights.head.codec=int"}, "lm_head.weight", 1, {0x80}, " is -128 at element 1; expected levels from -127"},
+      {{}, k, 4, bytes_of(nan), " is nan at element 1; expected finite numbers;"},
+      {{}, "m." + k, 0, bytes_of(-inf), " is -inf at element 0; expected finite numbers;"},
+      {{}, "v." + k, 8, bytes_of(-1e-9f), " is -1e-09 at element 2; expected finite numbers of at least 0"},
+      {{}, "v." + k, 0, bytes_of(inf), " is inf at element 0; expected finite numbers of at least 0"},
+      {{"optimizer.states.v=bf16"}, "v." + k, 0, {0x80, 0xbf}, " is -1 at element 0; expected finite numbers of at"},
+      {{"optimizer.states.v=fp8"}, "v." + k, 3, {0xb8}, " is -1 at element 3; expected levels from 0 to 448"},
+      {{"optimizer.states.v=fp8"}, "v." + k + "_scale", 0, bytes_of(-1.0f), " is -1 at element 0; " + zero_or},
+      {{"optimizer.states.v=de3_no_zero"}, "v." + k, 0, {0x07}, " is 7 at element 0; expected levels from 0 to 6"},
+      {{"optimizer.states.v=log2"}, "v." + k + "_scale", 4, bytes_of(1.5f), " is 1.5 at element 1; expected an alpha"},
+      {{"optimizer.states.v=log2"}, "v." + k + "_scale", 4, bytes_of(0.0f), " is 0 at element 1; expected an alpha"},
+      {{"optimizer.states.v=log2"}, "v." + k + "_scale", 0, bytes_of(nan), " is nan at element 0; " + zero_or},
+      {{"optimizer.states.v=rank1_linear4"},
+       "v." + k + "_row",
+       0,
+       bytes_of(1e-39f),
+       " is 1e-39 at element 0; " + zero_or},
+      {{"optimizer.states.v=factored"},
+       "v." + k + "_column",
+       4,
+       bytes_of(-1.0f),
+       " is -1 at element 1; expected finite"},
+  }));
+  CAPTURE(damage.tensor);
+  const RunConfig config = small(damage.settings);
   const auto run = allocated(config), other = allocated(config);
-  const std::string weight = "model.layers.0.self_attn.k_proj.weight";
-  std::int64_t step = 0;
-  const TemporaryFolder folder;
-  const auto message = [&] { return error_of([&] { restore(*other, load_checkpoint(write(*run, folder, ++step))); }); };
-  for (const float bad : {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::nanf("")}) {
-    fill(*run, 1);
-    set_float(*run, weight + "_scale", bad);
-    const Thrown thrown = message();
-    CAPTURE(thrown.text);
-    CHECK(thrown.code == ExitCode::bad_input);
-    CHECK(contains(thrown.text, weight + "_scale is "));
-    CHECK(contains(thrown.text, "at element 0; expected finite scales above 0"));
-  }
   fill(*run, 1);
-  set_float(*run, weight, std::nanf(""));  // its last byte is 0x7f
-  CHECK(contains(message().text, weight + " is NaN at element 3; expected numbers"));
+  set_bytes(*run, damage.tensor, damage.at, damage.bytes);
+  const TemporaryFolder folder;
+  const Thrown thrown = error_of([&] { restore(*other, load_checkpoint(write(*run, folder))); });
+  CAPTURE(thrown.text);
+  CHECK(thrown.code == ExitCode::bad_input);
+  CHECK(contains(thrown.text, ".safetensors: " + damage.tensor + damage.message));
+  CHECK(contains(thrown.text, "use another"));
+}
+
+TEST_CASE("quantized checkpoint: moments that were never updated are all zeros, and load") {
+  const RunConfig config = small({"optimizer.states.m=de4", "optimizer.states.v=log4"});
+  const auto run = allocated(config), other = allocated(config);
+  run->model->initialize(1);
+  const TemporaryFolder folder;
+  restore(*other, load_checkpoint(write(*run, folder)));
 }
 
 TEST_CASE("quantized checkpoint: other codecs of the same model are refused") {
