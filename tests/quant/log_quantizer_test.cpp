@@ -228,6 +228,33 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("log quantizer: a second moment without gradient falls as fast in two bits as in f32 (prop. 3.5)") {
+  // alpha = beta^c, so exactly s levels down in c s steps; stored anew after each step, in c s steps on average.
+  struct Row {
+    double beta;
+    int c, levels;
+  };
+  constexpr int trials = 4000;
+  for (const Row& row : {Row{.9, 4, 3}, Row{.95, 10, 2}, Row{.999, 500, 3}}) {
+    const float beta = static_cast<float>(row.beta);
+    const LogBlock stored{0.25f, static_cast<float>(std::pow(row.beta, row.c))};
+    const LogEncoder encoder = log_encoder(stored, 2);
+    float level[4];
+    log_levels(stored.alpha, 2, level);
+    double steps = 0;
+    for (std::uint32_t trial = 0; trial < trials; ++trial)
+      for (std::uint64_t code = 0, t = 0; code < static_cast<std::uint64_t>(row.levels); ++t, ++steps) {
+        const float x = beta * log_decode(static_cast<std::int32_t>(code), level, stored.delta);
+        code = static_cast<std::uint64_t>(log_stochastic(
+            x, encoder, philox(philox_key(1, Purpose::test), t, trial, static_cast<std::uint32_t>(row.c))));
+      }
+    // Each step goes down with probability 1 / c: the mean of the trials has this deviation.
+    const double deviation = std::sqrt(row.levels * row.c * (row.c - 1.0) / trials);
+    CAPTURE(row.beta, steps / trials, deviation);
+    CHECK(std::fabs(steps / trials - row.c * row.levels) < 3 * deviation);
+  }
+}
+
 TEST_CASE("log quantizer: an all-zero block decodes to zero") {
   const Block b = encode(Floats(128, 0.0f), 2);
   CHECK(b.stored.delta == 0.0f);
