@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Killed with SIGKILL at random moments, saves included, again and again: every restart goes on, and the final weights and
-# states equal the undisturbed run's, bit for bit. BITTERN: the program; BITTERN_KILLS: how often (100). The rate is constant,
-# so the length of the run is chosen when the last kill has happened: a little beyond, however fast the machine.
+# states equal the undisturbed run's, bit for bit. In f32, and a few times with weights and moments in codes: ECO, and DQT with
+# SOLO's moments, whose stochastic rounding must go on with the same random numbers. BITTERN: the program; BITTERN_KILLS: how
+# often in f32 (100). The rate is constant, so the length of a run is chosen when the last kill has happened: a little
+# beyond, however fast the machine.
 set -euo pipefail
 kills=${BITTERN_KILLS:-100}
+few=$((kills < 60 ? 12 : kills / 5))
 
 python3 - <<'E2'
 import random
@@ -14,7 +17,7 @@ with open("text.txt", "w") as out:
         out.write(" ".join(random.choice(words) for _ in range(9)) + ".\n")
 E2
 "$BITTERN" prepare text.txt --out corpus --vocab-size 300 2>/dev/null
-cat >config.json <<'E2'
+cat >f32.json <<'E2'
 {"run": {"name": "kill", "threads": 1}, "data": {"path": "corpus", "sequence_length": 16},
  "model": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64},
  "schedule": {"shape": "constant", "lr": 1e-3, "warmup_steps": 10},
@@ -22,9 +25,22 @@ cat >config.json <<'E2'
  "precision": {"compute": "f32"}}
 E2
 
-python3 - "$BITTERN" "$kills" <<'E2'
+cat >eco.json <<'E2'
+{"extends": "f32.json", "train": {"checkpoint_every": 5}, "precision": {"compute": "bf16", "activations": "fp8_e4m3_row"},
+ "weights": {"block_linear": {"codec": "fp8_e4m3", "scale_per": "row", "master": "none", "rounding": "stochastic", "error_feedback": "eco"}}}
+E2
+cat >dqt_solo.json <<'E2'
+{"extends": "f32.json", "train": {"checkpoint_every": 5}, "precision": {"compute": "bf16", "activations": "int8_token"},
+ "weights": {"block_linear": {"codec": "int", "bits": 3, "range": "full", "scale_per": "tensor", "scale_from": "absmean",
+                              "scale_update": "fixed", "master": "none", "rounding": "stochastic"}},
+ "optimizer": {"betas": [0.3, 0.95], "states": {"m": "de4", "v": "log2", "v_rounding": "stochastic", "on": "all", "min_elements": 0}}}
+E2
+
+kill_and_compare() {  # CONFIG KILLS
+  local config=$1 kills=$2
+  python3 - "$BITTERN" "$config" "$kills" <<'E2'
 import json, random, signal, subprocess, sys, time
-program, kills = sys.argv[1], int(sys.argv[2])
+program, config, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
 random.seed(2)
 
 
@@ -38,7 +54,7 @@ def trains(process):
 
 
 for killed in range(kills):
-    process = subprocess.Popen([program, "train", "config.json", "--out", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen([program, "train", config + ".json", "--out", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     # One in four is killed while it starts, the others while they train, and most of the time save.
     if killed % 4 != 0:
         deadline = time.monotonic() + 60
@@ -46,23 +62,30 @@ for killed in range(kills):
             time.sleep(0.002)
     try:
         code = process.wait(timeout=random.uniform(0.005, 0.08))
-        sys.exit(f"restart {killed} ended with {code}: {process.stderr.read().decode()}")
+        sys.exit(f"{config}: restart {killed} ended with {code}: {process.stderr.read().decode()}")
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         process.wait()
 E2
-reached=$(find killed/checkpoints -name 'step_*' -printf '%f\n' | sed 's/[^0-9]//g' | sort -n | tail -1)
-[ -n "$reached" ] || { echo "FAILED: no restart lived until its first checkpoint: this machine is too slow for this test"; exit 1; }
-reached=$((10#$reached))
-end=$((reached + 1010))  # no checkpoint is due at its end, which is where the last one is made
-for run in killed undisturbed; do "$BITTERN" train config.json --out "$run" --set train.steps="$end" 2>/dev/null; done
-last=checkpoints/$(printf 'step_%08d' "$end")
-for file in model.safetensors optimizer.safetensors; do cmp "undisturbed/$last/$file" "killed/$last/$file"; done
-python3 - <<'E2'
+  local reached last
+  reached=$(find killed -path '*/checkpoints/step_*' -name 'step_*' -printf '%f\n' | sed 's/[^0-9]//g' | sort -n | tail -1)
+  [ -n "$reached" ] || { echo "FAILED: no restart lived until its first checkpoint: this machine is too slow for this test"; exit 1; }
+  reached=$((10#$reached))
+  # No checkpoint is due at its end, which is where the last one is made.
+  local end=$((reached + 1011))
+  for run in killed undisturbed; do "$BITTERN" train "$config.json" --out "$run" --set train.steps="$end" 2>/dev/null; done
+  last=checkpoints/$(printf 'step_%08d' "$end")
+  for file in model.safetensors optimizer.safetensors; do cmp "undisturbed/$last/$file" "killed/$last/$file"; done
+  python3 - <<'E2'
 import json
 timing = ("tokens_per_second", "step_ms", "seconds", "peak_rss", "evaluate_ms")
 def lines(run):
     return [{k: v for k, v in json.loads(line).items() if k not in timing} for line in open(run + "/metrics.jsonl")]
 assert lines("undisturbed") == lines("killed"), "metrics differ"
 E2
-echo "killed $kills times, $reached steps reached: weights, states and metrics equal those of the undisturbed run"
+  echo "$config: killed $kills times, $reached steps reached: weights, states and metrics equal those of the undisturbed run"
+  rm -r killed undisturbed
+}
+
+kill_and_compare f32 "$kills"
+for config in eco dqt_solo; do kill_and_compare "$config" "$few"; done
