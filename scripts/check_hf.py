@@ -9,7 +9,7 @@ CHECKPOINT is a folder with config.json, model.safetensors and, for text, tokeni
 checkpoint is taken. With --text it also says whether AutoTokenizer makes the same ids as tokenizer.model does.
 Computed in f32 with eager attention (--dtype f64: in double precision, norms and softmax aside).
 --expect-loss X compares (--tolerance, 1e-4) and exits with 1 where it differs. --json prints one object.
-Needs Python with torch and transformers, and sentencepiece for text.
+Needs Python with torch and transformers, and for text sentencepiece and protobuf.
 """
 import argparse
 import json
