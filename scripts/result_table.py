@@ -15,7 +15,8 @@ def student_t(freedom: int) -> float:
 
 
 def final_loss(run: Path) -> float | None:
-    """The validation loss after the last step; infinite where the numbers were lost on the way, None if it has not finished."""
+    """The validation loss after the last step; infinite where the run diverged: the numbers were lost on the way, or it ends a nat
+    worse than guessing among all tokens alike. None if it has not finished."""
     if not (run / "heartbeat.json").exists():
         return None
     heartbeat = json.loads((run / "heartbeat.json").read_text())
@@ -28,7 +29,8 @@ def final_loss(run: Path) -> float | None:
         for line in lines:
             if '"valid_loss"' in line:
                 loss = json.loads(line)["valid_loss"]
-    return math.inf if loss is None else loss
+    guessing = math.log(json.loads((run / "config.json").read_text())["model"]["vocab_size"])
+    return math.inf if loss is None or loss > guessing + 1 else loss
 
 
 def mean(values: list[float]) -> float:
@@ -99,7 +101,7 @@ def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: di
     text = "| " + " | ".join(lines[0]) + " |\n|" + "---|" * len(lines[0]) + "\n"
     text += "".join("| " + " | ".join(cells) + " |\n" for cells in lines[1:])
     text += ("\n*spread*: standard deviation over seeds. *minus*: mean of the differences seed by seed, ± its one-sided 95 % bound "
-             "(Student's t).\n")
+             "(Student's t). *diverged*: not finite, or a nat worse than guessing among all tokens alike.\n")
 
     text += "\n| claim | margin, below zero where it holds | |\n|---|---|---|\n"
     for claim in paper.claims:

@@ -36,6 +36,13 @@ inf = float("inf")
 for values, expected in (([-.1, -.11, -.09], "holds"), ([.1, .11, .09], "does not hold"), ([-.1, .1, .02], "not shown"),
                          ([-inf, -inf], "holds"), ([inf, -.1], "not shown"), ([float("nan")], "not shown"), ([-.1], "not shown (one seed)")):
     assert result_table.verdict(values) == expected, (values, expected, result_table.verdict(values))
+# A run that ends far worse than guessing has diverged, also if its numbers are finite: ln 2048 is 7.62.
+run = pathlib.Path("ended"); run.mkdir()
+(run / "heartbeat.json").write_text('{"status": "finished", "message": ""}')
+(run / "config.json").write_text('{"model": {"vocab_size": 2048}}')
+for loss, expected in ((4.5, 4.5), (8.0, 8.0), (810.2, inf)):
+    (run / "metrics.jsonl").write_text(f'{{"step": 4, "valid_loss": {loss}}}\n')
+    assert result_table.final_loss(run) == expected, loss
 E2
 
 code=0; "$SOURCE/scripts/reproduce" eco --bittern nowhere >said.txt 2>&1 || code=$?
