@@ -1,0 +1,166 @@
+// ECO in a whole model: the codec and the injection touch the blocks' linears and nothing else, and what forward
+// computes with are the codes.
+#include <cmath>
+#include <vector>
+
+#include "bittern/config.h"
+#include "bittern/quant/philox.h"
+#include "catch.h"
+#include "train/initialize_from.h"
+#include "train/run.h"
+
+using namespace bittern;
+
+namespace {
+
+constexpr int B = 2, T = 16, vocabulary = 48, steps = 12;
+
+RunConfig config_with(const std::string& linears) {
+  return parse_config(R"({"run": {"threads": 1, "seed": 5},
+      "model": {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 40,
+                "initializer_range": 0.1},
+      "data": {"sequence_length": 16}, "train": {"batch_sequences": 2, "checkpoint_every": 0}, "precision": {"compute": "f32"},
+      "optimizer": {"weight_decay": 0.1}, "weights": {)" +
+                          linears + "}}",
+                      "test", {});
+}
+const char* const eco_fp8 = R"("block_linear": {"codec": "fp8_e4m3", "scale_per": "row", "rounding": "stochastic",
+    "error_feedback": "eco"})";
+const char* const naive_fp8 = R"("block_linear": {"codec": "fp8_e4m3", "scale_per": "row", "rounding": "stochastic"})";
+const char* const eco_int4 =
+    R"("block_linear": {"codec": "int", "bits": 4, "scale_per": "tensor", "rounding": "nearest",
+    "error_feedback": "eco"})";
+
+struct Trained {
+  std::unique_ptr<Run> run;
+
+  explicit Trained(const RunConfig& config) : run(Run::for_training(config, 0)) {
+    run->allocate();
+    run->model->initialize(static_cast<std::uint32_t>(config.run.seed));
+  }
+  /// Tokens follow from the one before, but for one in four: something to learn. Returns the mean loss.
+  double compute(std::uint32_t step) {
+    std::vector<std::int32_t> tokens, targets;
+    std::uint32_t token = step;
+    for (std::uint64_t i = 0; i < B * T; ++i) {
+      const std::uint32_t word = philox(philox_key(1, Purpose::test), i, step, 0);
+      tokens.push_back(static_cast<std::int32_t>(token % vocabulary));
+      token = word % 4 == 0 ? word >> 8 : 5 * token + 1;
+      targets.push_back(static_cast<std::int32_t>(token % vocabulary));
+    }
+    return run->model->forward_backward(tokens, targets, B * T, true).loss / (B * T);
+  }
+  void update(std::uint32_t step) {
+    run->optimizer->global_norm(*run->arena, run->model->gradients());
+    run->optimizer->step(*run->arena, run->model->parameters(), 0.005, 0.1, step, step);
+  }
+  /// As the products read it.
+  std::vector<float> weight(const Parameter& parameter) const {
+    const Tensor stored = scaled(*run->arena, parameter.weight, parameter.scale);
+    std::vector<float> values(static_cast<std::size_t>(stored.elements()));
+    run->backend->copy(Tensor(values.data(), DType::f32, stored.shape), stored);
+    return values;
+  }
+  std::vector<float> values(TensorId id) const {
+    const Tensor tensor = run->arena->view(id);
+    REQUIRE(tensor.dtype == DType::f32);
+    return {tensor.as<float>(), tensor.as<float>() + tensor.elements()};
+  }
+  std::vector<float> scales(const Parameter& parameter) const { return values(parameter.scale); }
+};
+
+bool is_linear(const Parameter& parameter) {
+  return parameter.spec.role == Role::attention_linear || parameter.spec.role == Role::mlp_linear;
+}
+
+}  // namespace
+
+TEST_CASE("eco in a model: embedding, head and norms are updated as they are without any codec") {
+  Trained eco(config_with(eco_fp8)), plain(config_with(""));
+  for (std::uint32_t step = 1; step <= steps; ++step) {
+    eco.compute(step);
+    const std::vector<Tensor> from = eco.run->model->gradients(), to = plain.run->model->gradients();
+    for (std::size_t i = 0; i < from.size(); ++i) plain.run->backend->copy(to[i], from[i]);
+    eco.update(step);
+    plain.update(step);
+  }
+  std::size_t linears = 0;
+  for (std::size_t i = 0; i < eco.run->model->parameters().size(); ++i) {
+    const Parameter &a = eco.run->model->parameters()[i], &b = plain.run->model->parameters()[i];
+    CAPTURE(a.spec.name);
+    CHECK(eco.values(a.v.codes) == plain.values(b.v.codes));  // eco never touches v
+    if (is_linear(a)) {
+      CHECK(eco.values(a.m.codes) != plain.values(b.m.codes));
+      ++linears;
+      continue;
+    }
+    CHECK(eco.values(a.weight) == plain.values(b.weight));
+    CHECK(eco.values(a.m.codes) == plain.values(b.m.codes));
+  }
+  CHECK(linears == 14);
+}
+
+TEST_CASE("eco in a model: weights are on their grid after every step, and it is with them that forward computes") {
+  for (const char* const codec : {eco_fp8, eco_int4}) {
+    Trained eco(config_with(codec)), plain(config_with(""));
+    const double highest = codec == eco_fp8 ? 448.0 : 7.0;
+    for (std::uint32_t step = 1; step <= steps; ++step) {
+      CAPTURE(codec, step);
+      for (std::size_t i = 0; i < eco.run->model->parameters().size(); ++i) {
+        const Parameter& parameter = eco.run->model->parameters()[i];
+        const std::vector<float> w = eco.weight(parameter);
+        plain.run->model->load_parameter(plain.run->model->parameters()[i], w);
+        if (!is_linear(parameter)) continue;
+        const std::vector<float> scales = eco.scales(parameter);
+        const std::size_t cols = w.size() / scales.size();
+        double largest_of_all = 0;
+        std::size_t off_grid = 0;
+        for (std::size_t r = 0; r < scales.size(); ++r) {
+          double largest = 0;
+          for (std::size_t c = 0; c < cols; ++c) {
+            const double level = static_cast<double>(w[r * cols + c]) / static_cast<double>(scales[r]);
+            largest = std::max(largest, std::abs(level));
+            // E4M3: three bits behind the leading one, or multiples of 2^-9; integers: whole numbers.
+            const int exponent =
+                std::max(codec == eco_fp8 ? std::ilogb(std::abs(level) + 1e-6) - 3 : 0, codec == eco_fp8 ? -9 : 0);
+            const double steps_of_grid = std::ldexp(level, -exponent);
+            off_grid += std::abs(steps_of_grid - std::round(steps_of_grid)) > 1e-4;
+          }
+          if (codec == eco_fp8) CHECK(largest == Approx(highest).epsilon(1e-6));  // the scale of a row is its largest
+          largest_of_all = std::max(largest_of_all, largest);
+        }
+        CHECK(off_grid == 0);
+        CHECK(largest_of_all == Approx(highest).epsilon(1e-6));
+      }
+      CHECK(eco.compute(step) == Approx(plain.compute(step)).epsilon(1e-5));
+      eco.update(step);
+    }
+  }
+}
+
+TEST_CASE("eco in a model: the first step differs from the naive one in the first moments of the linears alone") {
+  Trained eco(config_with(eco_fp8)), naive(config_with(naive_fp8));
+  for (Trained* each : {&eco, &naive}) {
+    each->compute(1);
+    each->update(1);
+  }
+  for (std::size_t i = 0; i < eco.run->model->parameters().size(); ++i) {
+    const Parameter &a = eco.run->model->parameters()[i], &b = naive.run->model->parameters()[i];
+    CAPTURE(a.spec.name);
+    CHECK(eco.weight(a) == naive.weight(b));
+    CHECK(eco.values(a.v.codes) == naive.values(b.v.codes));
+    CHECK((eco.values(a.m.codes) == naive.values(b.m.codes)) == !is_linear(a));
+  }
+  // From then on the weights differ too, and both learn.
+  double first = 0, last_eco = 0, last_naive = 0;
+  for (std::uint32_t step = 2; step <= 60; ++step) {
+    last_eco = eco.compute(step);
+    last_naive = naive.compute(step);
+    if (step == 2) first = last_eco;
+    eco.update(step);
+    naive.update(step);
+  }
+  CHECK(last_eco < first - 0.5);
+  CHECK(last_naive < first - 0.5);
+  CHECK(last_eco != last_naive);
+}
