@@ -39,6 +39,8 @@ TEST_CASE("paper configs: every file plans, and names of runs tell them apart") 
     const RunConfig config = load(file);
     CHECK(Run::for_training(config, 0)->plan.arena_bytes() > 0);
     if (config.run.name == "run") continue;  // a recipe or a treatment, of which rows are made
+    const std::string paper = fs::relative(file, configs).begin()->string();
+    if (paper != "base" && paper != "quickstart.json") CHECK(config.train.statistics_every > 0);
     const bool first = names.emplace(config.run.name, file).second;
     if (!first && file.filename() != "recipe.json" && file.filename() != "base.json") {
       CAPTURE(config.run.name, names[config.run.name].string());
