@@ -51,6 +51,8 @@ struct StepMetrics {
 struct RoleMetrics {
   std::string role;
   std::optional<double> relative_error;   ///< |w - stored w| / |w| over all weights, w what the update made
+  std::optional<double> error_ratio;      ///< |e| / |e before the step|, e = w - stored w; with a master
+  std::optional<double> error_cosine;     ///< of the angle between the two
   std::optional<double> changed;          ///< the part of the codes that are not what they were
   std::optional<double> saturated;        ///< the part of the codes that are at an end of their grid
   std::optional<double> m_absmax, v_max;  ///< of the moments, before they are stored
@@ -60,7 +62,9 @@ struct RoleField {
   const char* name;
   std::optional<double> RoleMetrics::*value;
 };
-inline constexpr std::array<RoleField, 5> role_fields = {{{"relative_error", &RoleMetrics::relative_error},
+inline constexpr std::array<RoleField, 7> role_fields = {{{"relative_error", &RoleMetrics::relative_error},
+                                                          {"error_ratio", &RoleMetrics::error_ratio},
+                                                          {"error_cosine", &RoleMetrics::error_cosine},
                                                           {"changed", &RoleMetrics::changed},
                                                           {"saturated", &RoleMetrics::saturated},
                                                           {"m_absmax", &RoleMetrics::m_absmax},

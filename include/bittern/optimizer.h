@@ -30,6 +30,8 @@ struct RoleStatistics {
   double changed = 0;                           ///< codes that are not what they were
   double saturated = 0;                         ///< codes at an end of their grid
   double error_squared = 0, value_squared = 0;  ///< of what rounding took, and of the weights before it
+  double error_before_squared = 0;  ///< of what rounding had taken before the step, where there is a master,
+  double error_dot = 0;             ///< and times what it took now
   float m_absmax = 0, v_max = 0;
 };
 
@@ -46,7 +48,7 @@ class Optimizer {
 
   /// One update of every parameter. `update`: Adam's t, from 1, counting the updates really made;
   /// `step`: the training step, which addresses the random numbers of stochastic rounding. With statistics, which cost
-  /// some reading of what lies in cache, statistics() tells about this step.
+  /// some reading of what lies in cache and overwrite gradients, statistics() tells about this step.
   void step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
             std::int64_t update, std::int64_t step, bool with_statistics = false);
 

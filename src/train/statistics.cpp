@@ -21,6 +21,12 @@ StatisticsMetrics step_statistics(const Training& t) {
     role.role = role_names[i];
     if (codec.storage != WeightStorage::f32)
       role.relative_error = sums.value_squared > 0 ? std::sqrt(sums.error_squared / sums.value_squared) : 0.0;
+    // Only with a master is the error of the step before still known (ECO, figure 2).
+    const double errors = std::sqrt(sums.error_before_squared) * std::sqrt(sums.error_squared);
+    if (codec.master != Master::none && errors > 0) {
+      role.error_ratio = std::sqrt(sums.error_squared / sums.error_before_squared);
+      role.error_cosine = sums.error_dot / errors;
+    }
     if (codec.quantized()) {  // codes alone are counted
       role.changed = sums.changed / elements;
       role.saturated = sums.saturated / elements;

@@ -1,5 +1,6 @@
 // The fused update: AdamW against a double-precision reference, codecs, masters, and addressed stochastic rounding.
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "bittern/optimizer.h"
@@ -140,6 +141,50 @@ TEST_CASE("optimizer_step: stochastic rounding is unbiased, and addressed by ste
     CHECK(same(codes, run(5, 3)));
   }
   cpu::set_isa(cpu::available_isas().back());
+}
+
+TEST_CASE("optimizer_step: with a master, statistics tell what rounding took before the step and after it") {
+  const TestBackend backend(make_cpu_backend(2));
+  for (const WeightCodec& codec :
+       {WeightCodec{.storage = WeightStorage::fp8_e4m3, .master = Master::f32},
+        WeightCodec{.storage = WeightStorage::fp8_e4m3, .master = Master::bf16, .rounding = Rounding::stochastic},
+        WeightCodec{.storage = WeightStorage::bf16, .master = Master::f32},
+        WeightCodec{.storage = WeightStorage::integer, .bits = 4, .scale_per = ScalePer::tensor, .master = Master::f32},
+        WeightCodec{.storage = WeightStorage::ternary,
+        .scale_per = ScalePer::tensor,
+        .scale_from = ScaleFrom::absmean,
+        .master = Master::fp8_e4m3}}) {
+    CAPTURE(name(codec.dtype()));
+    StepOptions options{.shape = Shape{40, 500}, .weight = codec};
+    const std::vector<float> start = normals(20000, 0, 0.1f);
+    StoredParameter p(*backend, options, start), silent(*backend, options, start);
+    p.with_statistics = true;
+    const auto errors = [&] {
+      std::vector<double> e;
+      const std::vector<float> w = p.weights(), master = p.masters();
+      for (std::size_t i = 0; i < w.size(); ++i)
+        e.push_back(static_cast<double>(master[i]) - static_cast<double>(w[i]));
+      return e;
+    };
+    const auto dot = [](const std::vector<double>& a, const std::vector<double>& b) {
+      return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+    };
+    for (int t = 1; t <= 3; ++t) {
+      const std::vector<float> g = normals(20000, static_cast<std::uint32_t>(t));
+      const std::vector<double> before = errors();
+      p.step(g, t);
+      silent.step(g, t);
+      const std::vector<double> after = errors();
+      const auto is = [&](StepStatistic which, double expected) {
+        const double allowed = 1e-5 * std::sqrt(dot(before, before) * dot(after, after));
+        CHECK(std::fabs(static_cast<double>(p.statistic(which)) - expected) < allowed);
+      };
+      is(StepStatistic::error_before_squared, dot(before, before));
+      is(StepStatistic::error_squared, dot(after, after));
+      is(StepStatistic::error_dot, dot(before, after));
+    }
+    CHECK(p.all_bytes() == silent.all_bytes());
+  }
 }
 
 TEST_CASE("optimizer: weight decay applies where decay_on says") {

@@ -269,6 +269,19 @@ TEST_CASE("training: every recipe resumes bit for bit, its statistics too, and i
   CHECK(metrics(resumed) == metrics(whole));
   const auto lines = metrics(whole);
   CHECK(std::ranges::count_if(lines, [](const auto& line) { return line.contains("statistics"); }) == 3);
+  // Statistics change nothing. Only where the weights have a master is the last step's error known.
+  const std::string silent = scratch.path + "/silent";
+  extra["train"]["statistics_every"] = 0;
+  REQUIRE(train(config(extra.dump()), {.out = silent}) == ExitCode::ok);
+  check_same_weights(whole, silent, 6);
+  for (const auto& line : lines)
+    if (line.contains("statistics"))
+      for (const auto& [role, numbers] : line["statistics"].items()) {
+        const bool master = (name == "fp8_master" || name == "bitnet") && role.ends_with("_linear");
+        CHECK(numbers.contains("error_cosine") == master);
+        CHECK(numbers.contains("error_ratio") == master);
+        if (master) CHECK((std::abs(numbers["error_cosine"].get<double>()) <= 1 && numbers["error_ratio"] > 0));
+      }
   evaluate({.checkpoint = whole, .data = corpus(), .max_sequences = 2});
 }
 

@@ -30,12 +30,14 @@ struct StoredMoment {
 
 /// Sums over one parameter's update, for the metrics; each is a float at this index of OptimizerStep::statistics.
 enum class StepStatistic : std::uint8_t {
-  changed,        ///< codes that are not what they were
-  saturated,      ///< codes at an end of the grid
-  error_squared,  ///< (w - decode(encode(w)))^2
-  value_squared,  ///< w^2
-  m_absmax,       ///< max |m|, after the update
-  v_max,          ///< max v
+  changed,               ///< codes that are not what they were
+  saturated,             ///< codes at an end of the grid
+  error_squared,         ///< e^2, e = w - decode(encode(w))
+  error_before_squared,  ///< e^2 as it was before the step; of weights with a master, as is
+  error_dot,             ///< e before the step times e after it
+  value_squared,         ///< w^2
+  m_absmax,              ///< max |m|, after the update
+  v_max,                 ///< max v
   count
 };
 
@@ -43,7 +45,7 @@ struct OptimizerStep {
   Tensor weight;  ///< what forward and backward read, with its scales
   Tensor master;  ///< f32, bf16 or fp8_e4m3 with scales, or empty: the weight itself is what is updated
   StoredMoment m, v;
-  Tensor gradient;    ///< f32
+  Tensor gradient;    ///< f32; with statistics of a weight with a master overwritten, by e before the step
   Tensor clip;        ///< f32: element 1 is the factor for the gradient (see global_norm)
   Tensor statistics;  ///< (StepStatistic::count) f32, overwritten; or empty
   UpdateRule rule = UpdateRule::adamw;

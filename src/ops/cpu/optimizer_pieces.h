@@ -27,7 +27,7 @@ struct PieceScratch {
 
 /// Sums for the metrics over the pieces of one part, in the order of StepStatistic.
 struct StepSums {
-  double changed = 0, saturated = 0, error_squared = 0, value_squared = 0;
+  double changed = 0, saturated = 0, error_squared = 0, error_before_squared = 0, error_dot = 0, value_squared = 0;
   float m_absmax = 0, v_max = 0;
 };
 
@@ -58,6 +58,8 @@ struct Step {
 
   const Tensor& updated() const { return args.master ? args.master : args.weight; }
   const float* gradient(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
+  /// Once the update has read it, the gradient's memory keeps the error before the step (statistics, masters).
+  float* error_before(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
   std::uint64_t first_element(const RowPiece& at) const {
     return args.first_element + static_cast<std::uint64_t>(at.row * cols + at.first);
   }
@@ -95,6 +97,13 @@ void step_statistics(Step& step);
 
 /// The scale per tensor from the statistics that the pieces left in piece_results.
 float scale_of_pieces(const Step& step);
+
+/// optimizer_sums.cpp. Of a weight that was stored: w, what rounding took of it, the codes that it had before.
+void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, const float* error,
+                     const std::uint8_t* codes_before, StepSums& sums);
+void add_moment_sums(const RowPiece& piece, const float* m, const float* v, StepSums& sums);
+/// The sums of all parts, to OptimizerStep::statistics.
+void write_sums(const Step& step);
 
 /// Decodes the piece's moment into out; zeros where it is not kept.
 void load_moment(const Moment& moment, bool kept, const RowPiece& piece, float* out);

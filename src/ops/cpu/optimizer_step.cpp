@@ -2,8 +2,9 @@
 //   decode weight (or master) and moments to fp32, in place where they are f32 -> update rule -> encode master and
 //   weight -> [ECO: the weight's error into the first moment] -> encode moments
 // Bytes per element, each read and written once: gradient 4 (read), weight, master and states 2 * their size; what
-// needs statistics first (optimizer_statistics.cpp) is read once more. Element-wise but for sums in an order fixed by
-// the shape, so the bits depend neither on threads nor, by row, on shards.
+// needs statistics first (optimizer_statistics.cpp) is read once more; sums for the metrics are in optimizer_sums.cpp.
+// Element-wise but for sums in an order fixed by the shape, so the bits depend neither on threads nor, by row, on
+// shards.
 //
 // A master is what is updated; the weight is the encoding of the master as it is stored. Non-finite values: see
 // weight_rows.h and state_rows.h; nothing here hides them, and the trainer skips a step whose gradients have any.
@@ -64,19 +65,15 @@ void leave_clipped_out(const Step& step, const RowPiece& piece, const float* w, 
   });
 }
 
-void add_weight_statistics(const Step& step, const RowPiece& piece, const float* w, const float* error,
-                           const std::uint8_t* codes_before, StepSums& sums) {
-  float errors = 0.0f, values = 0.0f;
-  simd([&] {
-    errors = lane_sum(piece.count, [=](std::int64_t i) { return error[i] * error[i]; });
-    values = lane_sum(piece.count, [=](std::int64_t i) { return w[i] * w[i]; });
+/// error = w - the stored weight, by the expression that every later reader decodes with: what differs from it would be
+/// lost for good.
+void find_error(const Step& step, const RowPiece& piece, const float* w, float* error) {
+  decode_weight_row(step.args.weight, piece, error);
+  const std::int64_t n = piece.count;
+  simd([=] {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) error[i] = w[i] - error[i];
   });
-  sums.error_squared += static_cast<double>(errors);
-  sums.value_squared += static_cast<double>(values);
-  if (!is_quantized(step.args.weight.dtype)) return;
-  const CodeCounts counts = count_codes(step.args.weight, step.args.codec, piece, codes_before);
-  sums.changed += static_cast<double>(counts.changed);
-  sums.saturated += static_cast<double>(counts.saturated);
 }
 
 /// The weight is w, rounded. With error feedback, scratch.error is what rounding took.
@@ -92,27 +89,14 @@ void store_weight(const Step& step, const RowPiece& piece, const float* w, const
                                    : scale_from_statistic(codec, scale_statistic(codec, w, piece.count), piece.count);
   encode_weight_row(weight, codec, piece, w, step.random(Purpose::weight_rounding), step.first_element(piece));
   if (codec.error_feedback == ErrorFeedback::none && sums == nullptr) return;
-  // By the expression that every later reader decodes with: what differs from it would be lost for good.
-  decode_weight_row(weight, piece, scratch.error);
-  float* const error = scratch.error;
-  const std::int64_t n = piece.count;
-  simd([=] {
-#pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) error[i] = w[i] - error[i];
-  });
-  if (sums != nullptr) add_weight_statistics(step, piece, w, error, scratch.codes, *sums);
+  find_error(step, piece, w, scratch.error);
+  if (sums != nullptr) add_weight_sums(step, piece, w, scratch.error, scratch.codes, *sums);
   if (codes && codec.error_feedback == ErrorFeedback::eco && codec.scale_update == ScaleUpdate::fixed)
-    leave_clipped_out(step, piece, w, error);
+    leave_clipped_out(step, piece, w, scratch.error);
 }
 
 void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values) {
   if (kept) state_rows(moment.stored->codec.info->kind).encode(moment, piece, values, step.first_element(piece));
-}
-
-float largest_of(const float* values, std::int64_t n, float so_far) {
-  std::uint32_t bits = 0;
-  simd([&] { bits = lane_max(n, [=](std::int64_t i) { return magnitude_bits(values[i]); }); });
-  return bits_float(std::max(bits, magnitude_bits(so_far)));
 }
 
 void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, const PieceScratch& scratch,
@@ -120,7 +104,10 @@ void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, 
   float* const w = values_of_weight(step.updated(), piece, scratch.w);
   float* const m = values_of_moment(step.m, step.has_m, piece, scratch.m);
   float* const v = values_of_moment(step.v, step.has_v, piece, scratch.v);
+  const bool errors_before = sums != nullptr && step.args.master;
+  if (errors_before) find_error(step, piece, w, scratch.error);
   step.rule->update(w, m, v, step.gradient(piece), step.clip, piece.count, step.args.constants);
+  if (errors_before) std::copy_n(scratch.error, piece.count, step.error_before(piece));
   store_master(step, piece, w);
   if (step.weight_after_masters())
     step.piece_results[number] = scale_statistic(step.args.codec, w, piece.count);
@@ -128,35 +115,9 @@ void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, 
     store_weight(step, piece, w, scratch, sums);
   if (step.args.codec.error_feedback == ErrorFeedback::eco)
     step.rule->eco(m, v, scratch.error, piece.count, step.args.constants);
-  if (sums != nullptr) {
-    sums->m_absmax = largest_of(m, piece.count, sums->m_absmax);
-    sums->v_max = largest_of(v, piece.count, sums->v_max);
-  }
+  if (sums != nullptr) add_moment_sums(piece, m, v, *sums);
   store_moment(step, step.m, step.has_m, piece, m);
   store_moment(step, step.v, step.has_v, piece, v);
-}
-
-void write_statistics(const Step& step) {
-  StepSums all;
-  for (std::int64_t part = 0; part < step.parts(); ++part) {
-    const StepSums& sums = step.sums[part];
-    all.changed += sums.changed;
-    all.saturated += sums.saturated;
-    all.error_squared += sums.error_squared;
-    all.value_squared += sums.value_squared;
-    all.m_absmax = largest_of(&sums.m_absmax, 1, all.m_absmax);
-    all.v_max = largest_of(&sums.v_max, 1, all.v_max);
-  }
-  float* const out = step.args.statistics.as<float>();
-  const auto put = [&](StepStatistic which, double value) {
-    out[static_cast<std::size_t>(which)] = static_cast<float>(value);
-  };
-  put(StepStatistic::changed, all.changed);
-  put(StepStatistic::saturated, all.saturated);
-  put(StepStatistic::error_squared, all.error_squared);
-  put(StepStatistic::value_squared, all.value_squared);
-  put(StepStatistic::m_absmax, all.m_absmax);
-  put(StepStatistic::v_max, all.v_max);
 }
 
 void run(Step& step) {
@@ -174,7 +135,7 @@ void run(Step& step) {
     });
   }
   if (step.v.new_column != nullptr) std::copy_n(step.new_column, step.cols, step.v.stored->column.as<float>());
-  if (sums != nullptr) write_statistics(step);
+  if (sums != nullptr) write_sums(step);
 }
 
 // ---- Entry: checks, the cut into pieces, scratch.

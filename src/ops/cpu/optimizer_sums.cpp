@@ -1,0 +1,77 @@
+// Sums over an optimizer step for the metrics: each thread's over its pieces, then all of them in the order of the
+// parts.
+//   e = w - decode(encode(w)) is what rounding took. With a master, e of the step before is still there to be read when
+//   the step begins; it is kept in the gradient's memory until the new one is known (ECO, figure 2: their ratio and
+//   angle).
+#include <algorithm>
+
+#include "bittern/quant/scales.h"
+#include "ops/cpu/lane_sums.h"
+#include "ops/cpu/optimizer_pieces.h"
+#include "ops/cpu/simd.h"
+
+namespace bittern::cpu {
+namespace {
+
+double product(const float* a, const float* b, std::int64_t n) {
+  float sum = 0.0f;
+  simd([&] { sum = lane_sum(n, [=](std::int64_t i) { return a[i] * b[i]; }); });
+  return static_cast<double>(sum);
+}
+
+float largest_of(const float* values, std::int64_t n, float so_far) {
+  std::uint32_t bits = 0;
+  simd([&] { bits = lane_max(n, [=](std::int64_t i) { return magnitude_bits(values[i]); }); });
+  return bits_float(std::max(bits, magnitude_bits(so_far)));
+}
+
+}  // namespace
+
+void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, const float* error,
+                     const std::uint8_t* codes_before, StepSums& sums) {
+  sums.error_squared += product(error, error, piece.count);
+  sums.value_squared += product(w, w, piece.count);
+  if (step.args.master) {
+    const float* const before = step.error_before(piece);
+    sums.error_before_squared += product(before, before, piece.count);
+    sums.error_dot += product(before, error, piece.count);
+  }
+  if (!is_quantized(step.args.weight.dtype)) return;
+  const CodeCounts counts = count_codes(step.args.weight, step.args.codec, piece, codes_before);
+  sums.changed += static_cast<double>(counts.changed);
+  sums.saturated += static_cast<double>(counts.saturated);
+}
+
+void add_moment_sums(const RowPiece& piece, const float* m, const float* v, StepSums& sums) {
+  sums.m_absmax = largest_of(m, piece.count, sums.m_absmax);
+  sums.v_max = largest_of(v, piece.count, sums.v_max);
+}
+
+void write_sums(const Step& step) {
+  StepSums all;
+  for (std::int64_t part = 0; part < step.parts(); ++part) {
+    const StepSums& sums = step.sums[part];
+    all.changed += sums.changed;
+    all.saturated += sums.saturated;
+    all.error_squared += sums.error_squared;
+    all.error_before_squared += sums.error_before_squared;
+    all.error_dot += sums.error_dot;
+    all.value_squared += sums.value_squared;
+    all.m_absmax = largest_of(&sums.m_absmax, 1, all.m_absmax);
+    all.v_max = largest_of(&sums.v_max, 1, all.v_max);
+  }
+  float* const out = step.args.statistics.as<float>();
+  const auto put = [&](StepStatistic which, double value) {
+    out[static_cast<std::size_t>(which)] = static_cast<float>(value);
+  };
+  put(StepStatistic::changed, all.changed);
+  put(StepStatistic::saturated, all.saturated);
+  put(StepStatistic::error_squared, all.error_squared);
+  put(StepStatistic::error_before_squared, all.error_before_squared);
+  put(StepStatistic::error_dot, all.error_dot);
+  put(StepStatistic::value_squared, all.value_squared);
+  put(StepStatistic::m_absmax, all.m_absmax);
+  put(StepStatistic::v_max, all.v_max);
+}
+
+}  // namespace bittern::cpu
