@@ -90,7 +90,7 @@ facts() { sed -n '/^```/,/^```/p' "$folder/table.md"; }
 facts | grep -q "^text      text.txt: $(stat -c %s text.txt | sed ':a;s/\B[0-9]\{3\}\>/,&/;ta') bytes, SHA-256 $hash$" || fail "the text is not in the table: $(facts)"
 [ "$(facts | grep -c "^commit\|^program\|^machine")" -eq 3 ] && ! facts | grep -q "unknown" || fail "not one line a fact: $(facts)"
 sed -i 's/"commit": "[^"]*"/"commit": "older"/' "$folder/states_32/seed1.starts.jsonl"
-rm "$folder/states_32_beta_0.3/seed2.starts.jsonl"
+rm "$folder/states_32_beta_0.3/seed2.starts.jsonl" out/data.text
 run 4 >said.txt 2>&1 || fail "without a file of facts: $(cat said.txt)"
 facts | grep -q "^          older (states_32/seed1)$" || fail "another commit is not told: $(facts)"
 facts | grep -q "^          unknown (states_32_beta_0.3/seed2)$" || fail "what is unknown is not said: $(facts)"
@@ -113,7 +113,7 @@ beat = {"step": 3, "time": 0, "pid": os.getpid(), "status": "finished" if stops 
 json.dump(beat, open(out + "/heartbeat.json", "w"))
 if stops > 0:
     print("stopped by someone"), sys.exit(75)
-words = [word for setting in settings for word in ("--set", setting)]
+words = ["--set", "model.vocab_size=2048"] + [word for setting in settings for word in ("--set", setting)]
 open(out + "/config.json", "w").write(subprocess.run(["$BITTERN", "config", given[1], *words], capture_output=True, text=True, check=True).stdout)
 open(out + "/metrics.jsonl", "w").write('{"step":0,"run":"fake","parameters":7}\\n{"step":3,"tokens":9,"valid_loss":2.5,"valid_tokens":9}\\n')
 E2
