@@ -50,22 +50,24 @@ struct StepMetrics {
 /// What a step did to the parameters of one role; what a role or a rule has not is missing.
 struct RoleMetrics {
   std::string role;
-  std::optional<double> relative_error;   ///< |w - stored w| / |w| over all weights, w what the update made
-  std::optional<double> error_ratio;      ///< |e| / |e before the step|, e = w - stored w; with a master
-  std::optional<double> error_cosine;     ///< of the angle between the two
-  std::optional<double> changed;          ///< the part of the codes that are not what they were
-  std::optional<double> saturated;        ///< the part of the codes that are at an end of their grid
-  std::optional<double> m_absmax, v_max;  ///< of the moments, before they are stored
+  std::optional<double> relative_error;    ///< |w - stored w| / |w| over all weights, w what the update made
+  std::optional<double> error_ratio;       ///< |e| / |e before the step|, e = w - stored w; with a master
+  std::optional<double> error_cosine;      ///< of the angle between the two
+  std::optional<double> changed;           ///< the part of the codes that are not what they were
+  std::optional<double> expected_changed;  ///< the part that was to be expected of integers rounded stochastically
+  std::optional<double> saturated;         ///< the part of the codes that are at an end of their grid
+  std::optional<double> m_absmax, v_max;   ///< of the moments, before they are stored
 };
 
 struct RoleField {
   const char* name;
   std::optional<double> RoleMetrics::*value;
 };
-inline constexpr std::array<RoleField, 7> role_fields = {{{"relative_error", &RoleMetrics::relative_error},
+inline constexpr std::array<RoleField, 8> role_fields = {{{"relative_error", &RoleMetrics::relative_error},
                                                           {"error_ratio", &RoleMetrics::error_ratio},
                                                           {"error_cosine", &RoleMetrics::error_cosine},
                                                           {"changed", &RoleMetrics::changed},
+                                                          {"expected_changed", &RoleMetrics::expected_changed},
                                                           {"saturated", &RoleMetrics::saturated},
                                                           {"m_absmax", &RoleMetrics::m_absmax},
                                                           {"v_max", &RoleMetrics::v_max}}};

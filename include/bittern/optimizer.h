@@ -28,6 +28,7 @@ StateCodec second_moment_codec(const ParameterSpec& parameter, const OptimizerSe
 struct RoleStatistics {
   std::int64_t elements = 0;                    ///< 0: no parameter of this role
   double changed = 0;                           ///< codes that are not what they were
+  double expected_changed = 0;                  ///< the sum of the probabilities to, of integers rounded stochastically
   double saturated = 0;                         ///< codes at an end of their grid
   double error_squared = 0, value_squared = 0;  ///< of what rounding took, and of the weights before it
   double error_before_squared = 0;  ///< of what rounding had taken before the step, where there is a master,

@@ -177,6 +177,7 @@ std::array<RoleStatistics, role_names.size()> Optimizer::statistics(const Arena&
     const auto of = [&](StepStatistic which) { return all[i][static_cast<std::size_t>(which)]; };
     role.elements += parameters[i].spec.shape.elements();
     role.changed += static_cast<double>(of(StepStatistic::changed));
+    role.expected_changed += static_cast<double>(of(StepStatistic::expected_changed));
     role.saturated += static_cast<double>(of(StepStatistic::saturated));
     role.error_squared += static_cast<double>(of(StepStatistic::error_squared));
     role.value_squared += static_cast<double>(of(StepStatistic::value_squared));

@@ -212,7 +212,7 @@ for (const [title, key, smoothing] of [['Gradient norm', 'grad_norm', true], ['L
 // What codes do, a curve per role that has them.
 const codes = make('div', {class: 'row'}, main), logged = key => runs.some(run => run.curves[key]);
 for (const [title, key] of [['Relative rounding error', 'relative_error'], ['Rounding error against the step before: norm', 'error_ratio'],
-  ['Rounding error against the step before: cosine', 'error_cosine'], ['Weights changed in a step', 'changed'], ['Codes at an end of the grid', 'saturated'],
+  ['Rounding error against the step before: cosine', 'error_cosine'], ['Weights changed in a step', 'changed'], ['Weights expected to change, by their updates', 'expected_changed'], ['Codes at an end of the grid', 'saturated'],
   ['Largest |m|', 'm_absmax'], ['Largest v', 'v_max']]) {
   const curves = ['attention_linear', 'mlp_linear', 'embedding', 'head', 'norm'].map(role => ({key: role + '.' + key, label: role})).filter(c => logged(c.key));
   if (!curves.length) continue;

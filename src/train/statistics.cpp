@@ -29,6 +29,8 @@ StatisticsMetrics step_statistics(const Training& t) {
     }
     if (codec.quantized()) {  // codes alone are counted
       role.changed = sums.changed / elements;
+      if (codec.rounding == Rounding::stochastic && codec.storage != WeightStorage::fp8_e4m3)
+        role.expected_changed = sums.expected_changed / elements;
       role.saturated = sums.saturated / elements;
     }
     if (optimizer.beta1 > 0) role.m_absmax = static_cast<double>(sums.m_absmax);

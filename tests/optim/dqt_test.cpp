@@ -39,7 +39,7 @@ double flip_rate(const WeightCodec& codec) {
   options.options = {.lr = 1e-5, .beta1 = 0, .beta2 = 0, .eps = 0, .weight_decay = 0};
   StoredParameter p(*backend, options, initial(n));
   p.with_statistics = true;
-  double changed = 0;
+  double changed = 0, expected = 0;
   const int steps = 4;
   for (int t = 1; t <= steps; ++t) {
     std::vector<float> g = normals(n, static_cast<std::uint32_t>(t));
@@ -51,7 +51,9 @@ double flip_rate(const WeightCodec& codec) {
     for (std::size_t i = 0; i < before.size(); ++i) differ += before[i] != after[i];
     CHECK(p.statistic(StepStatistic::changed) == static_cast<float>(differ));
     changed += static_cast<double>(differ);
+    expected += static_cast<double>(p.statistic(StepStatistic::expected_changed));
   }
+  if (codec.rounding == Rounding::stochastic) CHECK(std::fabs(changed - expected) < 5 * std::sqrt(expected));
   return changed / static_cast<double>(n) / steps;
 }
 

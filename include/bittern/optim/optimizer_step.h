@@ -31,6 +31,7 @@ struct StoredMoment {
 /// Sums over one parameter's update, for the metrics; each is a float at this index of OptimizerStep::statistics.
 enum class StepStatistic : std::uint8_t {
   changed,               ///< codes that are not what they were
+  expected_changed,      ///< codes that stochastic rounding of integers was to change: the sum of their probabilities
   saturated,             ///< codes at an end of the grid
   error_squared,         ///< e^2, e = w - decode(encode(w))
   error_before_squared,  ///< e^2 as it was before the step; of weights with a master, as is

@@ -27,7 +27,8 @@ struct PieceScratch {
 
 /// Sums for the metrics over the pieces of one part, in the order of StepStatistic.
 struct StepSums {
-  double changed = 0, saturated = 0, error_squared = 0, error_before_squared = 0, error_dot = 0, value_squared = 0;
+  double changed = 0, expected_changed = 0, saturated = 0;
+  double error_squared = 0, error_before_squared = 0, error_dot = 0, value_squared = 0;
   float m_absmax = 0, v_max = 0;
 };
 

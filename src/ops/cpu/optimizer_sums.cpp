@@ -4,7 +4,9 @@
 //   the step begins; it is kept in the gradient's memory until the new one is known (ECO, figure 2: their ratio and
 //   angle).
 #include <algorithm>
+#include <cmath>
 
+#include "bittern/quant/integer.h"
 #include "bittern/quant/scales.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/optimizer_pieces.h"
@@ -25,6 +27,22 @@ float largest_of(const float* values, std::int64_t n, float so_far) {
   return bits_float(std::max(bits, magnitude_bits(so_far)));
 }
 
+/// The probabilities that stochastic rounding of w to the grid changes a code, summed: |t - level before|, at most 1.
+double expected_changes(const Step& step, const RowPiece& piece, const float* w, const std::uint8_t* codes_before) {
+  const WeightCodec& codec = step.args.codec;
+  const float inverse = inverse_scale(step.args.weight.scales[piece.row]);
+  const float low = static_cast<float>(codec.lowest()), high = static_cast<float>(codec.highest());
+  const int bits = bits_of(step.args.weight.dtype);
+  float sum = 0.0f;
+  simd([&] {
+    sum = lane_sum(piece.count, [=](std::int64_t i) {
+      const float t = std::min(std::max(w[i] * inverse, low), high);
+      return std::min(std::fabs(t - static_cast<float>(level_of(codes_before[i], bits))), 1.0f);
+    });
+  });
+  return static_cast<double>(sum);
+}
+
 }  // namespace
 
 void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, const float* error,
@@ -40,6 +58,8 @@ void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, co
   const CodeCounts counts = count_codes(step.args.weight, step.args.codec, piece, codes_before);
   sums.changed += static_cast<double>(counts.changed);
   sums.saturated += static_cast<double>(counts.saturated);
+  if (step.args.codec.rounding == Rounding::stochastic && step.args.weight.dtype != DType::e4m3)
+    sums.expected_changed += expected_changes(step, piece, w, codes_before);
 }
 
 void add_moment_sums(const RowPiece& piece, const float* m, const float* v, StepSums& sums) {
@@ -52,6 +72,7 @@ void write_sums(const Step& step) {
   for (std::int64_t part = 0; part < step.parts(); ++part) {
     const StepSums& sums = step.sums[part];
     all.changed += sums.changed;
+    all.expected_changed += sums.expected_changed;
     all.saturated += sums.saturated;
     all.error_squared += sums.error_squared;
     all.error_before_squared += sums.error_before_squared;
@@ -65,6 +86,7 @@ void write_sums(const Step& step) {
     out[static_cast<std::size_t>(which)] = static_cast<float>(value);
   };
   put(StepStatistic::changed, all.changed);
+  put(StepStatistic::expected_changed, all.expected_changed);
   put(StepStatistic::saturated, all.saturated);
   put(StepStatistic::error_squared, all.error_squared);
   put(StepStatistic::error_before_squared, all.error_before_squared);
