@@ -1,12 +1,20 @@
-// optimizer_step per recipe: ns and bytes per element, the rate beside the memory's stream, and beside the same step on
-// data that stays in cache (what the arithmetic alone takes).
-//   cmake --preset bench && cmake --build --preset bench --target optimizer_bench && build/bench/optimizer_bench
-//   [THREADS] [ROWS COLS]
+// optimizer_step per recipe, over the block linears of the 30M LLaMA (as optimizer_torch.py, its peers): time a
+// parameter, and how near that is to what the machine allows.
+//   cmake --preset bench && cmake --build --preset bench --target optimizer_bench
+//   build/bench/optimizer_bench [THREADS] [PART OF A RECIPE'S NAME]
+// Columns
+//   stored     bytes a parameter of weights, masters and states, from the plan
+//   ns, GB/s   of a step. Bytes: the gradient once, what is stored twice (read and written)
+//   stream     GB/s of a plain loop with the nearest mix: one array read, one to three read and written back
+//   L1         time of the same step on (4, 512), which stays in the first-level cache, over the threads
+//   share      of the lower of the two limits: the larger of the times by stream and in L1, over the step's
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
-#include "bench/machine.h"
 #include "bittern/optimizer.h"
+#include "machine.h"
+#include "ops/cpu/simd.h"
 
 using namespace bittern;
 
@@ -53,7 +61,18 @@ const Recipe recipes[] = {
     {"adafactor, factored", f32, "f32", "factored", nearest, nearest, UpdateRule::adafactor},
 };
 
-/// One parameter in a plan of its own.
+std::vector<Shape> block_linears_30m() {
+  constexpr std::int64_t hidden = 640, ffn = 1792;
+  std::vector<Shape> shapes;
+  for (int layer = 0; layer < 6; ++layer) {
+    shapes.insert(shapes.end(), 4, Shape{hidden, hidden});
+    shapes.insert(shapes.end(), 2, Shape{ffn, hidden});
+    shapes.push_back(Shape{hidden, ffn});
+  }
+  return shapes;
+}
+
+/// Parameters in a plan of their own.
 struct Training {
   Plan plan;
   std::vector<Parameter> parameters;
@@ -61,7 +80,7 @@ struct Training {
   TensorId workspace;
   Arena arena;
   Backend& backend;
-  std::int64_t step = 0, elements;
+  std::int64_t step = 0, elements = 0;
 
   static RunConfig config_of(const Recipe& recipe) {
     RunConfig config;
@@ -75,13 +94,20 @@ struct Training {
                                .min_elements = 0};
     return config;
   }
-  static std::vector<Parameter> parameters_of(const Recipe& recipe, Shape shape, Plan& plan) {
-    std::vector<Parameter> list(1);
-    list[0].spec = {.name = "w", .shape = shape, .role = Role::mlp_linear};
-    list[0].codec = recipe.weight;
-    list[0].weight = plan.add("w", shape, recipe.weight.dtype(), Category::weights);
-    if (recipe.weight.quantized()) list[0].scale = plan.add("w_scale", Shape{shape[0]}, DType::f32, Category::weights);
-    list[0].gradient = plan.add("dw", shape, DType::f32, Category::gradients);
+  static std::vector<Parameter> parameters_of(const Recipe& recipe, const std::vector<Shape>& shapes, Plan& plan) {
+    std::vector<Parameter> list;
+    for (const Shape& shape : shapes) {
+      const std::string name = fmt::format("w{}", list.size());
+      Parameter p;
+      p.spec = {.name = name, .shape = shape, .role = Role::mlp_linear};
+      p.codec = recipe.weight;
+      p.id = static_cast<std::uint32_t>(list.size());
+      p.weight = plan.add(name, shape, recipe.weight.dtype(), Category::weights);
+      if (recipe.weight.quantized())
+        p.scale = plan.add(name + "_scale", Shape{shape[0]}, DType::f32, Category::weights);
+      p.gradient = plan.add("d" + name, shape, DType::f32, Category::gradients);
+      list.push_back(p);
+    }
     return list;
   }
   static TensorId workspace_of(Backend& backend, const Optimizer& optimizer, Plan& plan) {
@@ -91,26 +117,29 @@ struct Training {
     plan.lay_out();
     return id;
   }
-  Training(Backend& b, const Recipe& recipe, Shape shape)
-      : parameters(parameters_of(recipe, shape, plan)),
+  Training(Backend& b, const Recipe& recipe, const std::vector<Shape>& shapes)
+      : parameters(parameters_of(recipe, shapes, plan)),
         optimizer(b, config_of(recipe), parameters, plan),
         workspace(workspace_of(b, optimizer, plan)),
         arena(b, plan),
-        backend(b),
-        elements(shape.elements()) {
+        backend(b) {
     backend.bind_workspace(arena.view(workspace));
-    std::vector<float> values(static_cast<std::size_t>(elements));
-    float* const g = arena.view(parameters[0].gradient).as<float>();
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const std::uint32_t word = philox(philox_key(1, Purpose::test), i, 0, 0);
-      values[i] = 0.04f * (uniform(word) - 0.5f);
-      g[i] = 0.01f * (uniform(word * 2654435761u) - 0.5f);
+    std::vector<Tensor> gradients;
+    for (const Parameter& p : parameters) {
+      const std::int64_t n = p.spec.shape.elements();
+      std::vector<float> values(static_cast<std::size_t>(n));
+      gradients.push_back(arena.view(p.gradient));
+      float* const g = gradients.back().as<float>();
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const std::uint32_t word = philox(philox_key(1, Purpose::test), i, 0, p.id);
+        values[i] = 0.04f * (uniform(word) - 0.5f);
+        g[i] = 0.01f * (uniform(word * 2654435761u) - 0.5f);
+      }
+      backend.encode_weight(scaled(arena, p.weight, p.scale), values, recipe.weight);
+      if (p.master) backend.encode_weight(scaled(arena, p.master, p.master_scale), values, master_codec(recipe.weight));
+      elements += n;
     }
-    backend.encode_weight(scaled(arena, parameters[0].weight, parameters[0].scale), values, recipe.weight);
-    if (parameters[0].master)
-      backend.encode_weight(arena.view(parameters[0].master), values, master_codec(recipe.weight));
-    const Tensor gradient = arena.view(parameters[0].gradient);
-    optimizer.global_norm(arena, std::span(&gradient, 1));
+    optimizer.global_norm(arena, gradients);
   }
   void run() {
     backend.bind_workspace(arena.view(workspace));
@@ -126,28 +155,74 @@ struct Training {
   }
 };
 
+/// The yardstick: one array that is read, and up to three that are read and written back, side by side, as a step of
+/// f32 states passes over them. Longer than the caches.
+class Stream {
+ public:
+  explicit Stream(std::int64_t floats)
+      : parts_(floats / part_), arrays_(4, std::vector<float>(static_cast<std::size_t>(floats), 1.0f)) {}
+
+  /// How many arrays written back come nearest to `stored` bytes a parameter beside the gradient's four.
+  static int arrays_for(double stored) { return std::clamp(static_cast<int>(stored / 4 + 0.5), 1, 3); }
+  double bytes(int written) const { return static_cast<double>(parts_ * part_ * 4 * (1 + 2 * written)); }
+  void run(int written) {
+    cpu::parallel_for(parts_, [&](std::int64_t part) {
+      const auto at = [&](std::size_t array) { return arrays_[array].data() + part * part_; };
+      float *const g = at(0), *const x = at(1), *const y = at(2), *const z = at(3);
+      cpu::simd([&] {
+        if (written == 1) {
+#pragma omp simd
+          for (std::int64_t i = 0; i < part_; ++i) x[i] = 0.5f * x[i] + g[i];
+        } else if (written == 2) {
+#pragma omp simd
+          for (std::int64_t i = 0; i < part_; ++i) {
+            x[i] = 0.5f * x[i] + g[i];
+            y[i] = 0.5f * y[i] + g[i];
+          }
+        } else {
+#pragma omp simd
+          for (std::int64_t i = 0; i < part_; ++i) {
+            x[i] = 0.5f * x[i] + g[i];
+            y[i] = 0.5f * y[i] + g[i];
+            z[i] = 0.5f * z[i] + g[i];
+          }
+        }
+      });
+    });
+  }
+
+ private:
+  static constexpr std::int64_t part_ = 16384;
+  std::int64_t parts_;
+  std::vector<std::vector<float>> arrays_;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 0;
-  const std::int64_t rows = argc > 3 ? std::atoi(argv[2]) : 4096, cols = argc > 3 ? std::atoi(argv[3]) : 1024;
+  const char* const wanted = argc > 2 ? argv[2] : "";
   const auto backend = make_cpu_backend(threads);
-  std::printf("%s\n(%lld, %lld) and, in cache, (8, 512); medians of the quiet fifth\n", bench::machine_line().c_str(),
-              static_cast<long long>(rows), static_cast<long long>(cols));
-  const double stream = cpu::measured_stream_gbs(2, 1);
-  std::printf("stream (2 read, 1 written): %.1f GB/s\n%-28s %8s %8s %8s %8s %10s %12s\n", stream, "recipe", "B/param",
-              "ns/param", "GB/s", "/stream", "in cache", "Mparams/s");
+  std::printf("%s\n%-26s %7s %7s %7s %7s %7s %6s %10s\n", bench::machine_line().c_str(), "recipe", "stored", "ns",
+              "GB/s", "stream", "L1 ns", "share", "Mparams/s");
+  Stream stream(30 << 20);
   for (const Recipe& recipe : recipes) {
-    Training large(*backend, recipe, Shape{rows, cols}), small(*backend, recipe, Shape{8, 512});
+    if (std::strstr(recipe.name, wanted) == nullptr) continue;
+    Training large(*backend, recipe, block_linears_30m()), small(*backend, recipe, {Shape{4, 512}});
+    const double n = static_cast<double>(large.elements), stored = large.stored_bytes() / n, moved = 2 * stored + 4;
+    const int arrays = Stream::arrays_for(stored);
+    constexpr int repeats = 256;
     const auto repeat_small = [&] {
-      for (int i = 0; i < 64; ++i) small.run();
+      for (int i = 0; i < repeats; ++i) small.run();
     };
-    const std::vector<double> seconds = bench::interleaved({[&] { large.run(); }, repeat_small}, 0.4);
-    const double n = static_cast<double>(large.elements), ns = 1e9 * seconds[0] / n;
-    const double moved = 2 * large.stored_bytes() / n + 4;  // and the gradient, read once
-    std::printf("%-28s %8.3f %8.3f %8.1f %7.0f%% %7.3f ns %12.0f\n", recipe.name, large.stored_bytes() / n, ns,
-                moved / ns, 100 * moved / ns / stream, 1e9 * seconds[1] / 64 / static_cast<double>(small.elements),
-                1e3 / ns);
+    const std::vector<double> seconds =
+        bench::interleaved({[&] { large.run(); }, [&] { stream.run(arrays); }, repeat_small}, 0.9);
+    const double ns = 1e9 * seconds[0] / n, stream_gbs = 1e-9 * stream.bytes(arrays) / seconds[1];
+    // The small step has one part, so it is one thread's.
+    const double l1_ns = 1e9 * seconds[2] / repeats / static_cast<double>(small.elements) / cpu::thread_count();
+    std::printf("%-26s %7.3f %7.3f %7.1f %7.1f %7.3f %5.0f%% %10.0f\n", recipe.name, stored, ns, moved / ns, stream_gbs,
+                l1_ns, 100 * std::max(moved / stream_gbs, l1_ns) / ns, 1e3 / ns);
+    std::fflush(stdout);
   }
   return 0;
 }
