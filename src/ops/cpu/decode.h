@@ -6,12 +6,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
-#include <type_traits>
 
 #include "bittern/dtype.h"
 #include "bittern/quant/bf16.h"
-#include "bittern/quant/packing.h"
+#include "ops/cpu/code_rows.h"
 
 namespace bittern::cpu {
 
@@ -41,26 +39,6 @@ inline void decode_bytes(bf16* out, const std::uint8_t* codes, std::int64_t coun
     const auto level = static_cast<std::int8_t>(bits == 8 ? codes[i] : (codes[i] ^ sign) - sign);
     out[i].bits = static_cast<std::uint16_t>(float_bits(static_cast<float>(level)) >> 16);
   }
-}
-
-/// Packed integers, one to a byte: unpack_codes, whose loads of 2 and 4 bits do not vectorise; these do, and are three
-/// to four times faster.
-template <int bits>
-inline void unpack_bytes(std::uint8_t* out, const std::uint8_t* packed, std::int64_t count) {
-  std::int64_t done = 0;
-  if constexpr (bits == 4 || bits == 2) {
-    using Group = std::conditional_t<bits == 4, std::uint32_t, std::uint16_t>;
-    const std::int64_t groups = count / 8;
-#pragma omp simd
-    for (std::int64_t g = 0; g < groups; ++g) {
-      Group group;
-      std::memcpy(&group, packed + g * bits, sizeof group);
-      const std::uint64_t word = spread_codes<bits>(group);
-      std::memcpy(out + 8 * g, &word, sizeof word);
-    }
-    done = 8 * groups;
-  }
-  unpack_codes(bits, packed, done, count - done, out + done);
 }
 
 template <int bits>
