@@ -26,39 +26,69 @@
 
 namespace bittern {
 
+namespace quantile_detail {
+
+/// Where the p-quantile of n elements lies: at the element of `rank`, `weight` of the way to the next.
+struct Place {
+  std::int32_t rank;
+  float weight;
+};
+BITTERN_HD Place place(std::int32_t n, float p) {
+  const float r = p * static_cast<float>(n - 1);
+  const std::int32_t rank = static_cast<std::int32_t>(r);
+  return Place{rank, r - static_cast<float>(rank)};
+}
+
+BITTERN_HD float between(float a, float b, float weight) {
+  return weight < 0.5f ? a + weight * (b - a) : b - (b - a) * (1.0f - weight);
+}
+
+/// The middle of two bounds, whatever their distance.
+BITTERN_HD std::int32_t middle(std::int32_t low, std::int32_t high) {
+  const std::uint32_t distance = static_cast<std::uint32_t>(high) - static_cast<std::uint32_t>(low);
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(low) + distance / 2);
+}
+
+}  // namespace quantile_detail
+
 /// The p-quantile of x (n), all >= 0, by torch.quantile's linear interpolation: r = p (n - 1), between the elements of
 /// ranks floor(r) and floor(r) + 1. 0 <= p <= 1, n >= 1.
 ///
-/// Floats that are not negative are ordered as their bits are, so a bound that has exactly `rank` elements below it is
-/// found bit by bit, by counting: a dozen passes over a block that vectorise take a quarter of the time of
-/// std::nth_element, whose branches cannot be foreseen (bench/quant).
+/// Floats that are not negative are ordered as their bits are, so a bound with these two elements on either side is
+/// found by halving the range of bits and counting what lies below: half a dozen passes over a block that vectorise
+/// take an eighth of the time of std::nth_element, whose branches cannot be foreseen (bench/quant).
 BITTERN_HD float quantile(const float* x, std::int32_t n, float p) {
-  constexpr std::int32_t none = 0x7fffffff;
-  const float r = p * static_cast<float>(n - 1);
-  const std::int32_t rank = static_cast<std::int32_t>(r);
-  std::int32_t bound = 0;  // the element of that rank is the smallest one that is not below it
-  for (std::int32_t bit = 1 << 30; bit > 0; bit >>= 1) {
+  const quantile_detail::Place place = quantile_detail::place(n, p);
+  std::int32_t low = static_cast<std::int32_t>(float_bits(x[0])), largest = low;
+  for (std::int32_t i = 0; i < n; ++i) {
+    const std::int32_t u = static_cast<std::int32_t>(float_bits(x[i]));
+    low = u < low ? u : low;
+    largest = u > largest ? u : largest;
+  }
+  // At most `rank` elements are below `low`, more than rank + 1 below `high`. Where the two elements are equal, no bound
+  // lies between them, and `low` becomes their value.
+  std::int32_t high = static_cast<std::int32_t>(static_cast<std::uint32_t>(largest) + 1u);
+  std::int32_t a = place.rank + 1 < n ? low : largest, b = a;
+  while (place.rank + 1 < n && static_cast<std::uint32_t>(high) - static_cast<std::uint32_t>(low) > 1u) {
+    const std::int32_t bound = quantile_detail::middle(low, high);
     std::int32_t below = 0;
     for (std::int32_t i = 0; i < n; ++i)
-      below += static_cast<std::int32_t>(static_cast<std::int32_t>(float_bits(x[i])) < (bound | bit));
-    if (below <= rank) bound |= bit;
-    if (below == rank) break;
+      below += static_cast<std::int32_t>(static_cast<std::int32_t>(float_bits(x[i])) < bound);
+    if (below == place.rank + 1) {
+      b = largest;
+      for (std::int32_t i = 0; i < n; ++i) {
+        const std::int32_t u = static_cast<std::int32_t>(float_bits(x[i]));
+        const std::int32_t lower = u < bound ? u : low, upper = u < bound ? largest : u;
+        a = lower > a ? lower : a;
+        b = upper < b ? upper : b;
+      }
+      break;
+    }
+    (below <= place.rank ? low : high) = bound;
+    a = b = low;
   }
-  std::int32_t at = none, up_to = 0, above = none;
-  for (std::int32_t i = 0; i < n; ++i) {
-    const std::int32_t u = static_cast<std::int32_t>(float_bits(x[i])), candidate = u >= bound ? u : none;
-    at = candidate < at ? candidate : at;
-  }
-  for (std::int32_t i = 0; i < n; ++i) {
-    const std::int32_t u = static_cast<std::int32_t>(float_bits(x[i])), candidate = u > at ? u : none;
-    up_to += static_cast<std::int32_t>(u <= at);
-    above = candidate < above ? candidate : above;
-  }
-  const bool repeated = up_to > rank + 1 || rank + 1 >= n;
-  const float a = bits_float(static_cast<std::uint32_t>(at));
-  const float b = repeated ? a : bits_float(static_cast<std::uint32_t>(above));
-  const float weight = r - static_cast<float>(rank);
-  return weight < 0.5f ? a + weight * (b - a) : b - (b - a) * (1.0f - weight);
+  return quantile_detail::between(bits_float(static_cast<std::uint32_t>(a)), bits_float(static_cast<std::uint32_t>(b)),
+                                  place.weight);
 }
 
 /// What is stored of a block beside its codes.
