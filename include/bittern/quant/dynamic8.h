@@ -25,12 +25,13 @@ struct Dynamic8 {
 
 /// nearest_code<8>(x, threshold) of the codebook that `table` was made from. A NaN becomes one of the ends.
 BITTERN_HD std::int32_t nearest_code(float x, const Dynamic8& table) {
-  const std::uint32_t bits = float_bits(x), half = (bits & 0x7fffffffu) >> 16, negative = bits >> 31;
+  const std::uint32_t bits = float_bits(x), half = (bits & 0x7fffffffu) >> 16;
+  const std::uint32_t if_negative = 0u - (bits >> 31);  // all ones or none
   const std::uint32_t least = half > Dynamic8::first_bucket ? half : Dynamic8::first_bucket;
   const std::uint32_t bounded = least < Dynamic8::last_bucket ? least : Dynamic8::last_bucket;
   const std::uint32_t entry =
-      table.entry[static_cast<std::int32_t>(bounded - Dynamic8::first_bucket + negative * Dynamic8::buckets)];
-  const std::uint32_t place = (bits ^ (0u - negative)) & 0xffffu;  // a negative float rises as its magnitude falls
+      table.entry[static_cast<std::int32_t>(bounded - Dynamic8::first_bucket + (if_negative & Dynamic8::buckets))];
+  const std::uint32_t place = (bits ^ if_negative) & 0xffffu;  // a negative float rises as its magnitude falls
   return static_cast<std::int32_t>((entry & 0xffffu) + static_cast<std::uint32_t>(place > entry >> 16));
 }
 

@@ -4,9 +4,9 @@
 
 #include "bittern/quant/log_quantizer.h"
 #include "ops/cpu/block_quantiles.h"
+#include "ops/cpu/codebook_codes.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/simd.h"
-#include "ops/cpu/small_codebook.h"
 #include "ops/cpu/state_kinds.h"
 
 namespace bittern::cpu {
