@@ -89,6 +89,62 @@ void look_up_plain(const float* level, const std::uint8_t* codes, float scale, s
 }
 
 #if defined(__x86_64__)
+// ---- AVX2: a table in two registers. What is left of a row after the last eight goes to the plain loops.
+
+#define BITTERN_TARGET gnu::target("avx2,fma")
+#define BITTERN_VECTOR [[gnu::always_inline, BITTERN_TARGET]] static inline
+
+struct Table256 {
+  __m256 low, high;
+};
+BITTERN_VECTOR Table256 halves_of(const float* numbers, int bits) {
+  alignas(32) float all[16] = {};
+  for (int k = 0; k < 1 << bits; ++k) all[k] = numbers[k];
+  return {_mm256_load_ps(all), _mm256_load_ps(all + 8)};
+}
+template <int Bits>
+BITTERN_VECTOR __m256 number_at(__m256i index, Table256 table) {
+  const __m256 low = _mm256_permutevar8x32_ps(table.low, index);
+  if constexpr (Bits <= 3) return low;
+  const __m256 high = _mm256_permutevar8x32_ps(table.high, index);
+  return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));  // by bit 3, as a sign
+}
+
+/// The nearest codes of the first n / 8 * 8 elements.
+template <int Bits>
+[[BITTERN_TARGET]] void find_nearest_avx2(const Codebook& book, const float* x, float inverse, std::int64_t n,
+                                          std::uint8_t* codes) {
+  const Table256 threshold = halves_of(book.threshold, Bits);
+  const __m256 scale = _mm256_set1_ps(inverse);
+  const __m256i low_bytes = _mm256_set1_epi32(0x0c080400), ends = _mm256_setr_epi32(0, 4, 0, 0, 0, 0, 0, 0);
+  for (std::int64_t i = 0; i + 8 <= n; i += 8) {
+    const __m256 at = _mm256_mul_ps(_mm256_loadu_ps(x + i), scale);
+    __m256i code = _mm256_setzero_si256();
+    for (int step = 1 << (Bits - 1); step > 0; step /= 2) {
+      const __m256i by = _mm256_set1_epi32(step);
+      const __m256 bound = number_at<Bits>(_mm256_or_si256(code, by), threshold);
+      const __m256i reached = _mm256_castps_si256(_mm256_cmp_ps(at, bound, _CMP_GE_OQ));
+      code = _mm256_or_si256(code, _mm256_and_si256(reached, by));
+    }
+    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(code, low_bytes), ends);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(codes + i), _mm256_castsi256_si128(bytes));
+  }
+}
+
+template <int Bits>
+[[BITTERN_TARGET]] void look_up_avx2(const float* level, int bits, const std::uint8_t* codes, float scale,
+                                     std::int64_t n, float* out) {
+  const Table256 table = halves_of(level, bits);
+  const __m256 factor = _mm256_set1_ps(scale);
+  for (std::int64_t i = 0; i + 8 <= n; i += 8) {
+    const __m256i index = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i)));
+    _mm256_storeu_ps(out + i, _mm256_mul_ps(number_at<Bits>(index, table), factor));
+  }
+}
+
+#undef BITTERN_VECTOR
+#undef BITTERN_TARGET
+
 // ---- AVX-512
 
 #define BITTERN_TARGET gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
@@ -198,6 +254,11 @@ void find(const Codebook& book, const float* x, float inverse, const std::uint32
           std::uint8_t* codes) {
 #if defined(__x86_64__)
   if (isa() >= Isa::avx512) return find_avx512<Bits>(book, x, inverse, random, n, codes);
+  if (isa() >= Isa::avx2 && random == nullptr) {
+    find_nearest_avx2<Bits>(book, x, inverse, n, codes);
+    const std::int64_t done = n / 8 * 8;
+    return find_plain<Bits>(book, x + done, inverse, nullptr, n - done, codes + done);
+  }
 #endif
   find_plain<Bits>(book, x, inverse, random, n, codes);
 }
@@ -225,6 +286,11 @@ void look_up(const float* level, int bits, const std::uint8_t* codes, float scal
 #if defined(__x86_64__)
   if (isa() >= Isa::avx512)
     return bits <= 4 ? look_up_avx512(level, bits, codes, scale, n, out) : gather_avx512(level, codes, scale, n, out);
+  if (isa() >= Isa::avx2 && bits <= 4) {
+    bits <= 3 ? look_up_avx2<3>(level, bits, codes, scale, n, out) : look_up_avx2<4>(level, bits, codes, scale, n, out);
+    const std::int64_t done = n / 8 * 8;
+    return look_up_plain(level, codes + done, scale, n - done, out + done);
+  }
 #endif
   look_up_plain(level, codes, scale, n, out);
 }

@@ -1,6 +1,7 @@
-// codebook_codes: rows of values to the codes of a codebook (quant/codebook.h) and back. With AVX-512 a table of up to
-// 16 levels fits into a register, so that a look-up is one instruction on sixteen elements, and the nearest level is
-// found by four comparisons instead of fifteen; larger tables are gathered from. Plain loops elsewhere. No parallelism.
+// codebook_codes: rows of values to the codes of a codebook (quant/codebook.h) and back. A table of up to 16 levels
+// fits into one register of AVX-512, or two of AVX2, so that a look-up is a permutation of vectors, and the nearest
+// level is found by four comparisons instead of fifteen; with AVX-512, larger tables are gathered from. Plain loops
+// elsewhere. No parallelism.
 #pragma once
 
 #include <cstdint>
