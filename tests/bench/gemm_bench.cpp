@@ -2,9 +2,10 @@
 // and (if built with oneDNN) against oneDNN's matmul, all interleaved in one process.
 //
 //   gemm_bench [--isa NAME|all] [--compute f32|bf16|both] [--threads N] [--seconds S] [--filter TEXT] [--alone]
-//   [--cpu-time] [--codes]
+//   [--cpu-time] [--codes] [--int8]
 //
 // --codes: instead, the products of quantized weights and activations beside the same products of bf16 ones.
+// --int8: instead, forward of integers, in each way that the CPU has to sum them, beside its peak and beside bf16.
 //
 // forward   Y (tokens,out)  = X W^T       dgrad  dX (tokens,in) = dY W       wgrad  dW (out,in) += dY^T X
 // f32:  everything f32.   bf16: activations and their gradients bf16, weights and dW f32; oneDNN is given weights that
@@ -285,11 +286,55 @@ void run_codes(double seconds, const std::string& filter, double (*clock)()) {
   }
 }
 
+constexpr const char* dot_names[] = {"vpmaddwd", "vpdpbusd", "tdpbssd"};
+
+void run_int8(double seconds, const std::string& filter, double (*clock)()) {
+  constexpr std::pair<DType, DType> pairs[] = {
+      {DType::bf16, DType::bf16}, {DType::i8, DType::i8}, {DType::i8, DType::i4}, {DType::i8, DType::i2}};
+  for (const Int8Dot dot : available_int8_dots()) {
+    force_int8_dot(dot);
+    fmt::print(
+        "\nforward of 8-bit integers, {}, {}, {} threads: GOP/s (share of the peak measured beside it, and speed "
+        "relative to bf16)\n",
+        name(isa()), dot_names[static_cast<int>(dot)], thread_count());
+    fmt::print("{:<20} {:>8} {:>8}", "layer", "peak", "bf16");
+    for (const auto& [x, w] : std::span(pairs).subspan(1))
+      fmt::print(" {:>20}", fmt::format("{},{}", name(x), name(w)));
+    fmt::print("\n");
+    std::vector<std::vector<double>> rates(std::size(pairs)), shares(std::size(pairs));
+    for (const Layer& layer : layers) {
+      const std::string label = fmt::format("{} forward", layer.name);
+      if (label.find(filter) == std::string::npos || label.find("head") != std::string::npos) continue;
+      const double before = measured_peak_gflops(DType::i8);
+      const std::vector<double> times = measure_codes(layer, Form::forward, pairs, seconds, clock);
+      const double peak = std::max(before, measured_peak_gflops(DType::i8));
+      for (std::size_t i = 0; i < times.size(); ++i) {
+        rates[i].push_back(2e-9 * static_cast<double>(layer.tokens * layer.out * layer.in) / times[i]);
+        shares[i].push_back(rates[i].back() / peak);
+        if (i == 0)
+          fmt::print("{:<20} {:>8.0f} {:>8.0f}", label, peak, rates[0].back());
+        else
+          fmt::print(" {:>6.0f} {:>5.1f}% {:>5.2f}x", rates[i].back(), 100.0 * shares[i].back(), times[0] / times[i]);
+      }
+      fmt::print("\n");
+      std::fflush(stdout);
+    }
+    if (rates[0].empty()) continue;
+    fmt::print("{:<29} {:>8.0f}", "== harmonic mean", bench::harmonic_mean(rates[0]));
+    for (std::size_t i = 1; i < rates.size(); ++i)
+      fmt::print(" {:>6.0f} {:>5.1f}% {:>5.2f}x", bench::harmonic_mean(rates[i]),
+                 100.0 * bench::harmonic_mean(shares[i]),
+                 bench::harmonic_mean(rates[i]) / bench::harmonic_mean(rates[0]));
+    fmt::print("\n");
+  }
+  force_int8_dot(std::nullopt);
+}
+
 int run(int argc, char** argv) {
   std::string isa_name, compute_name = "both", filter;
   int threads = 0;
   double seconds = 0.4;
-  bool alone = false, cpu_time = false, codes = false;
+  bool alone = false, cpu_time = false, codes = false, int8 = false;
   CLI::App app("gemm on the linear layers of a 5M and a 30M model");
   app.add_option("--isa", isa_name, "instruction set, or all (default: the best)");
   app.add_option("--compute", compute_name, "f32, bf16 or both")->check(CLI::IsMember({"f32", "bf16", "both"}));
@@ -300,12 +345,13 @@ int run(int argc, char** argv) {
   app.add_flag("--cpu-time", cpu_time,
                "count the time that threads ran, not the wall's: for a machine that others use too");
   app.add_flag("--codes", codes, "quantized operands beside bf16 ones");
+  app.add_flag("--int8", int8, "forward of integers beside its peak and bf16");
   CLI11_PARSE(app, argc, argv);
   set_thread_count(threads);
 
 #ifdef BITTERN_WITH_ONEDNN
   // libgomp reads its settings before main: start again with them. Spinning longer would take our threads' cores.
-  if (!alone && !codes && std::getenv("GOMP_SPINCOUNT") == nullptr) {
+  if (!alone && !codes && !int8 && std::getenv("GOMP_SPINCOUNT") == nullptr) {
     setenv("GOMP_SPINCOUNT", "1000", 1);
     setenv("OMP_NUM_THREADS", std::to_string(thread_count()).c_str(), 1);
     execv("/proc/self/exe", argv);
@@ -325,6 +371,10 @@ int run(int argc, char** argv) {
     fmt::print("{}\n", bench::machine_line());
     if (codes) {
       run_codes(seconds, filter, cpu_time ? bench::cpu_now : bench::now);
+      continue;
+    }
+    if (int8) {
+      run_int8(seconds, filter, cpu_time ? bench::cpu_now : bench::now);
       continue;
     }
     // oneDNN takes the best instruction set of the machine: a fair peer only of ours.

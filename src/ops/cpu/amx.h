@@ -5,6 +5,10 @@
 // TDPBF16PS sums C + (even + odd): the products of even k in one chain of fused multiply-adds that starts at zero,
 // those of odd k in another. It treats denormals as zero, in the operands and in every sum.
 //
+//   C (16 x 16 i32) += A (16 x 64 i8) * B (64 x 16 i8, stored as 16 rows of 16 fours of neighbours along k)
+//
+// TDPBSSD's sums are exact modulo 2^32.
+//
 // Code that uses tiles needs BITTERN_HAS_AMX (a compiler that knows them), Isa::amx_bf16 (a CPU and an operating system
 // that have them), and configure() before and release() after it on the same thread.
 #pragma once

@@ -8,8 +8,10 @@
 #include "bittern/error.h"
 #include "ops/cpu/amx.h"
 
-#ifdef BITTERN_HAS_AMX
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
+#ifdef BITTERN_HAS_AMX
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -43,6 +45,39 @@ bool has_amx_bf16() {
 #else
   return false;
 #endif
+}
+
+#if defined(__x86_64__)
+/// What not every compiler's run-time knows by name. Read once: CPUID leaves a virtual machine for microseconds.
+struct Leaf7 {
+  unsigned edx = 0, eax_1 = 0;
+  Leaf7() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) edx = d;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) eax_1 = a;
+  }
+  bool amx_int8() const { return (edx & 1u << 25) != 0; }
+  bool avx_vnni() const { return (eax_1 & 1u << 4) != 0; }
+};
+const Leaf7& leaf7() {
+  static const Leaf7 leaf;
+  return leaf;
+}
+#endif
+
+bool machine_has(Isa isa, Int8Dot dot) {
+#if defined(__x86_64__)
+  switch (dot) {
+    case Int8Dot::widened:
+      return true;
+    case Int8Dot::vnni:
+      return isa == Isa::avx2 ? leaf7().avx_vnni() : isa >= Isa::avx512 && __builtin_cpu_supports("avx512vnni");
+    case Int8Dot::amx:
+      return isa == Isa::amx_bf16 && leaf7().amx_int8();
+  }
+#endif
+  (void)isa;
+  return dot == Int8Dot::widened;
 }
 
 // The compiler's run-time reads CPUID and XGETBV: a feature counts only if the operating system saves its registers.
@@ -87,7 +122,7 @@ Isa from_environment() {
 }
 
 constexpr int not_chosen = -1;
-std::atomic<int> chosen{not_chosen};
+std::atomic<int> chosen{not_chosen}, forced_dot{not_chosen};
 
 }  // namespace
 
@@ -116,6 +151,25 @@ void set_isa(Isa wanted) {
     throw input_error("instruction set: {} cannot run on this machine; expected one of {}", name(wanted),
                       available_names());
   chosen.store(static_cast<int>(wanted), std::memory_order_relaxed);
+}
+
+std::vector<Int8Dot> available_int8_dots() {
+  std::vector<Int8Dot> list;
+  for (const Int8Dot dot : {Int8Dot::widened, Int8Dot::vnni, Int8Dot::amx})
+    if (machine_has(isa(), dot)) list.push_back(dot);
+  return list;
+}
+
+Int8Dot int8_dot() {
+  const int forced = forced_dot.load(std::memory_order_relaxed);
+  if (forced != not_chosen && machine_has(isa(), static_cast<Int8Dot>(forced))) return static_cast<Int8Dot>(forced);
+  for (const Int8Dot dot : {Int8Dot::amx, Int8Dot::vnni})
+    if (machine_has(isa(), dot)) return dot;
+  return Int8Dot::widened;
+}
+
+void force_int8_dot(std::optional<Int8Dot> dot) {
+  forced_dot.store(dot ? static_cast<int>(*dot) : not_chosen, std::memory_order_relaxed);
 }
 
 }  // namespace bittern::cpu

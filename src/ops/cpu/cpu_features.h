@@ -5,6 +5,7 @@
 // tested anywhere. Bits depend on the instruction set, never on the machine beyond it.
 #pragma once
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -29,5 +30,20 @@ std::vector<Isa> available_isas();
 
 /// Forces one (tests, benchmarks). Throws an input_error if the machine cannot run it.
 void set_isa(Isa isa);
+
+/// How a product of integers of 8 bits is summed in 32. The CPU decides, within the instruction set in use: the sums
+/// are exact, so bits do not depend on it.
+enum class Int8Dot {
+  widened,  ///< in pairs of 16 bits: VPMADDWD, or plain C++
+  vnni,     ///< VPDPBUSD, of AVX-VNNI or AVX512-VNNI
+  amx       ///< TDPBSSD
+};
+
+/// Those that this machine can run in the instruction set in use, plainest first.
+std::vector<Int8Dot> available_int8_dots();
+
+/// The last of them, or the one that a test or a benchmark has forced, as long as the instruction set in use has it.
+Int8Dot int8_dot();
+void force_int8_dot(std::optional<Int8Dot> dot);
 
 }  // namespace bittern::cpu

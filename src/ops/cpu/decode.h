@@ -1,4 +1,5 @@
-// decode: codes of a quantized matrix as bf16, which holds every one of them exactly (E4M3, integers of 2 to 8 bits).
+// decode: codes of a quantized matrix as bf16, which holds every one of them exactly (E4M3, integers of 2 to 8 bits),
+// or integers as bytes.
 //
 // Plain loops for the body of simd() (simd.h). E4M3 takes sixteen-bit arithmetic alone, an integer the upper half of
 // its float. Packed integers are first spread to bytes, some hundred at a time.
@@ -74,6 +75,39 @@ inline void decode(bf16* out, DType dtype, const void* codes, std::int64_t count
       return decode_packed<2>(out, bytes, count);
     default:
       break;  // not codes: the callers' checks refuse it
+  }
+}
+
+template <int bits>
+inline void widen_to_bytes(std::int8_t* out, const std::uint8_t* packed, std::int64_t count) {
+  constexpr int sign = 1 << (bits - 1);
+  auto* const codes = reinterpret_cast<std::uint8_t*>(out);
+  unpack_bytes<bits>(codes, packed, count);
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::int8_t>((codes[i] ^ sign) - sign);
+}
+
+/// out (count) = the integers that begin at the byte `codes`.
+inline void decode_integers(std::int8_t* out, DType dtype, const void* codes, std::int64_t count) {
+  const auto* bytes = static_cast<const std::uint8_t*>(codes);
+  switch (dtype) {
+    case DType::i8:
+      std::memcpy(out, bytes, static_cast<std::size_t>(count));
+      return;
+    case DType::i7:
+      return widen_to_bytes<7>(out, bytes, count);
+    case DType::i6:
+      return widen_to_bytes<6>(out, bytes, count);
+    case DType::i5:
+      return widen_to_bytes<5>(out, bytes, count);
+    case DType::i4:
+      return widen_to_bytes<4>(out, bytes, count);
+    case DType::i3:
+      return widen_to_bytes<3>(out, bytes, count);
+    case DType::i2:
+      return widen_to_bytes<2>(out, bytes, count);
+    default:
+      break;  // not integers: the callers do not ask
   }
 }
 

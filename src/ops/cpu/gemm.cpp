@@ -10,23 +10,10 @@
 
 namespace bittern::cpu {
 
-const GemmKernels& gemm_kernels(Isa isa, DType compute) {
-#if defined(__x86_64__)
-  switch (isa) {
-    case Isa::portable:
-      break;
-    case Isa::avx2:
-      return gemm_kernels_avx2(compute);
-    case Isa::avx512:
-      return gemm_kernels_avx512(compute);
-    case Isa::avx512_bf16:
-      return gemm_kernels_avx512_bf16(compute);
-    case Isa::amx_bf16:
-      return gemm_kernels_amx_bf16(compute);
-  }
-#endif
-  (void)isa;
-  return gemm_kernels_portable(compute);
+bool multiplies_integers(const GemmArgs& args) {
+  constexpr std::int64_t longest_k = (1 << 17) - 1;  // of products up to 2^14
+  const auto is_integer = [](DType dtype) { return is_quantized(dtype) && dtype != DType::e4m3; };
+  return is_integer(args.a.dtype) && is_integer(args.b.dtype) && args.k <= longest_k;
 }
 
 namespace {
@@ -38,7 +25,7 @@ constexpr std::int64_t k_step = 32;  // k blocks are multiples of the widest vec
 struct Space {
   std::int64_t b_words;      // packed B, shared by the threads
   std::int64_t a_words;      // packed A, one per thread
-  std::int64_t sum_floats;   // fp32 sums of a bf16 C between blocks of k
+  std::int64_t sum_words;    // sums between blocks of k that C cannot hold
   std::int64_t stage_words;  // a piece of an operand on its way to the packers, one per thread
 };
 // All threads: B in their L3, A in half of an L2. One tile: everything in an L2. Both hold at least one panel.
@@ -46,7 +33,7 @@ constexpr Space parallel_space{1 << 20, 128 << 10, 1 << 20, 8 << 10};
 constexpr Space serial_space{96 << 10, 32 << 10, 32 << 10, 8 << 10};
 
 constexpr std::int64_t bytes_of(const Space& space, int threads) {
-  return 4 * (space.b_words + space.sum_floats + threads * (space.a_words + space.stage_words));
+  return 4 * (space.b_words + space.sum_words + threads * (space.a_words + space.stage_words));
 }
 
 // Pieces that are staged: a panel's lines by 256 of k, or 256 lines by 32 of k.
@@ -66,7 +53,7 @@ constexpr std::int64_t balanced(std::int64_t n, std::int64_t most, std::int64_t 
 }
 
 Storage storage_of(DType dtype) {
-  return dtype == DType::f32 ? Storage::f32 : Storage::bf16;
+  return dtype == DType::f32 ? Storage::f32 : dtype == DType::bf16 ? Storage::bf16 : Storage::integer;
 }
 bool known(DType dtype) {
   return dtype == DType::f32 || dtype == DType::bf16;
@@ -100,22 +87,26 @@ struct Entered {
 class Product {
  public:
   Product(const GemmArgs& args, const Space& space, int threads)
-      : g_(args), kernels_(gemm_kernels(isa(), args.compute)), space_(space), threads_(threads) {
+      : g_(args),
+        integers_(multiplies_integers(args)),
+        kernels_(integers_ ? gemm_int8_kernels(isa(), int8_dot()) : gemm_kernels(isa(), args.compute)),
+        space_(space),
+        threads_(threads) {
     k_block_ = balanced(g_.k, kernels_.max_k_words * kernels_.k_per_word, k_step);
     const std::int64_t k_words = words_along(std::min(g_.k, k_block_));
     a_panel_ = kernels_.mr * k_words + panel_padding;
-    b_panel_ = kernels_.nr * k_words + panel_padding;
+    b_panel_ = kernels_.nr * k_words + kernels_.b_tail + panel_padding;
     b_ = static_cast<std::uint32_t*>(g_.workspace);
-    sums_ = reinterpret_cast<float*>(b_ + space.b_words);
-    a_ = b_ + space.b_words + space.sum_floats;
+    sums_ = b_ + space.b_words;
+    a_ = sums_ + space.sum_words;
     stages_ = a_ + threads * space.a_words;
     k_scales_ = g_.b.transposed ? nullptr : g_.b.scales;
     n_block_ = balanced(g_.n, space.b_words / b_panel_ * kernels_.nr, kernels_.nr);
     m_block_ = g_.m;
-    sum_in_fp32_ = g_.c_dtype != DType::f32 && g_.k > k_block_;
-    if (sum_in_fp32_) {
-      n_block_ = std::min(n_block_, space.sum_floats / (2 * kernels_.mr) / kernels_.nr * kernels_.nr);
-      m_block_ = balanced(g_.m, space.sum_floats / n_block_ / kernels_.mr * kernels_.mr, kernels_.mr);
+    sum_apart_ = (integers_ || g_.c_dtype != DType::f32) && g_.k > k_block_;
+    if (sum_apart_) {
+      n_block_ = std::min(n_block_, space.sum_words / (2 * kernels_.mr) / kernels_.nr * kernels_.nr);
+      m_block_ = balanced(g_.m, space.sum_words / n_block_ / kernels_.mr * kernels_.mr, kernels_.mr);
     }
     b_block_ = n_block_ / kernels_.nr * b_panel_;
     k_group_ = std::max<std::int64_t>(1, space.b_words / b_block_) * k_block_;
@@ -158,8 +149,13 @@ class Product {
       const Range deep = along ? k : Range{k.begin + own.begin, std::min(k.end, k.begin + own.end)};
       for (Range run{deep.begin, 0}; run.begin < deep.end; run.begin = run.end) {
         run.end = std::min(deep.end, k.begin + round_up(run.begin - k.begin + 1, k_block_));
+        std::uint32_t* panel = b_at(run.begin - k.begin) + (lines.begin - n.begin) / kernels_.nr * b_panel_;
         pack({.matrix = g_.b, .along = along, .table = kernels_.pack_b, .width = kernels_.nr, .panel = b_panel_}, lines,
-             run, b_at(run.begin - k.begin) + (lines.begin - n.begin) / kernels_.nr * b_panel_, worker);
+             run, panel, worker);
+        for (std::int64_t line = lines.begin; kernels_.seal != nullptr && line < lines.end; line += kernels_.nr) {
+          kernels_.seal(panel, words_along(run.size()));
+          panel += b_panel_;
+        }
       }
     });
   }
@@ -195,12 +191,12 @@ class Product {
   struct Side {
     const GemmMatrix& matrix;
     bool along;  // k is inside its lines
-    const std::array<std::array<PackFn, 2>, 2>& table;
+    const std::array<std::array<PackFn, storages>, 2>& table;
     std::int64_t width, panel;  // lines of a panel, words between panels
   };
 
-  /// Whether the packers read a copy: codes, or A if it takes the scales of B.
-  bool staged(const GemmMatrix& x) const { return !known(x.dtype) || (&x == &g_.a && k_scales_ != nullptr); }
+  /// Whether the packers read a copy: codes but bytes of integers.
+  bool staged(const GemmMatrix& x) const { return integers_ ? x.dtype != DType::i8 : !known(x.dtype); }
 
   void pack(const Side& side, Range lines, Range k, std::uint32_t* dst, int worker) const {
     const GemmMatrix& x = side.matrix;
@@ -216,7 +212,8 @@ class Product {
                                            .lines = lines.size(),
                                            .k = k.size(),
                                            .dst = dst,
-                                           .panel_stride = side.panel});
+                                           .panel_stride = side.panel,
+                                           .k_scales = k_scales_ == nullptr ? nullptr : k_scales_ + k.begin});
       return;
     }
     std::uint32_t* const stage = stages_ + worker * space_.stage_words;
@@ -230,11 +227,11 @@ class Product {
                                .dtype = x.dtype,
                                .rows = side.along ? l.size() : d.size(),
                                .cols = side.along ? d.size() : l.size()};
-        if (known(x.dtype))
-          stage_scaled(piece, k_scales_ + d.begin, side.along, reinterpret_cast<float*>(stage), stage_run);
+        if (integers_)
+          stage_integers(piece, reinterpret_cast<std::int8_t*>(stage), stage_run);
         else
           stage_codes(piece, reinterpret_cast<bf16*>(stage), stage_run);
-        packers[index(known(x.dtype) ? Storage::f32 : Storage::bf16)](
+        packers[index(integers_ ? Storage::integer : Storage::bf16)](
             {.src = stage,
              .stride = stage_run,
              .lines = l.size(),
@@ -249,8 +246,9 @@ class Product {
   /// slower for more (gemm_bench, Zen 4). Never if rows lie a multiple of 2 KB apart: the rows of a tile would throw
   /// each other out of the L1 cache.
   bool reads_a_unpacked(Range cols, Range k) const {
-    return cols.size() <= 512 && !g_.a.transposed && !staged(g_.a) && kernels_.as_stored == storage_of(g_.a.dtype) &&
-           k.size() % (kernels_.k_per_word * kernels_.k_step) == 0 && g_.a.stride * size_of(g_.a.dtype) % 2048 != 0;
+    return cols.size() <= 512 && !g_.a.transposed && !staged(g_.a) && k_scales_ == nullptr &&
+           kernels_.as_stored == storage_of(g_.a.dtype) && k.size() % (kernels_.k_per_word * kernels_.k_step) == 0 &&
+           g_.a.stride * size_of(g_.a.dtype) % 2048 != 0;
   }
 
   /// One part, one block of k. `b` has the panels of its columns; C of a block of sums begins at (m0, n0).
@@ -262,7 +260,11 @@ class Product {
     const std::int64_t unpacked = reads_a_unpacked(cols, k) ? rows.size() / kernels.mr * kernels.mr : 0;
     const Range packed{rows.begin + unpacked, rows.end};
     if (packed.size() > 0)
-      pack({.matrix = g_.a, .along = !g_.a.transposed, .table = kernels.pack_a, .width = kernels.mr, .panel = a_panel_},
+      pack({.matrix = g_.a,
+            .along = !g_.a.transposed,
+            .table = k_scales_ == nullptr ? kernels.pack_a : kernels.pack_scaled_a,
+            .width = kernels.mr,
+            .panel = a_panel_},
            packed, k, a, worker);
     const std::int64_t a_row_bytes = row_bytes(g_.a.dtype, g_.a.stride);
     const char* a_rows = static_cast<const char*>(g_.a.data) + row_bytes(g_.a.dtype, k.begin);
@@ -273,7 +275,7 @@ class Product {
     const float* bias = first ? g_.bias : nullptr;
     const float* col_scales = g_.b.transposed ? g_.b.scales : nullptr;
     const Entered entered(kernels);
-    const bool plain = !sum_in_fp32_ && bias == nullptr && g_.alpha == 1.0f && g_.a.scales == nullptr &&
+    const bool plain = !sum_apart_ && bias == nullptr && g_.alpha == 1.0f && g_.a.scales == nullptr &&
                        col_scales == nullptr;  // the microkernel writes C
     for (std::int64_t col = cols.begin; col < cols.end; col += kernels.nr, b += b_panel_) {
       const std::int64_t width = std::min<std::int64_t>(kernels.nr, cols.end - col);
@@ -304,12 +306,12 @@ class Product {
           multiply_tile(storage_of(g_.c_dtype), c, g_.c_stride, add);
           continue;
         }
-        alignas(64) float scratch[max_mr * max_nr];
-        float* tile = sum_in_fp32_ ? sums_ + (row - m0) * n_block_ + (col - n0) : scratch;
-        const std::int64_t tile_stride = sum_in_fp32_ ? n_block_ : kernels.nr;
-        multiply_tile(Storage::f32, tile, tile_stride, sum_in_fp32_ && !first);
-        if (sum_in_fp32_ && !last) continue;
-        const float* tile_bias = sum_in_fp32_ ? g_.bias : bias;
+        alignas(64) std::uint32_t scratch[max_mr * max_nr];
+        std::uint32_t* tile = sum_apart_ ? sums_ + (row - m0) * n_block_ + (col - n0) : scratch;
+        const std::int64_t tile_stride = sum_apart_ ? n_block_ : kernels.nr;
+        multiply_tile(integers_ ? Storage::integer : Storage::f32, tile, tile_stride, sum_apart_ && !first);
+        if (sum_apart_ && !last) continue;
+        const float* tile_bias = sum_apart_ ? g_.bias : bias;
         kernels.finish(FinishJob{.tile = tile,
                                  .tile_stride = tile_stride,
                                  .rows = height,
@@ -317,7 +319,7 @@ class Product {
                                  .c = c,
                                  .c_dtype = g_.c_dtype,
                                  .c_stride = g_.c_stride,
-                                 .add = sum_in_fp32_ ? g_.accumulate : add,
+                                 .add = sum_apart_ ? g_.accumulate : add,
                                  .bias = tile_bias == nullptr ? nullptr : tile_bias + col,
                                  .alpha = g_.alpha,
                                  .row_scales = g_.a.scales == nullptr ? nullptr : g_.a.scales + row,
@@ -327,6 +329,7 @@ class Product {
   }
 
   const GemmArgs& g_;
+  bool integers_;
   const GemmKernels& kernels_;
   const Space& space_;
   int threads_;
@@ -334,10 +337,8 @@ class Product {
   std::int64_t k_group_;            // blocks of k for which B is packed at a time
   std::int64_t a_panel_, b_panel_;  // words from one panel to the next
   std::int64_t b_block_;            // words from one block of k to the next
-  bool sum_in_fp32_;                // C is bf16 and k has several blocks
-  std::uint32_t* b_;
-  float* sums_;
-  std::uint32_t *a_, *stages_;
+  bool sum_apart_;                  // k has several blocks, and C cannot hold a sum between them
+  std::uint32_t *b_, *sums_, *a_, *stages_;
   const float* k_scales_;  // of B, along k, or null
 };
 

@@ -1,4 +1,5 @@
-// gemm in AVX-512: FMA on floats, which for bf16 compute were rounded to bf16 while they were packed.
+// gemm in AVX-512: FMA on floats, which for bf16 compute were rounded to bf16 while they were packed; VPMADDWD on
+// integers.
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -20,7 +21,7 @@ namespace bittern::cpu {
 namespace {
 
 #include "ops/cpu/gemm_avx512_lanes.h"
-#include "ops/cpu/gemm_template.h"
+#include "ops/cpu/gemm_int8_template.h"
 
 struct FloatLanes : Avx512Lanes {
   BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
@@ -28,40 +29,32 @@ struct FloatLanes : Avx512Lanes {
   }
 };
 
-struct LoadF32 {
-  using Lanes = FloatLanes;
-  using Stored = float;
-  static constexpr int per_word = 1;
-  BITTERN_INLINE __m512i along(const float* p, int count = 16) { return _mm512_castps_si512(Lanes::load(p, count)); }
-  BITTERN_INLINE __m512i across(const float* p, const float*, int count = 16, bool = true) { return along(p, count); }
+/// Bytes widened to pairs of 16 bits; sums of two products cannot leave 32.
+struct WidenedLanes : Avx512Integers {
+  BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) { return add(acc, _mm512_madd_epi16(a, b)); }
 };
 
-struct LoadBf16 {
-  using Lanes = FloatLanes;
-  using Stored = bf16;
-  static constexpr int per_word = 1;
-  BITTERN_INLINE __m512i along(const bf16* p, int count = 16) { return _mm512_castps_si512(Lanes::load(p, count)); }
-  BITTERN_INLINE __m512i across(const bf16* p, const bf16*, int count = 16, bool = true) { return along(p, count); }
-};
-
-/// to_bf16 (quant/bf16.h) on floats that stay floats.
-struct LoadF32Rounded {
-  using Lanes = FloatLanes;
-  using Stored = float;
-  static constexpr int per_word = 1;
-  BITTERN_INLINE __m512i along(const float* p, int count = 16) {
-    return _mm512_and_si512(Lanes::rounded(Lanes::load(p, count)), _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
+struct LoadWidened {
+  using Lanes = WidenedLanes;
+  using Stored = std::int8_t;
+  static constexpr int per_word = 2;
+  BITTERN_INLINE __m512i along(const std::int8_t* p, int count = 32) {
+    return _mm512_cvtepi8_epi16(count >= 32 ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
+                                            : _mm256_maskz_loadu_epi8((1u << count) - 1u, p));
   }
-  BITTERN_INLINE __m512i across(const float* p, const float*, int count = 16, bool = true) { return along(p, count); }
 };
 
-constexpr GemmKernels f32_kernels = make_kernels<FloatLanes, LoadF32, LoadBf16>(Storage::f32);
-constexpr GemmKernels bf16_kernels = make_kernels<FloatLanes, LoadF32Rounded, LoadBf16>(std::nullopt);
+constexpr GemmKernels f32_kernels = make_float_kernels<FloatLanes, false>(Storage::f32);
+constexpr GemmKernels bf16_kernels = make_float_kernels<FloatLanes, true>(std::nullopt);
+constexpr GemmKernels int8_kernels = make_int8_kernels<LoadWidened, LoadWidened>();
 
 }  // namespace
 
 const GemmKernels& gemm_kernels_avx512(DType compute) {
   return compute == DType::f32 ? f32_kernels : bf16_kernels;
+}
+const GemmKernels& gemm_int8_kernels_avx512() {
+  return int8_kernels;
 }
 
 }  // namespace bittern::cpu

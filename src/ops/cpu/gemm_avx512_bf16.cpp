@@ -24,7 +24,8 @@ namespace {
 #include "ops/cpu/gemm_bf16_pairs.h"
 #include "ops/cpu/gemm_template.h"
 
-constexpr GemmKernels bf16_kernels = make_kernels<PairLanes, LoadF32, LoadBf16>(Storage::bf16);
+constexpr GemmKernels bf16_kernels =
+    make_kernels<PairLanes, LoadF32, LoadBf16, LoadScaled<float>, LoadScaled<bf16>>(Storage::bf16);
 
 }  // namespace
 

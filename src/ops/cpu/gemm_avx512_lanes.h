@@ -1,5 +1,5 @@
-// Vectors of AVX-512 for gemm_template.h. Included by gemm_avx512.cpp and gemm_avx512_bf16.cpp, each inside its unnamed
-// namespace after it has defined BITTERN_TARGET: the two must not share one copy.
+// Vectors of AVX-512 for gemm_template.h. Included by gemm_avx512|avx512_bf16|avx512_vnni|amx.cpp, each inside its
+// unnamed namespace after it has defined BITTERN_TARGET: they must not share one copy.
 
 #define BITTERN_INLINE BITTERN_TARGET [[gnu::always_inline]] static inline
 
@@ -8,6 +8,7 @@
 struct Avx512Lanes {
   using Words = __m512i;
   using Acc = __m512;
+  using Floats = Avx512Lanes;
   static constexpr int lanes = 16, mr = 14;
 
   BITTERN_INLINE Words zero_words() { return _mm512_setzero_si512(); }
@@ -19,6 +20,8 @@ struct Avx512Lanes {
     return _mm512_set1_epi32(word);
   }
   BITTERN_INLINE Acc zero_acc() { return _mm512_setzero_ps(); }
+  BITTERN_INLINE Acc first_sum(const std::uint32_t*) { return zero_acc(); }
+  BITTERN_INLINE Acc floats(Acc x) { return x; }
   BITTERN_INLINE Acc all(float x) { return _mm512_set1_ps(x); }
   BITTERN_INLINE Acc add(Acc x, Acc y) { return _mm512_add_ps(x, y); }
   BITTERN_INLINE Acc multiply(Acc x, Acc y) { return _mm512_mul_ps(x, y); }
@@ -28,6 +31,7 @@ struct Avx512Lanes {
   BITTERN_INLINE Acc load(const float* p, int count = 16) {
     return count >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(first(count), p);
   }
+  BITTERN_INLINE Acc load(const std::int32_t* p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
   BITTERN_INLINE Acc load(const bf16* p, int count = 16) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(halves(p, count), 16));
   }
@@ -58,6 +62,12 @@ struct Avx512Lanes {
     return _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet_nan);
   }
 
+  BITTERN_INLINE Words words(Acc x) { return _mm512_castps_si512(x); }
+  /// to_bf16 on floats that stay floats.
+  BITTERN_INLINE Words rounded_words(Acc x) {
+    return _mm512_and_si512(rounded(x), _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
+  }
+
   // Pairs of words, then of double words, then of 128-bit quarters change places.
   BITTERN_INLINE void transpose(Words (&r)[16]) {
     Words t[16];
@@ -84,5 +94,30 @@ struct Avx512Lanes {
       r[i + 4] = _mm512_shuffle_i32x4(odd_lo, odd_hi, 0x88);
       r[i + 12] = _mm512_shuffle_i32x4(odd_lo, odd_hi, 0xdd);
     }
+  }
+};
+
+/// Sums of integers in 32 bits.
+struct Avx512Integers : Avx512Lanes {
+  using Acc = __m512i;
+  static constexpr bool unsigned_a = false;
+  BITTERN_INLINE Acc zero_acc() { return _mm512_setzero_si512(); }
+  BITTERN_INLINE Acc first_sum(const std::uint32_t*) { return zero_acc(); }
+  BITTERN_INLINE Floats::Acc floats(Acc x) { return _mm512_cvtepi32_ps(x); }
+  BITTERN_INLINE Acc add(Acc x, Acc y) { return _mm512_add_epi32(x, y); }
+  BITTERN_INLINE Acc load(const std::int32_t* p) { return _mm512_loadu_si512(p); }
+  BITTERN_INLINE void store(std::int32_t* p, Acc x) { _mm512_storeu_si512(p, x); }
+};
+
+/// Words of four bytes, each of them xor `flipped`.
+template <class L, char flipped = 0>
+struct LoadBytes {
+  using Lanes = L;
+  using Stored = std::int8_t;
+  static constexpr int per_word = 4;
+  BITTERN_INLINE __m512i along(const std::int8_t* p, int count = 64) {
+    const __m512i bytes =
+        count >= 64 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8(~std::uint64_t{0} >> (64 - count), p);
+    return flipped == 0 ? bytes : _mm512_xor_si512(bytes, _mm512_set1_epi8(flipped));
   }
 };

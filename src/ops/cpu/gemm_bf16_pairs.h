@@ -1,10 +1,11 @@
 // Words of two bf16 that are neighbours along k, the first in the lower half: what VDPBF16PS and TDPBF16PS multiply.
-// Included by gemm_avx512_bf16.cpp and gemm_amx_bf16.cpp, each inside its unnamed namespace after gemm_avx512_lanes.h.
+// Included by gemm_avx512_bf16.cpp and gemm_amx.cpp, each inside its unnamed namespace after gemm_avx512_lanes.h.
 //
 // Here are the Loads of both (gemm_template.h): a type of which a packer shall read words directly is one more of them,
-// and an entry of the pack tables in make_kernels and in gemm_amx_bf16.cpp.
+// and an entry of the pack tables in make_kernels and in gemm_amx.cpp.
 
 struct PairLanes : Avx512Lanes {
+  using Floats = PairLanes;
   BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
     return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
@@ -16,6 +17,12 @@ struct PairLanes : Avx512Lanes {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), halves);
     else
       _mm256_mask_storeu_epi16(p, first(count), halves);
+  }
+  /// The floats of `even` and `odd` in turn, rounded.
+  BITTERN_INLINE Words pairs(Acc even, Acc odd) {
+    const Words interleaved = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,  //
+                                               23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(interleaved, reinterpret_cast<Words>(_mm512_cvtne2ps_pbh(odd, even)));
   }
   BITTERN_INLINE Words pairs(Words low, Words high) { return _mm512_or_si512(low, _mm512_slli_epi32(high, 16)); }
 };
@@ -29,11 +36,7 @@ struct LoadF32 {
     return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(upper, Lanes::load(p, count)));
   }
   BITTERN_INLINE __m512i across(const float* p, const float* q, int count = 16, bool has_q = true) {
-    const auto halves =
-        reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(Lanes::load(q, has_q ? count : 0), Lanes::load(p, count)));
-    const __m512i interleaved = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,  //
-                                                 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(interleaved, halves);
+    return Lanes::pairs(Lanes::load(p, count), Lanes::load(q, has_q ? count : 0));
   }
 };
 
@@ -46,5 +49,24 @@ struct LoadBf16 {
   }
   BITTERN_INLINE __m512i across(const bf16* p, const bf16* q, int count = 16, bool has_q = true) {
     return Lanes::pairs(Lanes::halves(p, count), Lanes::halves(q, has_q ? count : 0));
+  }
+};
+
+template <class T>
+struct LoadScaled {
+  using Lanes = PairLanes;
+  using Stored = T;
+  static constexpr int per_word = 2;
+  static constexpr bool scales_k = true;
+  BITTERN_INLINE __m512 scaled(const T* p, int count, const float* scales) {
+    return Lanes::multiply(Lanes::load(p, count), Lanes::load(scales, count));
+  }
+  BITTERN_INLINE __m512i along(const T* p, int count, const float* scales) {
+    const __m512 upper = count > 16 ? scaled(p + 16, count - 16, scales + 16) : _mm512_setzero_ps();
+    return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(upper, scaled(p, count, scales)));
+  }
+  BITTERN_INLINE __m512i across(const T* p, const T* q, int count, bool has_q, float p_scale, float q_scale) {
+    return Lanes::pairs(Lanes::multiply(Lanes::load(p, count), Lanes::all(p_scale)),
+                        Lanes::multiply(Lanes::load(q, has_q ? count : 0), Lanes::all(q_scale)));
   }
 };

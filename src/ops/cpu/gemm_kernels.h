@@ -1,12 +1,14 @@
 // The seam between the product's loops (gemm.cpp) and one instruction set's code
-// (gemm_portable|avx2|avx512|avx512_bf16|amx_bf16.cpp).
+// (gemm_portable|avx2|avx_vnni|avx512|avx512_vnni|avx512_bf16|amx.cpp).
 //
-// Packed operands are panels of 32-bit words. A word is one float, or two bf16 that are neighbours along k. An A panel
-// holds `mr` rows, a B panel `nr` columns:  panel[word along k][row or column]. Ragged edges are padded with zeros.
-// (AMX wants rows of A with words side by side: its packers and microkernels agree on another order within an A panel.)
+// Packed operands are panels of 32-bit words. A word is one float, or neighbours along k: two bf16, or integers of 8
+// bits, four as they are or two widened to 16 bits. An A panel holds `mr` rows, a B panel `nr` columns:  panel[word
+// along k][row or column]. Ragged edges are padded with zeros. (AMX wants rows of A with words side by side: its
+// packers and microkernels agree on another order within an A panel.)
 //
-// Only packers know how operands are stored: as f32 or bf16, a Load (gemm_template.h) each. Codes of a quantized weight
-// become bf16 on their way to the packers (gemm_stage.h), for all instruction sets alike; microkernels do not change.
+// Only packers know how operands are stored: as f32, bf16 or bytes, a Load (gemm_template.h) each. Codes of a quantized
+// weight become bf16, or bytes where both operands are integers, on their way to the packers (gemm_stage.h), for all
+// instruction sets alike; microkernels do not change.
 #pragma once
 
 #include <array>
@@ -23,12 +25,13 @@ struct PackJob {
   const void* src;      ///< the first line's first element
   std::int64_t stride;  ///< elements between stored rows
   std::int64_t lines, k;
-  std::uint32_t* dst;         ///< the first panel's first word
-  std::int64_t panel_stride;  ///< words between panels; at least panel_padding more than a panel's own
+  std::uint32_t* dst;               ///< the first panel's first word
+  std::int64_t panel_stride;        ///< words between panels; at least panel_padding more than a panel's own
+  const float* k_scales = nullptr;  ///< of each k, for pack_scaled_a
 };
 using PackFn = void (*)(const PackJob&);
 
-/// tile (rows, vectors * lanes) = A panel * B panel, or += it. The tile is f32 or bf16: two tables.
+/// tile (rows, vectors * lanes) = A panel * B panel, or += it. The tile is f32 or bf16, or of the integers' sums.
 struct MicroJob {
   std::int64_t k_words;
   const void* a;          ///< a panel, or rows as they are stored,
@@ -42,13 +45,14 @@ struct MicroJob {
   const void* ahead;           ///< what later jobs read, 16 bytes for each of k_words: a microkernel may prefetch it
 };
 using MicroFn = void (*)(const MicroJob&);
+using SealFn = void (*)(std::uint32_t* b_panel, std::int64_t k_words);
 
 inline constexpr int max_mr = 32, max_nr = 32, max_row_steps = 14;
 using MicroTable = std::array<std::array<MicroFn, 2>, max_row_steps>;
 
 /// C = alpha * row_scale * col_scale * tile (+ C) (+ bias): the way to C where the microkernel cannot go itself.
 struct FinishJob {
-  const float* tile;  ///< whole vectors may be read
+  const void* tile;  ///< floats, or the integers' sums; whole vectors may be read
   std::int64_t tile_stride, rows, cols;
   void* c;
   DType c_dtype;
@@ -76,7 +80,8 @@ using GemvFn = void (*)(const GemvJob&);
 
 /// How an operand lies in memory: its lines are rows with k inside, or k is outside and the lines are side by side.
 enum class Layout { along_k, across_k };
-enum class Storage { f32, bf16 };
+enum class Storage { f32, bf16, integer };  ///< integer: bytes as operands, 32 bits as sums
+inline constexpr int storages = 3;
 
 struct GemmKernels {
   int mr, nr, lanes;
@@ -85,15 +90,19 @@ struct GemmKernels {
   int k_step;         ///< words along k of a panel: a multiple of this, the last ones zero
   int max_k_words;    ///< of a panel
   int min_part_rows;  ///< of C, for which a thread reads all of B: fewer would wait for memory
-  std::array<std::array<PackFn, 2>, 2> pack_a, pack_b;  ///< [Layout][Storage]
-  std::array<MicroTable, 2> micro;                      ///< [Storage of the tile][row steps - 1][vectors - 1]
+  std::array<std::array<PackFn, storages>, 2> pack_a, pack_b;  ///< [Layout][Storage]
+  std::array<std::array<PackFn, storages>, 2> pack_scaled_a;   ///< the same, times scales along k before any rounding
+  std::array<MicroTable, storages> micro;                      ///< [Storage of the tile][row steps - 1][vectors - 1]
   std::optional<Storage> as_stored;  ///< a storage type whose rows along k are words already: A need not be packed
-  std::array<std::array<MicroFn, 2>, 2> micro_unpacked;  ///< for that, mr rows: [Storage of the tile][vectors - 1]
+  /// For that, mr rows: [Storage of the tile][vectors - 1].
+  std::array<std::array<MicroFn, 2>, storages> micro_unpacked;
   FinishFn finish;
-  std::array<PackFn, 2> widen;  ///< [Storage of A]: rows as words, their last vector filled up with zeros
-  std::array<GemvFn, 2> gemv;   ///< [Storage of B]
-  void (*enter)() = nullptr;    ///< around microkernels, on their thread, where the CPU wants it
+  std::array<PackFn, storages> widen;  ///< [Storage of A]: rows as words, their last vector filled up with zeros
+  std::array<GemvFn, storages> gemv;   ///< [Storage of B]
+  void (*enter)() = nullptr;           ///< around microkernels, on their thread, where the CPU wants it
   void (*leave)() = nullptr;
+  SealFn seal = nullptr;  ///< once a panel of B is packed, writes behind its k_words
+  int b_tail = 0;         ///< this many words, which microkernels read
 };
 
 /// Packers may write this many words past a panel's end (they store whole vectors); it also keeps panels from lying a
@@ -104,7 +113,17 @@ inline constexpr std::int64_t panel_padding = 16;
 const GemmKernels& gemm_kernels(Isa isa, DType compute);
 
 const GemmKernels& gemm_kernels_portable(DType compute);
+/// Those for operands that are integers of 8 bits or less: their only Storage is `integer`, their only Layout along_k.
+const GemmKernels& gemm_int8_kernels(Isa isa, Int8Dot dot);
+
+const GemmKernels& gemm_int8_kernels_portable();
 #if defined(__x86_64__)
+const GemmKernels& gemm_int8_kernels_avx2();
+const GemmKernels& gemm_int8_kernels_avx_vnni();
+const GemmKernels& gemm_int8_kernels_avx512();
+const GemmKernels& gemm_int8_kernels_avx512_vnni();
+const GemmKernels& gemm_int8_kernels_amx();
+
 const GemmKernels& gemm_kernels_avx2(DType compute);
 const GemmKernels& gemm_kernels_avx512(DType compute);
 const GemmKernels& gemm_kernels_avx512_bf16(DType compute);

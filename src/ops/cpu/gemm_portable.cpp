@@ -8,6 +8,10 @@
 #include "bittern/quant/bf16.h"
 #include "ops/cpu/gemm_kernels.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define BITTERN_TARGET
 #define BITTERN_INLINE [[gnu::always_inline]] static inline
 
@@ -18,6 +22,7 @@ namespace {
 struct PortableLanes {
   typedef std::uint32_t Words [[gnu::vector_size(16)]];
   typedef float Acc [[gnu::vector_size(16)]];
+  using Floats = PortableLanes;
   static constexpr int lanes = 4, mr = 4;
 
   BITTERN_INLINE Words zero_words() { return Words{}; }
@@ -32,7 +37,14 @@ struct PortableLanes {
     std::memcpy(&word, p, sizeof word);
     return Words{word, word, word, word};
   }
+  BITTERN_INLINE Words words(Acc x) { return reinterpret_cast<Words>(x); }
+  BITTERN_INLINE Words rounded_words(Acc x) {
+    for (int i = 0; i < 4; ++i) x[i] = to_float(to_bf16(x[i]));
+    return words(x);
+  }
   BITTERN_INLINE Acc zero_acc() { return Acc{}; }
+  BITTERN_INLINE Acc first_sum(const std::uint32_t*) { return zero_acc(); }
+  BITTERN_INLINE Acc floats(Acc x) { return x; }
   BITTERN_INLINE Acc all(float x) { return Acc{x, x, x, x}; }
   BITTERN_INLINE Acc add(Acc x, Acc y) { return x + y; }
   BITTERN_INLINE Acc multiply(Acc x, Acc y) { return x * y; }
@@ -51,47 +63,70 @@ struct PortableLanes {
     for (int i = 0; i < 4 && i < count; ++i) x[i] = to_float(p[i]);
     return x;
   }
+  BITTERN_INLINE Acc load(const std::int32_t* p) {
+    Acc x{};
+    for (int i = 0; i < 4; ++i) x[i] = static_cast<float>(p[i]);
+    return x;
+  }
   template <class T>
   BITTERN_INLINE void store(T* p, Acc x, int count = 4) {
     for (int i = 0; i < 4 && i < count; ++i) p[i] = from_float<T>(x[i]);
   }
 };
 
-#include "ops/cpu/gemm_template.h"
-
-/// Any storage type: one element a word, through `to_word`.
-template <class T, float (*to_word)(T)>
-struct LoadEach {
-  using Lanes = PortableLanes;
-  using Stored = T;
-  static constexpr int per_word = 1;
-  BITTERN_INLINE Lanes::Words along(const T* p, int count = 4) {
-    Lanes::Words words{};
-    for (int i = 0; i < 4 && i < count; ++i) words[i] = float_bits(to_word(p[i]));
-    return words;
+/// Sums of integers in 32 bits, of pairs of 16.
+struct PortableIntegers : PortableLanes {
+  typedef std::int32_t Acc [[gnu::vector_size(16)]];
+  static constexpr bool unsigned_a = false;
+  BITTERN_INLINE Acc zero_acc() { return Acc{}; }
+  BITTERN_INLINE Acc first_sum(const std::uint32_t*) { return zero_acc(); }
+  BITTERN_INLINE Floats::Acc floats(Acc x) { return __builtin_convertvector(x, Floats::Acc); }
+  BITTERN_INLINE Acc add(Acc x, Acc y) { return x + y; }
+  BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
+#if defined(__SSE2__)
+    return acc + reinterpret_cast<Acc>(_mm_madd_epi16(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+#else
+    const Acc x = reinterpret_cast<Acc>(a), y = reinterpret_cast<Acc>(b);
+    return acc + (x << 16 >> 16) * (y << 16 >> 16) + (x >> 16) * (y >> 16);
+#endif
   }
-  BITTERN_INLINE Lanes::Words across(const T* p, const T*, int count = 4, bool = true) { return along(p, count); }
+  BITTERN_INLINE Acc load(const std::int32_t* p) {
+    Acc x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+  }
+  BITTERN_INLINE void store(std::int32_t* p, Acc x) {
+    std::memcpy(p, &x, sizeof x);
+  }
 };
 
-float as_it_is(float x) {
-  return x;
-}
-float rounded(float x) {
-  return to_float(to_bf16(x));
-}
-float widened(bf16 x) {
-  return to_float(x);
-}
+#include "ops/cpu/gemm_int8_template.h"
 
-constexpr GemmKernels f32_kernels =
-    make_kernels<PortableLanes, LoadEach<float, as_it_is>, LoadEach<bf16, widened>>(Storage::f32);
-constexpr GemmKernels bf16_kernels =
-    make_kernels<PortableLanes, LoadEach<float, rounded>, LoadEach<bf16, widened>>(std::nullopt);
+struct LoadWidened {
+  using Lanes = PortableIntegers;
+  using Stored = std::int8_t;
+  static constexpr int per_word = 2;
+  BITTERN_INLINE Lanes::Words along(const std::int8_t* p, int count = 8) {
+    std::int16_t pairs[8] = {};
+    for (int i = 0; i < 8 && i < count; ++i) pairs[i] = p[i];
+    Lanes::Words words;
+    std::memcpy(&words, pairs, sizeof words);
+    return words;
+  }
+};
+
+constexpr GemmKernels f32_kernels = make_float_kernels<PortableLanes, false>(Storage::f32);
+constexpr GemmKernels bf16_kernels = make_float_kernels<PortableLanes, true>(std::nullopt);
+constexpr GemmKernels int8_kernels = make_int8_kernels<LoadWidened, LoadWidened>();
 
 }  // namespace
 
 const GemmKernels& gemm_kernels_portable(DType compute) {
   return compute == DType::f32 ? f32_kernels : bf16_kernels;
+}
+
+const GemmKernels& gemm_int8_kernels_portable() {
+  return int8_kernels;
 }
 
 }  // namespace bittern::cpu

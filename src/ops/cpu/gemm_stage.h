@@ -1,4 +1,4 @@
-// gemm_stage: a piece of an operand that the packers cannot read where it lies, made into a small matrix that they can.
+// gemm_stage: a piece of codes, which the packers cannot read where they lie, made into a small matrix that they can.
 // Pieces are some rows by some hundred columns, so that they stay in the first-level cache until they are packed.
 #pragma once
 
@@ -20,7 +20,7 @@ struct StagePiece {
 /// dst = the codes, which bf16 holds exactly.
 void stage_codes(const StagePiece& piece, bf16* dst, std::int64_t dst_stride);
 
-/// dst = src * scales: one scale for each row or, if `by_column`, for each column. src is f32 or bf16.
-void stage_scaled(const StagePiece& piece, const float* scales, bool by_column, float* dst, std::int64_t dst_stride);
+/// dst = the codes of integers as bytes.
+void stage_integers(const StagePiece& piece, std::int8_t* dst, std::int64_t dst_stride);
 
 }  // namespace bittern::cpu

@@ -1,13 +1,76 @@
 // The packers, the microkernel and the epilogue of gemm, written once for all instruction sets.
 //
-// gemm_portable|avx2|avx512|avx512_bf16|amx_bf16.cpp each define BITTERN_TARGET (the target attribute of every function
+// gemm_portable.cpp and its like (gemm_kernels.h) each define BITTERN_TARGET (the target attribute of every function
 // here) and include this file inside an unnamed namespace, so that no wide copy can stand in for a plain one. They
 // provide
 //   Lanes:  a vector of `lanes` words or floats, and the tile: mr rows by 2 vectors
 //   Load:   the only code that knows a storage type. along(p, count): `lanes` words of one line from p on, of which
-//   `count`
-//           elements exist. across(p, q, count, has_q): one word of each of `lanes` lines, of which `count` exist; k
+//           `count` elements exist. across(p, q, count, has_q): one word of each of `lanes` lines, of which `count` exist; k
 //           lies in row p, and k + 1 in row q where a word is a pair. What does not exist is zero and is not read.
+
+/// A Load that multiplies with scales: along(p, count, scales), across(p, q, count, has_q, scale of p, scale of q).
+template <class Load>
+concept ScalesK = requires {
+  Load::scales_k;
+};
+
+/// `count` elements of a line from p on, where its k-th is.
+template <class Load>
+BITTERN_INLINE typename Load::Lanes::Words load_along(const PackJob& job, const typename Load::Stored* p,
+                                                      std::int64_t k, int count) {
+  if constexpr (ScalesK<Load>)
+    return Load::along(p, count, job.k_scales + k);
+  else
+    return Load::along(p, count);
+}
+
+/// A word of each of `count` lines, of the k-th row, where p is, and the next.
+template <class Load>
+BITTERN_INLINE typename Load::Lanes::Words load_across(const PackJob& job, const typename Load::Stored* p,
+                                                       std::int64_t k, int count, bool has_next) {
+  const auto* next = has_next ? p + job.stride : p;
+  if constexpr (ScalesK<Load>)
+    return Load::across(p, next, count, has_next, job.k_scales[k], has_next ? job.k_scales[k + 1] : 0.0f);
+  else
+    return Load::across(p, next, count, has_next);
+}
+
+/// The Loads of instruction sets whose words are floats: floats may be rounded to bf16 on the way.
+template <class L, class T, bool rounds>
+struct LoadFloats {
+  using Lanes = L;
+  using Stored = T;
+  static constexpr int per_word = 1;
+  BITTERN_INLINE typename L::Words along(const T* p, int count = L::lanes) {
+    const typename L::Acc x = L::load(p, count);
+    if constexpr (rounds && sizeof(T) == 4)
+      return L::rounded_words(x);
+    else
+      return L::words(x);
+  }
+  BITTERN_INLINE typename L::Words across(const T* p, const T*, int count = L::lanes, bool = true) {
+    return along(p, count);
+  }
+};
+template <class L, class T, bool rounds>
+struct LoadScaledFloats {
+  using Lanes = L;
+  using Stored = T;
+  static constexpr int per_word = 1;
+  static constexpr bool scales_k = true;
+  BITTERN_INLINE typename L::Words along(const T* p, int count, const float* scales) {
+    return words(L::multiply(L::load(p, count), L::load(scales, count)));
+  }
+  BITTERN_INLINE typename L::Words across(const T* p, const T*, int count, bool, float scale, float) {
+    return words(L::multiply(L::load(p, count), L::all(scale)));
+  }
+  BITTERN_INLINE typename L::Words words(typename L::Acc x) {
+    if constexpr (rounds)
+      return L::rounded_words(x);
+    else
+      return L::words(x);
+  }
+};
 
 /// Lines with k inside: squares of lanes x lanes words are transposed in registers.
 template <class Load, int width, int k_step = 1>
@@ -27,7 +90,9 @@ BITTERN_TARGET void pack_along_k(const PackJob& job) {
       typename Lanes::Words square[lanes];
 #pragma GCC unroll 16
       for (int i = 0; i < lanes; ++i)
-        square[i] = i < group && i < valid ? Load::along(src + i * job.stride + word * per_word) : Lanes::zero_words();
+        square[i] = i < group && i < valid ? load_along<Load>(job, src + i * job.stride + word * per_word,
+                                                              word * per_word, lanes * per_word)
+                                           : Lanes::zero_words();
       Lanes::transpose(square);
 #pragma GCC unroll 16
       for (int i = 0; i < lanes; ++i) Lanes::store_words(dst + (word + i) * width, square[i]);
@@ -35,9 +100,9 @@ BITTERN_TARGET void pack_along_k(const PackJob& job) {
     if (word == words) continue;
     typename Lanes::Words square[lanes];
     for (int i = 0; i < lanes; ++i)
-      square[i] = i < valid
-                      ? Load::along(src + i * job.stride + word * per_word, static_cast<int>(job.k - word * per_word))
-                      : Lanes::zero_words();
+      square[i] = i < valid ? load_along<Load>(job, src + i * job.stride + word * per_word, word * per_word,
+                                               static_cast<int>(job.k - word * per_word))
+                            : Lanes::zero_words();
     Lanes::transpose(square);
     for (int i = 0; word < words; ++i, ++word) Lanes::store_words(dst + word * width, square[i]);
   }
@@ -66,9 +131,9 @@ BITTERN_TARGET void pack_across_k(const PackJob& job) {
           continue;
         }
         const bool whole = word < whole_words;
-        Lanes::store_words(dst + word * width, count == lanes && whole
-                                                   ? Load::across(p, p + job.stride)
-                                                   : Load::across(p, whole ? p + job.stride : p, count, whole));
+        const std::int64_t k = word * per_word;
+        Lanes::store_words(dst + word * width, count == lanes && whole ? load_across<Load>(job, p, k, lanes, true)
+                                                                       : load_across<Load>(job, p, k, count, whole));
       }
     }
   }
@@ -89,7 +154,7 @@ BITTERN_TARGET void microkernel(const MicroJob& job) {
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
-      acc[i][v] = Lanes::zero_acc();
+      acc[i][v] = Lanes::first_sum(b + (k_words * 2 + v) * Lanes::lanes);
       __builtin_prefetch(job.result + i * job.result_stride + v * Lanes::lanes * static_cast<int>(sizeof(C)), 1);
     }
   const std::int64_t step = a_is_packed ? 4 * Lanes::mr : 4, row_step = a_is_packed ? 4 : a_stride;
@@ -118,38 +183,49 @@ BITTERN_TARGET void microkernel(const MicroJob& job) {
     }
 }
 
-/// A vector of columns from column j on, whole or not.
-template <class Lanes, class C, bool whole>
+/// Some vectors of columns from column j on, the last of them whole or not.
+template <class Lanes, class Tile, class C, int vectors, bool whole>
 BITTERN_TARGET void finish_columns(const FinishJob& job, int j) {
-  const int count = whole ? Lanes::lanes : static_cast<int>(job.cols) - j;
+  constexpr int lanes = Lanes::lanes;
+  const int count = whole ? lanes : static_cast<int>(job.cols) - j - (vectors - 1) * lanes;
   const bool add = job.add, has_bias = job.bias != nullptr;
-  const typename Lanes::Acc col_scale =
-      job.col_scales == nullptr ? Lanes::all(1.0f) : Lanes::load(job.col_scales + j, count);
-  const typename Lanes::Acc bias = has_bias ? Lanes::load(job.bias + j, count) : Lanes::zero_acc();
+  typename Lanes::Acc col_scale[vectors], bias[vectors];
+  for (int v = 0; v < vectors; ++v) {
+    const int some = v < vectors - 1 ? lanes : count;
+    col_scale[v] = job.col_scales == nullptr ? Lanes::all(1.0f) : Lanes::load(job.col_scales + j + v * lanes, some);
+    bias[v] = has_bias ? Lanes::load(job.bias + j + v * lanes, some) : Lanes::zero_acc();
+  }
   C* c = static_cast<C*>(job.c) + j;
-  for (std::int64_t i = 0; i < job.rows; ++i, c += job.c_stride) {
-    const float factor = job.row_scales == nullptr ? job.alpha : job.alpha * job.row_scales[i];
-    typename Lanes::Acc x = Lanes::multiply(Lanes::load(job.tile + i * job.tile_stride + j), Lanes::all(factor));
-    x = Lanes::multiply(x, col_scale);
-    if (add) x = Lanes::add(x, Lanes::load(c, count));
-    if (has_bias) x = Lanes::add(x, bias);
-    Lanes::store(c, x, count);
+  const Tile* tile = static_cast<const Tile*>(job.tile) + j;
+  for (std::int64_t i = 0; i < job.rows; ++i, c += job.c_stride, tile += job.tile_stride) {
+    const auto factor = Lanes::all(job.row_scales == nullptr ? job.alpha : job.alpha * job.row_scales[i]);
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) {
+      const int some = v < vectors - 1 ? lanes : count;
+      typename Lanes::Acc x = Lanes::multiply(Lanes::load(tile + v * lanes), factor);
+      x = Lanes::multiply(x, col_scale[v]);
+      if (add) x = Lanes::add(x, Lanes::load(c + v * lanes, some));
+      if (has_bias) x = Lanes::add(x, bias[v]);
+      Lanes::store(c + v * lanes, x, some);
+    }
   }
 }
 
-template <class Lanes, class C>
+/// A tile has at most two vectors of columns.
+template <class Lanes, class Tile, class C>
 BITTERN_TARGET void finish_as(const FinishJob& job) {
+  if (job.cols == 2 * Lanes::lanes) return finish_columns<Lanes, Tile, C, 2, true>(job, 0);
   int j = 0;
-  for (; j + Lanes::lanes <= job.cols; j += Lanes::lanes) finish_columns<Lanes, C, true>(job, j);
-  if (j < job.cols) finish_columns<Lanes, C, false>(job, j);
+  if (job.cols >= Lanes::lanes) finish_columns<Lanes, Tile, C, 1, true>(job, 0), j = Lanes::lanes;
+  if (j < job.cols) finish_columns<Lanes, Tile, C, 1, false>(job, j);
 }
 
-template <class Lanes>
+template <class Lanes, class Tile = float>
 BITTERN_TARGET void finish(const FinishJob& job) {
   if (job.c_dtype == DType::f32)
-    finish_as<Lanes, float>(job);
+    finish_as<Lanes, Tile, float>(job);
   else
-    finish_as<Lanes, bf16>(job);
+    finish_as<Lanes, Tile, bf16>(job);
 }
 
 #include "ops/cpu/gemv_template.h"
@@ -161,9 +237,9 @@ constexpr MicroTable microkernels(std::integer_sequence<int, row...>) {
   return table;
 }
 
-/// The table of one instruction set and compute type; LoadF32 and LoadBf16 turn each storage type into its words.
-/// `as_stored` is the storage type that needs no turning.
-template <class Lanes, class LoadF32, class LoadBf16>
+/// The table of one instruction set and compute type; LoadF32 and LoadBf16 turn each storage type into its words, and
+/// ScaledF32 and ScaledBf16 do so with scales along k. `as_stored` is the storage type that needs no turning.
+template <class Lanes, class LoadF32, class LoadBf16, class ScaledF32, class ScaledBf16>
 constexpr GemmKernels make_kernels(std::optional<Storage> as_stored) {
   constexpr int mr = Lanes::mr, nr = 2 * Lanes::lanes;
   static_assert(mr <= max_mr && nr <= max_nr);
@@ -180,6 +256,8 @@ constexpr GemmKernels make_kernels(std::optional<Storage> as_stored) {
                   {pack_across_k<LoadF32, mr>, pack_across_k<LoadBf16, mr>}}},
       .pack_b = {{{pack_along_k<LoadF32, nr>, pack_along_k<LoadBf16, nr>},
                   {pack_across_k<LoadF32, nr>, pack_across_k<LoadBf16, nr>}}},
+      .pack_scaled_a = {{{pack_along_k<ScaledF32, mr>, pack_along_k<ScaledBf16, mr>},
+                         {pack_across_k<ScaledF32, mr>, pack_across_k<ScaledBf16, mr>}}},
       .micro = {microkernels<Lanes, float>(std::make_integer_sequence<int, mr>()),
                 microkernels<Lanes, bf16>(std::make_integer_sequence<int, mr>())},
       .as_stored = as_stored,
@@ -189,4 +267,10 @@ constexpr GemmKernels make_kernels(std::optional<Storage> as_stored) {
       .widen = {widen_rows<LoadF32>, widen_rows<LoadBf16>},
       .gemv = {gemv_columns<LoadF32>, gemv_columns<LoadBf16>},
   };
+}
+
+template <class Lanes, bool rounds>
+constexpr GemmKernels make_float_kernels(std::optional<Storage> as_stored) {
+  return make_kernels<Lanes, LoadFloats<Lanes, float, rounds>, LoadFloats<Lanes, bf16, rounds>,
+                      LoadScaledFloats<Lanes, float, rounds>, LoadScaledFloats<Lanes, bf16, rounds>>(as_stored);
 }

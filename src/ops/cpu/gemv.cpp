@@ -21,7 +21,9 @@ std::int64_t round_up(std::int64_t x, std::int64_t step) {
 }
 
 std::size_t storage(DType dtype) {
-  return static_cast<std::size_t>(dtype == DType::f32 ? Storage::f32 : Storage::bf16);
+  return static_cast<std::size_t>(dtype == DType::f32    ? Storage::f32
+                                  : dtype == DType::bf16 ? Storage::bf16
+                                                         : Storage::integer);
 }
 
 /// The matrix from stored row `first` on.
@@ -31,15 +33,18 @@ GemmMatrix rows_from(const GemmMatrix& x, std::int64_t first) {
   return rest;
 }
 
-/// The first `rows` stored rows of codes as bf16 in `stage`.
-GemmMatrix decoded(const GemmMatrix& codes, std::int64_t rows, std::int64_t k, bf16* stage) {
-  stage_codes({.src = codes.data,
-               .row_bytes = row_bytes(codes.dtype, codes.stride),
-               .dtype = codes.dtype,
-               .rows = rows,
-               .cols = k},
-              stage, k);
-  return {.data = stage, .dtype = DType::bf16, .stride = k, .transposed = codes.transposed};
+/// The first `rows` stored rows of codes in `stage`: as bytes among integers, else as bf16.
+GemmMatrix decoded(const GemmMatrix& codes, std::int64_t rows, std::int64_t k, bool integers, void* stage) {
+  const StagePiece piece{.src = codes.data,
+                         .row_bytes = row_bytes(codes.dtype, codes.stride),
+                         .dtype = codes.dtype,
+                         .rows = rows,
+                         .cols = k};
+  if (integers)
+    stage_integers(piece, static_cast<std::int8_t*>(stage), k);
+  else
+    stage_codes(piece, static_cast<bf16*>(stage), k);
+  return {.data = stage, .dtype = integers ? DType::i8 : DType::bf16, .stride = k, .transposed = codes.transposed};
 }
 
 }  // namespace
@@ -52,13 +57,15 @@ void gemv(const GemmArgs& g) {
   check(gemv_takes(g.m, g.k), "gemv: m {} and k {} are too large", g.m, g.k);
   check(!g.a.transposed && g.b.transposed && !g.accumulate && g.alpha == 1.0f,
         "gemv: A must not be transposed, B must be; neither accumulate nor alpha");
-  const GemmKernels& kernels = gemm_kernels(isa(), g.compute);
+  const bool integers = multiplies_integers(g);
+  const GemmKernels& kernels = integers ? gemm_int8_kernels(isa(), Int8Dot::widened) : gemm_kernels(isa(), g.compute);
+  const auto needs_decoding = [&](DType dtype) { return integers ? dtype != DType::i8 : is_quantized(dtype); };
   auto* const a = static_cast<std::uint32_t*>(g.workspace);
   const std::int64_t a_stride = round_up(g.k, most_lanes * kernels.k_per_word) / kernels.k_per_word;
   const auto stage = [&](int worker) { return reinterpret_cast<bf16*>(a + most_words) + worker * most_staged; };
   for (std::int64_t row = 0; row < g.m; ++row) {
     const GemmMatrix stored = rows_from(g.a, row);
-    const GemmMatrix readable = is_quantized(g.a.dtype) ? decoded(stored, 1, g.k, stage(0)) : stored;
+    const GemmMatrix readable = needs_decoding(g.a.dtype) ? decoded(stored, 1, g.k, integers, stage(0)) : stored;
     kernels.widen[storage(readable.dtype)]({.src = readable.data,
                                             .stride = readable.stride,
                                             .lines = 1,
@@ -90,10 +97,10 @@ void gemv(const GemmArgs& g) {
   };
   parallel_for((g.n + part_columns - 1) / part_columns, [&](std::int64_t part, int worker) {
     const std::int64_t first = part * part_columns, last = std::min(g.n, first + part_columns);
-    if (!is_quantized(g.b.dtype)) return columns(rows_from(g.b, first), first, last - first);
+    if (!needs_decoding(g.b.dtype)) return columns(rows_from(g.b, first), first, last - first);
     for (std::int64_t col = first; col < last; col += staged_columns) {
       const std::int64_t count = std::min(staged_columns, last - col);
-      columns(decoded(rows_from(g.b, col), count, g.k, stage(worker)), col, count);
+      columns(decoded(rows_from(g.b, col), count, g.k, integers, stage(worker)), col, count);
     }
   });
 }

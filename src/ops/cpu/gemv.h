@@ -2,11 +2,11 @@
 // packed.
 //
 //   A (m,k)   B stored (n,k)   C (m,n)   types, scales, compute and rounding as in gemm.h; overwrites C
-//   Codes of B are decoded some rows at a time, in a cache.
+//   Codes of B are decoded some rows at a time, in a cache. Products of integers (gemm.h) have gemm's bits.
 //
-// The order of the additions is not gemm's: words of k (gemm_kernels.h) go to the lanes of a vector in turn, each lane
-// adds its own in the order of k, and the lanes' sums are added pairwise. It depends on k and the instruction set
-// alone, so a row has the same bits in any company, but not the bits that gemm gives it.
+// Of floats, the order of the additions is not gemm's: words of k (gemm_kernels.h) go to the lanes of a vector in turn,
+// each lane adds its own in the order of k, and the lanes' sums are added pairwise. It depends on k and the instruction
+// set alone, so a row has the same bits in any company, but not the bits that gemm gives it.
 #pragma once
 
 #include "ops/cpu/gemm.h"

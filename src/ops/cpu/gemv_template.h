@@ -78,14 +78,16 @@ BITTERN_TARGET void gemv_tile(const GemvJob& job, std::int64_t row, std::int64_t
     for (int half = lanes / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
       for (int l = 0; l < half; ++l) sums[l] = Lanes::add(sums[l], sums[l + half]);
-    if (job.row_scales != nullptr) sums[0] = Lanes::multiply(sums[0], Lanes::all(job.row_scales[row + i]));
-    if (job.col_scales != nullptr) sums[0] = Lanes::multiply(sums[0], Lanes::load(job.col_scales + col, cols));
-    if (job.bias != nullptr) sums[0] = Lanes::add(sums[0], Lanes::load(job.bias + col, cols));
+    using Floats = typename Lanes::Floats;
+    typename Floats::Acc x = Lanes::floats(sums[0]);
+    if (job.row_scales != nullptr) x = Floats::multiply(x, Floats::all(job.row_scales[row + i]));
+    if (job.col_scales != nullptr) x = Floats::multiply(x, Floats::load(job.col_scales + col, cols));
+    if (job.bias != nullptr) x = Floats::add(x, Floats::load(job.bias + col, cols));
     const std::int64_t at = (row + i) * job.c_stride + col;
     if (job.c_dtype == DType::f32)
-      Lanes::store(static_cast<float*>(job.c) + at, sums[0], cols);
+      Floats::store(static_cast<float*>(job.c) + at, x, cols);
     else
-      Lanes::store(static_cast<bf16*>(job.c) + at, sums[0], cols);
+      Floats::store(static_cast<bf16*>(job.c) + at, x, cols);
   }
 }
 

@@ -53,7 +53,37 @@ constexpr std::int64_t accumulators = 12;
   for (std::int64_t i = 0; i < rounds; ++i) BITTERN_TWELVE("vdpbf16ps");
   return rounds * accumulators * 32 * 2;
 }
+[[gnu::target("avx512f,avx512vl,avx512vnni")]] std::int64_t dot_i8_512(std::int64_t rounds) {
+  __m512i x[accumulators] = {};
+  const __m512i zero = _mm512_setzero_si512();
+  for (std::int64_t i = 0; i < rounds; ++i) BITTERN_TWELVE("vpdpbusd");
+  return rounds * accumulators * 64 * 2;
+}
+[[gnu::target("avx2,avxvnni")]] std::int64_t dot_i8_256(std::int64_t rounds) {
+  __m256i x[accumulators] = {};
+  const __m256i zero = _mm256_setzero_si256();
+  for (std::int64_t i = 0; i < rounds; ++i) BITTERN_TWELVE("%{vex%} vpdpbusd");
+  return rounds * accumulators * 32 * 2;
+}
 #undef BITTERN_TWELVE
+
+/// Products of pairs of 16 bits, then their sum.
+#define BITTERN_WIDENED(Vector, zero)                                                             \
+  Vector x[accumulators] = {};                                                                    \
+  for (std::int64_t i = 0; i < rounds; ++i)                                                       \
+    for (Vector & sum : x) {                                                                      \
+      Vector product;                                                                             \
+      asm volatile("vpmaddwd %2,%2,%1\nvpaddd %1,%0,%0" : "+v"(sum), "=&v"(product) : "v"(zero)); \
+    }
+[[gnu::target("avx512f,avx512bw")]] std::int64_t widened_512(std::int64_t rounds) {
+  BITTERN_WIDENED(__m512i, _mm512_setzero_si512())
+  return rounds * accumulators * 32 * 2;
+}
+[[gnu::target("avx2")]] std::int64_t widened_256(std::int64_t rounds) {
+  BITTERN_WIDENED(__m256i, _mm256_setzero_si256())
+  return rounds * accumulators * 16 * 2;
+}
+#undef BITTERN_WIDENED
 #if defined(BITTERN_HAS_AMX)
 /// The four accumulators that gemm has; 16 cycles each, so a round covers the latency of 52.
 [[gnu::target("amx-tile,amx-bf16")]] std::int64_t tiles_bf16(std::int64_t rounds) {
@@ -71,6 +101,22 @@ constexpr std::int64_t accumulators = 12;
   }
   amx::release();
   return rounds * 4 * 16 * 16 * 32 * 2;
+}
+[[gnu::target("amx-tile,amx-int8")]] std::int64_t tiles_i8(std::int64_t rounds) {
+  amx::configure();
+  _tile_zero(4);
+  _tile_zero(6);
+  _tile_zero(5);
+  _tile_zero(7);
+  rounds /= 8;
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  amx::release();
+  return rounds * 4 * 16 * 16 * 64 * 2;
 }
 #endif
 #endif
@@ -94,7 +140,21 @@ std::int64_t multiply_add_128(std::int64_t rounds) {
 
 using Loop = std::int64_t (*)(std::int64_t rounds);
 
+/// In plain C++ the f32 loop stands for it.
+Loop int8_loop() {
+#if defined(__x86_64__)
+  const bool avx512 = isa() >= Isa::avx512;
+#if defined(BITTERN_HAS_AMX)
+  if (int8_dot() == Int8Dot::amx) return tiles_i8;
+#endif
+  if (int8_dot() == Int8Dot::vnni) return avx512 ? dot_i8_512 : dot_i8_256;
+  if (isa() != Isa::portable) return avx512 ? widened_512 : widened_256;
+#endif
+  return multiply_add_128;
+}
+
 Loop loop_of(DType compute) {
+  if (compute == DType::i8) return int8_loop();
 #if defined(__x86_64__)
   switch (isa()) {
     case Isa::portable:

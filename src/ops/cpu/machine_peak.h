@@ -6,8 +6,8 @@
 
 namespace bittern::cpu {
 
-/// The rate of the multiply-add that gemm uses for `compute` (f32 or bf16) in the instruction set in use, operands in
-/// registers: the best of several short runs. GFLOP/s, two per multiply-add.
+/// The rate of the multiply-add that gemm uses for `compute` (f32, bf16, or i8 for products of integers) in the
+/// instruction set in use, operands in registers: the best of several short runs. GFLOP/s, two per multiply-add.
 double measured_peak_gflops(DType compute);
 
 /// Memory bandwidth with `reads` arrays read for `writes` arrays written, all larger than the caches: the best of
