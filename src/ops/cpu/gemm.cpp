@@ -169,9 +169,9 @@ class Product {
     const std::int64_t wanted = threads_ == 1 ? 1 : 8 * threads_;
     const std::int64_t most = std::max<std::int64_t>(1, m.size() / kernels_.min_part_rows);
     const std::int64_t m_parts = std::min(m_panels, round_up(std::max(fewest, std::min(wanted, most)), threads_));
-    // Parts side by side would each pack the same A.
-    const bool enough = !reads_a_unpacked(n, k) && m_parts >= 2 * threads_;
-    const std::int64_t n_parts = enough ? 1 : std::min(n_panels, ceil_div(wanted, m_parts));
+    // Parts side by side each pack the same A: no more of them than keep the threads busy.
+    const std::int64_t parts = reads_a_unpacked(n, k) ? wanted : std::min<std::int64_t>(wanted, 2 * threads_);
+    const std::int64_t n_parts = std::min(n_panels, ceil_div(parts, m_parts));
     for_each(m_parts * n_parts, [&](std::int64_t part, int worker) {
       const std::int64_t i = part / n_parts, j = part % n_parts;
       const Range rows{m.begin + m_panels * i / m_parts * kernels_.mr,
