@@ -70,6 +70,11 @@ struct Avx2Lanes {
       for (int i = 0; i < count; ++i) p[i] = all_eight[i];
     }
   }
+  template <class C>
+  BITTERN_INLINE void store_two(C* p, Acc x, Acc y) {
+    store(p, x);
+    store(p + lanes, y);
+  }
   /// to_bf16 (quant/bf16.h), left in the upper halves; the lower ones are to be ignored.
   BITTERN_INLINE Words rounded(Acc x) {
     const Words bits = _mm256_castps_si256(x);

@@ -53,6 +53,15 @@ struct Avx512Lanes {
     else
       _mm256_mask_storeu_epi16(p, first(count), halves);
   }
+  BITTERN_INLINE void store_two(float* p, Acc x, Acc y) {
+    store(p, x);
+    store(p + 16, y);
+  }
+  BITTERN_INLINE void store_two(bf16* p, Acc x, Acc y) {
+    const Words upper_halves = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33,  //
+                                                31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+    _mm512_storeu_si512(p, _mm512_permutex2var_epi16(rounded(x), upper_halves, rounded(y)));
+  }
   /// to_bf16 (quant/bf16.h), left in the upper halves; the lower ones are to be ignored.
   BITTERN_INLINE Words rounded(Acc x) {
     const Words bits = _mm512_castps_si512(x);

@@ -18,6 +18,10 @@ struct PairLanes : Avx512Lanes {
     else
       _mm256_mask_storeu_epi16(p, first(count), halves);
   }
+  using Avx512Lanes::store_two;
+  BITTERN_INLINE void store_two(bf16* p, Acc x, Acc y) {
+    _mm512_storeu_si512(p, reinterpret_cast<Words>(_mm512_cvtne2ps_pbh(y, x)));
+  }
   /// The floats of `even` and `odd` in turn, rounded.
   BITTERN_INLINE Words pairs(Acc even, Acc odd) {
     const Words interleaved = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,  //

@@ -72,6 +72,11 @@ struct PortableLanes {
   BITTERN_INLINE void store(T* p, Acc x, int count = 4) {
     for (int i = 0; i < 4 && i < count; ++i) p[i] = from_float<T>(x[i]);
   }
+  template <class C>
+  BITTERN_INLINE void store_two(C* p, Acc x, Acc y) {
+    store(p, x);
+    store(p + lanes, y);
+  }
 };
 
 /// Sums of integers in 32 bits, of pairs of 16.

@@ -5,8 +5,9 @@
 // provide
 //   Lanes:  a vector of `lanes` words or floats, and the tile: mr rows by 2 vectors
 //   Load:   the only code that knows a storage type. along(p, count): `lanes` words of one line from p on, of which
-//           `count` elements exist. across(p, q, count, has_q): one word of each of `lanes` lines, of which `count` exist; k
-//           lies in row p, and k + 1 in row q where a word is a pair. What does not exist is zero and is not read.
+//           `count` elements exist. across(p, q, count, has_q): one word of each of `lanes` lines, of which `count`
+//           exist; k lies in row p, and k + 1 in row q where a word is a pair. What does not exist is zero and is not
+//           read.
 
 /// A Load that multiplies with scales: along(p, count, scales), across(p, q, count, has_q, scale of p, scale of q).
 template <class Load>
@@ -183,31 +184,30 @@ BITTERN_TARGET void microkernel(const MicroJob& job) {
     }
 }
 
-/// Some vectors of columns from column j on, the last of them whole or not.
+/// One vector of columns from column j on, whole or not, or two whole ones.
 template <class Lanes, class Tile, class C, int vectors, bool whole>
 BITTERN_TARGET void finish_columns(const FinishJob& job, int j) {
   constexpr int lanes = Lanes::lanes;
-  const int count = whole ? lanes : static_cast<int>(job.cols) - j - (vectors - 1) * lanes;
+  const int count = whole ? lanes : static_cast<int>(job.cols) - j;
   const bool add = job.add, has_bias = job.bias != nullptr;
   typename Lanes::Acc col_scale[vectors], bias[vectors];
   for (int v = 0; v < vectors; ++v) {
-    const int some = v < vectors - 1 ? lanes : count;
-    col_scale[v] = job.col_scales == nullptr ? Lanes::all(1.0f) : Lanes::load(job.col_scales + j + v * lanes, some);
-    bias[v] = has_bias ? Lanes::load(job.bias + j + v * lanes, some) : Lanes::zero_acc();
+    col_scale[v] = job.col_scales == nullptr ? Lanes::all(1.0f) : Lanes::load(job.col_scales + j + v * lanes, count);
+    bias[v] = has_bias ? Lanes::load(job.bias + j + v * lanes, count) : Lanes::zero_acc();
   }
   C* c = static_cast<C*>(job.c) + j;
   const Tile* tile = static_cast<const Tile*>(job.tile) + j;
   for (std::int64_t i = 0; i < job.rows; ++i, c += job.c_stride, tile += job.tile_stride) {
     const auto factor = Lanes::all(job.row_scales == nullptr ? job.alpha : job.alpha * job.row_scales[i]);
+    typename Lanes::Acc x[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
-      const int some = v < vectors - 1 ? lanes : count;
-      typename Lanes::Acc x = Lanes::multiply(Lanes::load(tile + v * lanes), factor);
-      x = Lanes::multiply(x, col_scale[v]);
-      if (add) x = Lanes::add(x, Lanes::load(c + v * lanes, some));
-      if (has_bias) x = Lanes::add(x, bias[v]);
-      Lanes::store(c + v * lanes, x, some);
+      x[v] = Lanes::multiply(Lanes::multiply(Lanes::load(tile + v * lanes), factor), col_scale[v]);
+      if (add) x[v] = Lanes::add(x[v], Lanes::load(c + v * lanes, count));
+      if (has_bias) x[v] = Lanes::add(x[v], bias[v]);
+      if constexpr (vectors == 1) Lanes::store(c, x[v], count);
     }
+    if constexpr (vectors == 2) Lanes::store_two(c, x[0], x[1]);
   }
 }
 
