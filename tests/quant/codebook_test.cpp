@@ -22,17 +22,16 @@ const Codebook& book(std::string_view name) {
   return *found;
 }
 
-std::int32_t nearest(const Codebook& b, float x, Tie tie = Tie::upper) {
-  const float* threshold = tie == Tie::upper ? b.threshold : b.threshold_tie_lower;
+std::int32_t nearest(const Codebook& b, float x) {
   switch (b.bits) {
     case 2:
-      return nearest_code<2>(x, threshold);
+      return nearest_code<2>(x, b.threshold);
     case 3:
-      return nearest_code<3>(x, threshold);
+      return nearest_code<3>(x, b.threshold);
     case 4:
-      return nearest_code<4>(x, threshold);
+      return nearest_code<4>(x, b.threshold);
     default:
-      return nearest_code<8>(x, threshold);
+      return nearest_code<8>(x, b.threshold);
   }
 }
 
@@ -46,13 +45,11 @@ std::int32_t stochastic(const Codebook& b, float x, std::uint32_t word) {
   return code;
 }
 
-/// The definition, exactly: x belongs to k rather than k - 1 if it lies above the middle of their levels.
-std::int32_t reference_nearest(const Codebook& b, float x, Tie tie) {
+/// The definition, exactly: x belongs to k rather than k - 1 if it is not below the middle of their levels.
+std::int32_t reference_nearest(const Codebook& b, float x) {
   std::int32_t code = 0;
-  for (std::int32_t k = 1; k < b.levels; ++k) {
-    const double twice = 2 * double{x}, sum = double{b.level[k - 1]} + b.level[k];
-    if (twice > sum || (twice == sum && tie == Tie::upper)) code = k;
-  }
+  for (std::int32_t k = 1; k < b.levels; ++k)
+    if (2 * double{x} >= double{b.level[k - 1]} + b.level[k]) code = k;
   return code;
 }
 
@@ -151,7 +148,6 @@ TEST_CASE("codebook: levels ascend, every one is a fixed point, and what a name 
     for (std::int32_t k = 0; k < b.levels; ++k) {
       if (k > 0) CHECK(b.level[k - 1] < b.level[k]);
       CHECK(nearest(b, b.level[k]) == k);
-      CHECK(nearest(b, b.level[k], Tie::lower) == k);
       for (const std::uint32_t word : {0u, 1u, 0x80000000u, ~0u}) CHECK(stochastic(b, b.level[k], word) == k);
     }
   }
@@ -159,29 +155,26 @@ TEST_CASE("codebook: levels ascend, every one is a fixed point, and what a name 
 
 TEST_CASE(
     "codebook: nearest equals the definition at every threshold, at the floats beside it, and all over the range") {
-  for (const Codebook& b : codebooks)
-    for (const Tie tie : {Tie::upper, Tie::lower}) {
-      INFO(b.name);
-      int wrong = 0;
-      const auto compare = [&](float x) { wrong += nearest(b, x, tie) != reference_nearest(b, x, tie); };
-      for (std::int32_t k = 1; k < b.levels; ++k) {
-        const auto middle = static_cast<float>((double{b.level[k - 1]} + b.level[k]) / 2);
-        for (const float x : {next_down(next_down(middle)), next_down(middle), middle, next_up(middle)}) compare(x);
-      }
-      for (float x = -1.1f; x < 1.1f; x += 0.00037f) compare(x);
-      for (float x = 1.0f; x > 1e-9f; x *= 0.97f) {
-        compare(x);
-        compare(-x);
-      }
-      CHECK(wrong == 0);
+  for (const Codebook& b : codebooks) {
+    INFO(b.name);
+    int wrong = 0;
+    const auto compare = [&](float x) { wrong += nearest(b, x) != reference_nearest(b, x); };
+    for (std::int32_t k = 1; k < b.levels; ++k) {
+      const auto middle = static_cast<float>((double{b.level[k - 1]} + b.level[k]) / 2);
+      for (const float x : {next_down(next_down(middle)), next_down(middle), middle, next_up(middle)}) compare(x);
     }
+    for (float x = -1.1f; x < 1.1f; x += 0.00037f) compare(x);
+    for (float x = 1.0f; x > 1e-9f; x *= 0.97f) {
+      compare(x);
+      compare(-x);
+    }
+    CHECK(wrong == 0);
+  }
 }
 
-TEST_CASE("codebook: an exact tie goes up, or down if asked") {
+TEST_CASE("codebook: an exact tie goes up") {
   CHECK(nearest(book("linear4"), 1.5f / 16) == 1);
-  CHECK(nearest(book("linear4"), 1.5f / 16, Tie::lower) == 0);
   CHECK(nearest(book("linear2_signed"), 0.0f) == 2);
-  CHECK(nearest(book("linear2_signed"), 0.0f, Tie::lower) == 1);
 }
 
 TEST_CASE("codebook: beyond the ends is the end, and the code that has no level is never made") {

@@ -9,7 +9,9 @@
 // Linear, unsigned (Li et al. 2023): (i + 1) / 2^b. No zero: a second moment must never become one. Linear, signed (the
 // baseline of SOLO, Xu et al. 2025): 2^b evenly spaced levels from -1 to 1, and so no zero either.
 //
-// Values beyond the ends take the end: 0 becomes the lowest level where there is no zero, and so is biased upwards.
+// Values beyond the ends take the end: 0 becomes the lowest level where there is no zero, and so is biased upwards. A
+// value exactly between two levels goes to the upper one, as in torchao and SOLO; the code of Li et al. takes the lower
+// one. Not one in a million of their moments is such a value, so one rule serves all.
 #pragma once
 
 #include <algorithm>
@@ -76,26 +78,21 @@ BITTERN_HD std::int32_t stochastic_code(float x, std::int32_t nearest, const flo
 
 // ---- The tables.
 
-/// Where a value lies exactly between two levels, as it often does on a linear grid: to the upper code, as torchao and
-/// SOLO do, or to the lower one, as the code of Li et al. does.
-enum class Tie { upper, lower };
-
 template <int Bits>
 struct CodebookTable {
   std::int32_t levels = 0;
   float level[1 << Bits] = {};  // after the last level: the last again
   float threshold[1 << Bits] = {};
-  float threshold_tie_lower[1 << Bits] = {};
 };
 
 namespace codebook_detail {
 
-/// The smallest float that is nearer to `above` than to `below`, ties as they are asked for. The sum of two
-/// neighbouring levels is exact in double precision.
-constexpr float threshold(float below, float above, Tie tie) {
+/// The smallest float that is at least as near to `above` as to `below`. The sum of two neighbouring levels is exact in
+/// double precision.
+constexpr float threshold(float below, float above) {
   const double middle = (static_cast<double>(below) + static_cast<double>(above)) / 2;
   const auto rounded = static_cast<float>(middle);
-  if (rounded > middle || (rounded == middle && tie == Tie::upper)) return rounded;
+  if (rounded >= middle) return rounded;
   const auto bits = std::bit_cast<std::uint32_t>(rounded);
   return std::bit_cast<float>(rounded > 0 ? bits + 1 : rounded < 0 ? bits - 1 : 1u);
 }
@@ -116,12 +113,10 @@ constexpr CodebookTable<Bits> make_table(LevelList<Bits> list) {
   for (int k = 0; k < 1 << Bits; ++k) {
     const bool exists = k < list.count;
     table.level[k] = static_cast<float>(list.value[exists ? k : list.count - 1]);
-    if (k == 0) {
-      table.threshold[k] = table.threshold_tie_lower[k] = -std::numeric_limits<float>::infinity();
-    } else {
-      table.threshold[k] = exists ? threshold(table.level[k - 1], table.level[k], Tie::upper) : never;
-      table.threshold_tie_lower[k] = exists ? threshold(table.level[k - 1], table.level[k], Tie::lower) : never;
-    }
+    if (k == 0)
+      table.threshold[k] = -std::numeric_limits<float>::infinity();
+    else
+      table.threshold[k] = exists ? threshold(table.level[k - 1], table.level[k]) : never;
   }
   return table;
 }
@@ -167,7 +162,6 @@ struct Codebook {
   std::int32_t levels;     // 2^bits, or one less: the last code is then never made
   const float* level;      // (2^bits)
   const float* threshold;  // (2^bits)
-  const float* threshold_tie_lower;
 
   constexpr bool is_signed() const { return level[0] < 0; }
   constexpr bool has_zero() const { return std::find(level, level + levels, 0.0f) != level + levels; }
@@ -177,7 +171,7 @@ namespace codebook_detail {
 
 template <int Bits>
 constexpr Codebook named(std::string_view name, const CodebookTable<Bits>& table) {
-  return {name, Bits, table.levels, table.level, table.threshold, table.threshold_tie_lower};
+  return {name, Bits, table.levels, table.level, table.threshold};
 }
 
 }  // namespace codebook_detail
