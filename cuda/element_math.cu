@@ -83,9 +83,10 @@ __global__ void dynamic8_kernel(std::uint8_t* codes, const float* x, const Dynam
       nearest_code(x[i] * inverse_scale(rank1_scale(row[i / columns], column[i % columns])), *table));
 }
 
-/// A thread takes a block of 128: codes (blocks, 128) = x (blocks, 128) in the 2-bit log quantizer; stored (blocks).
-__global__ void log_quantizer_kernel(std::uint8_t* codes, LogBlock* stored, const float* x, float p, bool unbiased,
-                                     PhiloxKey key, std::uint32_t step, std::uint32_t tensor_id, std::int64_t blocks) {
+/// A thread takes a block of 128: codes (blocks, 128) = x (blocks, 128) in the 2-bit log quantizer, stochastic; stored
+/// (blocks).
+__global__ void log_quantizer_kernel(std::uint8_t* codes, LogBlock* stored, const float* x, float p, PhiloxKey key,
+                                     std::uint32_t step, std::uint32_t tensor_id, std::int64_t blocks) {
   const std::int64_t block = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (block >= blocks) return;
   std::uint32_t largest = 0;
@@ -95,13 +96,9 @@ __global__ void log_quantizer_kernel(std::uint8_t* codes, LogBlock* stored, cons
   }
   stored[block] = log_block(bits_float(largest), quantile(x + block * 128, 128, p), 2);
   const LogEncoder encoder = log_encoder(stored[block], 2);
-  float level[4];
-  log_levels(stored[block].alpha, 2, level);
-  for (std::int64_t i = block * 128; i < block * 128 + 128; ++i) {
-    const std::uint32_t random = philox(key, static_cast<std::uint64_t>(i), step, tensor_id);
-    codes[i] = static_cast<std::uint8_t>(unbiased ? log_stochastic_linear<2>(x[i], encoder, level, random)
-                                                  : log_stochastic(x[i], encoder, random));
-  }
+  for (std::int64_t i = block * 128; i < block * 128 + 128; ++i)
+    codes[i] = static_cast<std::uint8_t>(
+        log_stochastic(x[i], encoder, philox(key, static_cast<std::uint64_t>(i), step, tensor_id)));
 }
 
 }  // namespace bittern::cuda

@@ -73,9 +73,6 @@ std::vector<Row> rows() {
   const float* level8 = dynamic_exponent<8, true, true>.level;
   const LogBlock block = log_block(1.0f, quantile(positive, n, 0.1f), 2);
   const LogEncoder encoder = log_encoder(block, 2);
-  static float log_level[4];
-  log_levels(block.alpha, 2, log_level);
-  const float* level2 = log_level;
 
   std::vector<Row> all = {
       map("to_e4m3", code, [](auto i) { return to_e4m3(x[i]); }),
@@ -93,8 +90,6 @@ std::vector<Row> rows() {
       map("level[code] * scale", decoded, [=](auto i) { return level8[code[i]] * 0.37f; }),
       map("log_nearest", code, [=](auto i) { return log_nearest(positive[i], encoder); }),
       map("log_stochastic", code, [=](auto i) { return log_stochastic(positive[i], encoder, word[i]); }),
-      map("log_stochastic_linear<2>", code,
-          [=](auto i) { return log_stochastic_linear<2>(positive[i], encoder, level2, word[i]); }),
       {"quantile of blocks of 128",
        [] {
          simd([] {

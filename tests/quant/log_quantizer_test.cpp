@@ -39,17 +39,6 @@ float decode(const Block& b, int code) {
   return log_decode(code, b.level, b.stored.delta);
 }
 
-int stochastic_linear(float x, const Block& b, LogEncoder encoder, std::uint32_t word) {
-  switch (encoder.last) {
-    case 3:
-      return log_stochastic_linear<2>(x, encoder, b.level, word);
-    case 7:
-      return log_stochastic_linear<3>(x, encoder, b.level, word);
-    default:
-      return log_stochastic_linear<4>(x, encoder, b.level, word);
-  }
-}
-
 /// The probability, over all words, of the outcome that the lowest words give.
 template <typename Round>
 double probability_of_first(Round round) {
@@ -191,30 +180,6 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("log quantizer: stochastic rounding between levels is unbiased for the value, and keeps levels") {
-  for (const int bits : {2, 3, 4}) {
-    const Block b = encode(figure, bits);
-    const auto rounder = [&](float x) {
-      return [&b, x](std::uint32_t word) { return stochastic_linear(x, b, b.encoder, word); };
-    };
-    for (float x = .081f; x < .91f; x += .0061f) {
-      const auto round = rounder(x);
-      const int down = round(0u), up = round(~0u);
-      if (down > up + 1) FAIL("not neighbours");
-      const double p = down == up ? 0 : probability_of_first(round);
-      CHECK(near(p * decode(b, down) + (1 - p) * decode(b, up), x, 1e-6));
-    }
-    CHECK(rounder(.91f)(5000u) == 0);  // delta * (1 / delta) may be 1 - 2^-24
-    CHECK(rounder(.01f)(~0u) == (1 << bits) - 1);
-    CHECK(rounder(0.0f)(0u) == (1 << bits) - 1);
-    // A level, where encoding gives back exactly its fraction of delta.
-    LogEncoder unit = b.encoder;
-    unit.inverse_delta = 1.0f;
-    for (int k = 0; k < 1 << bits; ++k)
-      for (const std::uint32_t word : {0u, 0x80000000u, ~0u}) CHECK(stochastic_linear(b.level[k], b, unit, word) == k);
-  }
-}
-
 TEST_CASE(
     "log quantizer: with no gradient a code moves on with probability ln beta / ln alpha, as the exact average "
     "decays") {
@@ -261,7 +226,6 @@ TEST_CASE("log quantizer: an all-zero block decodes to zero") {
   CHECK(b.stored.alpha == 1.0f);
   for (int k = 0; k < 4; ++k) CHECK(decode(b, k) == 0.0f);
   CHECK(log_stochastic(0.0f, b.encoder, 7u) <= 3);
-  CHECK(log_stochastic_linear<2>(0.0f, b.encoder, b.level, 7u) <= 3);
 }
 
 TEST_CASE("log quantizer: a block with many zeros keeps its largest value, and zeros become 1e-12 of it") {
@@ -282,7 +246,6 @@ TEST_CASE("log quantizer: a block of equal values, or of one, is kept exactly") 
     CHECK(b.stored.alpha == 1.0f);
     for (const int code : b.codes) CHECK(decode(b, code) == 3e-7f);
     CHECK(decode(b, log_stochastic(3e-7f, b.encoder, 3u)) == 3e-7f);
-    CHECK(decode(b, log_stochastic_linear<2>(3e-7f, b.encoder, b.level, 3u)) == 3e-7f);
   }
 }
 

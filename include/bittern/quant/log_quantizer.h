@@ -5,10 +5,9 @@
 // up to it. No level is zero, so no second moment becomes one.
 //
 // e = log2(x / delta) / log2(alpha), a real number, is where x lies among the codes. Rounding:
-//   nearest            of e, ties to even
-//   stochastic         of e (the paper's): unbiased for log x, so biased upwards for x, by up to 8 % at alpha = 0.44
-//   stochastic linear  between the two levels beside x: unbiased for x
-// Each is biased upwards below x_p.
+//   nearest     of e, ties to even
+//   stochastic  of e (the paper's): unbiased for log x, so biased upwards for x, by up to 8 % at alpha = 0.44
+// Both are biased upwards below x_p.
 //
 // Where the published code divides by zero, this is what happens: an all-zero block has delta = 0 and decodes to 0. If
 // x_p is 0, x_p / delta counts as 1e-12, so zeros decode to 1e-12 delta and the rest of the block keeps its meaning. If
@@ -22,7 +21,6 @@
 #include "bittern/quant/integer.h"
 #include "bittern/quant/polynomial.h"
 #include "bittern/quant/scales.h"
-#include "bittern/quant/stochastic.h"
 
 namespace bittern {
 
@@ -137,23 +135,6 @@ BITTERN_HD void log_levels(float alpha, int bits, float* level) {
 
 BITTERN_HD float log_decode(std::int32_t code, const float* level, float delta) {
   return level[code] * delta;
-}
-
-/// One of the two levels beside x, E = x from x_p to delta; a level never moves. Uses all 32 bits of `random`.
-template <int Bits>
-BITTERN_HD std::int32_t log_stochastic_linear(float x, LogEncoder encoder, const float* level, std::uint32_t random) {
-  constexpr std::int32_t last = (1 << Bits) - 1;
-  const float t = x * encoder.inverse_delta;
-  std::int32_t code = 0;  // of the lowest level that is not below t
-  float upper = level[0], lower = level[1];
-  for (std::int32_t k = 1; k <= last; ++k) {
-    const bool not_below = t <= level[k];
-    code += static_cast<std::int32_t>(not_below);
-    upper = not_below ? level[k] : upper;
-    lower = not_below ? level[k < last ? k + 1 : k] : lower;
-  }
-  code += static_cast<std::int32_t>(chance((upper - t) / (upper - lower), random));
-  return code < last ? code : last;
 }
 
 }  // namespace bittern
