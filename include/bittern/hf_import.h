@@ -2,9 +2,8 @@
 // checkpoint, which has the same layout.
 //
 //   FOLDER/config.json    what the model is; what bittern cannot do is refused by key and value, never ignored
-//   FOLDER/model.safetensors, or model.safetensors.index.json and its shards; F32, BF16 or F16, or, in a checkpoint,
-//   codes
-//                         with their scales, as quantization_config says
+//   FOLDER/model.safetensors, or model.safetensors.index.json and its shards
+//                         F32, BF16 or F16; in a checkpoint also codes with their scales, as quantization_config says
 #pragma once
 
 #include <cstdint>

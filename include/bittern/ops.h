@@ -87,7 +87,7 @@ class Backend {
   /// to = from, f32 <-> bf16 (nearest even), codes with scales -> f32 or bf16, or plain (of codes: without the scales).
   virtual void copy(const Tensor& to, const Tensor& from) = 0;
 
-  // ---- embedding: out[n] = w[tokens[n]], w f32, bf16 or codes;   backward: dw[tokens[n]] += dout[n], in the order of n.
+  // ---- embedding: out[n] = w[tokens[n]], w f32, bf16 or codes;   backward: dw[tokens[n]] += dout[n], in order of n.
   //   A token outside 0..V-1 is a failure that names it; nothing is written.
   virtual void embedding_forward(const Tensor& out, const Tensor& w, const Tensor& tokens) = 0;
   virtual void embedding_backward(const Tensor& dw, const Tensor& dout, const Tensor& tokens) = 0;
@@ -103,11 +103,11 @@ class Backend {
   virtual void residual_rmsnorm_backward(const Tensor& dx, const Tensor& dw, const Tensor& dn, const Tensor& sum,
                                          const Tensor& rstd, const Tensor& w) = 0;
 
-  // ---- qk_norm_rope: q, k = rmsnorm per head (if asked), then rotated: (a, b) -> (a cos - b sin, b cos + a sin) over
-  // halves of D
+  // ---- qk_norm_rope: q, k = rmsnorm per head (if asked), then rotated, a and b the halves of D:
+  //   (a, b) -> (a cos - b sin, b cos + a sin)
   virtual void qk_norm_rope_forward(const QkNormRope& args) = 0;
-  //   dqkv (N,packed) act, in place: gradient of the rotated values -> gradient of the projection;  dq_norm, dk_norm
-  //   (D) f32 +=
+  //   dqkv (N,packed) act, in place: gradient of the rotated values -> gradient of the projection
+  //   dq_norm, dk_norm (D) f32 +=
   virtual void qk_norm_rope_backward(const QkNormRope& args, const Tensor& dqkv, const Tensor& dq_norm,
                                      const Tensor& dk_norm) = 0;
 
@@ -119,9 +119,9 @@ class Backend {
   virtual void attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
                                 const AttentionShape& shape, std::int64_t first_position) = 0;
 
-  // ---- swiglu: out = silu(gate) * up, gate_up (N,2F) = [gate | up].  backward: gate_up is overwritten by its
-  // gradient, and
-  //   out (N,F) by the recomputed forward value (the weight gradient of down_proj needs it).
+  // ---- swiglu: out = silu(gate) * up, gate_up (N,2F) = [gate | up].
+  //   backward: gate_up is overwritten by its gradient, and out (N,F) by the recomputed forward value, which the weight
+  //   gradient of down_proj needs.
   virtual void swiglu_forward(const Tensor& out, const Tensor& gate_up) = 0;
   virtual void swiglu_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) = 0;
 
@@ -135,16 +135,16 @@ class Backend {
                                       DType compute) = 0;
   virtual void bias_backward(const Tensor& dbias, const Tensor& dy) = 0;
 
-  // ---- cross_entropy over a chunk of rows: loss[r] = lse(logits[r]) - logits[r][target] ; z[r] = lse^2.  target -1:
-  // row ignored,
-  //   loss and z 0.  With backward, logits are overwritten by scale * (softmax * (1 + 2 z_loss lse) - onehot), 0 in
-  //   ignored rows. logits (R,V) act   targets (R) i32   loss, lse_squared (R) f32
+  // ---- cross_entropy over a chunk of rows: loss = lse(logits) - logits[target], lse_squared = lse^2; of target -1: 0
+  //   logits (R,V) act   targets (R) i32   loss, lse_squared (R) f32
+  //   With backward, logits are overwritten by scale * (softmax * (1 + 2 z_loss lse) - onehot), and by 0 where the
+  //   target is -1.
   virtual void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& loss, const Tensor& lse_squared,
                              float scale, float z_loss, bool backward) = 0;
 
-  // ---- global_norm: norm[0] = sqrt(sum of squares over all gradients), norm[1] = the clip scale min(1, max_norm /
-  // norm)
-  //   (1 where max_norm is 0: no clipping). norm (2) f32. A non-finite gradient makes norm[0] non-finite.
+  // ---- global_norm: norm[0] = sqrt(sum of squares over all gradients)   norm (2) f32
+  //   norm[1] = the clip scale min(1, max_norm / norm[0]), 1 where max_norm is 0 (no clipping).
+  //   A non-finite gradient makes norm[0] non-finite.
   virtual void global_norm(const Tensor& norm, std::span<const Tensor> gradients, float max_norm) = 0;
 
   // ---- quantize: codes and scales of activations, row by row (a token each); nearest even, clamped.
@@ -152,10 +152,10 @@ class Backend {
   //   max(absmax, 1e-5) / 127 (BitNet's).  Backward is the identity (straight-through): there is no op for it.
   virtual void quantize(const Tensor& q, const Tensor& x) = 0;
 
-  // ---- encode_weight: values (host, fp32, the weight's shape) become the stored weight: new scales, rounded to
-  // nearest.
-  //   Weights are f32, bf16, or codes with scales (quant/weight_codec.h). copy() from codes to f32 or bf16 decodes
-  //   them.
+  // ---- encode_weight: the stored weight = values (host, fp32, the weight's shape), rounded to nearest
+  //   The weight is f32, bf16, or codes with scales (quant/weight_codec.h), which are made anew, by row or alike in all
+  //   rows as the codec says.
+  //   copy() is the reverse: from codes to f32 or bf16 it decodes.
   virtual void encode_weight(const Tensor& weight, std::span<const float> values, const WeightCodec& codec) = 0;
 
   // ---- optimizer_step: one fused pass over one parameter (bittern/optim/optimizer_step.h)

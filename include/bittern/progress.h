@@ -1,9 +1,8 @@
 // Progress: what a person or a script sees of a program that runs for long.
 //
 //   Console        the terminal: whole lines, and one status line below them that is rewritten in place. In a pipe
-//   there
-//                  is no status line and no control character. Text from outside (a model's sample, a file's name) is
-//                  made harmless before it reaches the terminal.
+//                  there is no status line and no control character. Text from outside (a model's sample, a file's
+//                  name) is made harmless before it reaches the terminal.
 //   TrainProgress  training's status line, or a plain line now and then
 //   ProgressBar    the same for any work with a known or unknown total (prepare)
 //   Heartbeat      RUN/heartbeat.json, for whoever watches from outside

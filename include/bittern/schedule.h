@@ -7,8 +7,7 @@
 //   wsd                     lr, then linear over the last decay_fraction of the steps (warmup-stable-decay, MiniCPM
 //                           2404.06395)
 //   two_stage               linear; from step >= steps / 2 on the line of a warm-up to second_lr instead, and the
-//   weight
-//                           decay is second_weight_decay (BitNet b1.58, "Training Tips, Code and FAQ", figure 1)
+//                           weight decay is second_weight_decay (BitNet b1.58, "Training Tips, Code and FAQ", figure 1)
 #pragma once
 
 #include <cstdint>

@@ -23,8 +23,9 @@ void add_train(CLI::App& program, Action& action) {
                    "auto: go on if RUN has a checkpoint; never: RUN must be new; or a checkpoint's folder [auto]")
       ->type_name("auto|never|CHECKPOINT");
   command
-      ->add_option("--init", options.init,
-                   "start a new run from these weights: a checkpoint, or a Hugging Face folder (llama, qwen2, qwen3, bitnet)")
+      ->add_option(
+          "--init", options.init,
+          "start a new run from these weights: a checkpoint, or a Hugging Face folder (llama, qwen2, qwen3, bitnet)")
       ->type_name("CHECKPOINT");
   command->add_option("--profile", options.profile_steps, "print what each op costs over N steps, then stop")
       ->type_name("N")

@@ -2,8 +2,8 @@
 // the first weights in initialize.cpp.
 //
 // Points of a step, for the lives of tensors (L layers):
-//   0 embedding | 1+l block l | L+1 final norm, head and loss | 2L+1-l backward of block l | 2L+2 embedding's gradient
-//   | 2L+3 generation
+//   0 embedding | 1+l block l | L+1 final norm, head and loss | 2L+1-l backward of block l
+//   2L+2 embedding's gradient | 2L+3 generation
 #include <algorithm>
 #include <cmath>
 

@@ -93,8 +93,8 @@ void check_skipped(const Training& t) {
   if (t.config.train.max_skipped_steps == 0 || t.state.skipped_in_a_row < t.config.train.max_skipped_steps) return;
   throw failure(
       "stopped at step {}: {} steps in a row had a loss or gradients that were not finite, and were skipped. The "
-      "newest "
-      "checkpoint is {}. Lower schedule.lr, lengthen the warm-up, set optimizer.clip_grad_norm, or look at the data",
+      "newest checkpoint is {}. Lower schedule.lr, lengthen the warm-up, set optimizer.clip_grad_norm, or look at the "
+      "data",
       t.state.step, t.state.skipped_in_a_row,
       t.saved_step >= 0 ? t.folder->path() + "/checkpoints/" + checkpoint_name(t.saved_step) : "none");
 }

@@ -138,8 +138,8 @@ void Run::take_snapshot() const {
 Error does_not_fit(const RunConfig& config, std::int64_t needed, std::int64_t available) {
   return input_error(
       "this run needs {} of memory and {} is available; lower train.micro_batch_sequences (now {}), set "
-      "train.recompute to "
-      "\"block\", store optimizer.states in bf16, or choose a smaller model (`bittern plan` shows where the bytes go)",
+      "train.recompute to \"block\", store optimizer.states in bf16, or choose a smaller model (`bittern plan` shows "
+      "where the bytes go)",
       short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)), config.micro_batch());
 }
 

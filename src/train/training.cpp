@@ -56,8 +56,7 @@ std::string checkpoint_to_resume(const RunFolder& folder, const TrainOptions& op
     if (before && asked == Start{} && *before != Start{})
       throw input_error(
           "--out {}: the run was begun with {} {} and was stopped before its first checkpoint; give that again, or "
-          "choose "
-          "another --out",
+          "choose another --out",
           folder.path(), before->init.empty() ? "--resume" : "--init",
           before->init.empty() ? before->resume : before->init);
     write_start(folder, asked);
@@ -127,8 +126,7 @@ std::int64_t sample_positions(const RunConfig& config, const std::optional<Token
   if (!tokenizer)
     throw input_error(
         "train.sample_every is {}, and data.path {} is not there or has no tokenizer to write text with; prepare it, "
-        "or set "
-        "train.sample_every to 0",
+        "or set train.sample_every to 0",
         config.train.sample_every, config.data.path);
   const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, tokenizer->eos(), config.train.sample_prompt);
   const std::int64_t positions = static_cast<std::int64_t>(prompt.size()) + config.train.sample_tokens;

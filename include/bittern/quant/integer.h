@@ -1,6 +1,5 @@
 // integer: rounding onto a grid of small integers lo .. hi, for weights (DQT, BitNet; the grids are weight_codec.h's)
-// and activations, and the codes of its levels: a value is level * scale (scales.h), stored as two's complement of n
-// bits.
+// and activations, and the codes of its levels, two's complement of n bits: a value is level * scale (scales.h).
 #pragma once
 
 #include <cstdint>
@@ -41,9 +40,8 @@ BITTERN_HD std::int32_t round_nearest_even_to_grid(float t, std::int32_t lo, std
 /// One of the two neighbouring levels, E = t within [lo, hi]; beyond the ends, the end (so there it is biased). A level
 /// never moves. Uses all 32 bits of the uniform word `random`.
 ///
-/// This is floor(a) + (u < a - floor(a)) for the magnitude a = |t|, with t's sign: a - floor(a) is then exact, whereas
-/// t - floor(t) of a small negative t is not, and would lose the flips that are rarer than 1e-7. So every probability
-/// is right to 2^-32.
+/// This is floor(a) + (u < a - floor(a)) for the magnitude a = |t|, with t's sign. a - floor(a) is exact, so every
+/// probability is right to 2^-32; t - floor(t) of a small negative t is not, and would lose the flips rarer than 2^-25.
 BITTERN_HD std::int32_t round_stochastic_to_grid(float t, std::int32_t lo, std::int32_t hi, std::uint32_t random) {
   const float clamped = integer_detail::clamp(t, lo, hi);
   const float a = bits_float(float_bits(clamped) & 0x7fffffffu);

@@ -3,11 +3,9 @@
 //
 //   codes    q = round(clamp(w / scale)) on the grid lowest..highest (E4M3: -448..448), nearest even or stochastic
 //   scale    statistic / highest, statistic = max|w| (absmax) or max(mean|w|, 1e-5) (absmean), of a row or of the
-//   tensor;
-//            made anew from the updated values at every step, or once and for all (fixed)
+//            tensor; made anew from the updated values at every step, or once and for all (fixed)
 //   master   a copy in more bits, which is what the optimizer updates; the weight is its encoding, once per step
-//   eco      without master: the error e = w - decode(encode(w)) goes into the first moment (ECO, arXiv 2601.22101,
-//   alg. 1)
+//   eco      without master: the error e = w - decode(encode(w)) goes into the first moment (optim/eco.h)
 #pragma once
 
 #include <array>

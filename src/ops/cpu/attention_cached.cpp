@@ -1,7 +1,7 @@
 // attention_cached: attention for generation. The keys and values of the new rows are appended to the caches (T_max,
 // KV*D), then each new row attends to all positions up to its own.
-//   overwrites out (rows, H*D) and rows first_position .. first_position + rows - 1 of the caches; reads what is before
-//   them
+//   overwrites out (rows, H*D) and rows first_position .. first_position + rows - 1 of the caches
+//   reads      the rows of the caches before them
 // A prompt goes through the tiles of the forward pass, a few rows through the matrix-vector kernel.
 #include <algorithm>
 #include <cstring>

@@ -1,9 +1,8 @@
 // The forward pass of one unit, for the operands M (attention_tiles.h). For each panel of queries, tile by tile of
-// keys:
-//   S^T = K Q^T    m' = max(m, S)    P^T = 2^((S - m') c)    l = l 2^((m - m') c) + sum P    O^T = O^T 2^((m - m') c) +
-//   V^T P^T
-// with c = log2(e) / sqrt(D), and in the end O / l and lse = (m c + log2 l) ln 2        (Dao 2023, FlashAttention-2,
-// alg. 1).
+// keys (Dao 2023, FlashAttention-2, alg. 1):
+//   S^T = K Q^T      m' = max(m, S)      P^T = 2^((S - m') c)
+//   l = l 2^((m - m') c) + sum P         O^T = O^T 2^((m - m') c) + V^T P^T
+// with c = log2(e) / sqrt(D), and in the end O / l and lse = (m c + log2 l) ln 2.
 #pragma once
 
 #include "ops/cpu/attention_product.h"

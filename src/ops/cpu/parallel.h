@@ -11,8 +11,7 @@
 //   - An exception of a body reaches the caller; parts not yet handed out are dropped.
 //   - A call inside a body, or from a second thread while the first one's call runs, is done serially by its caller.
 //   - A thread that finds no work spins for some tens of microseconds, then sleeps. A sleeper that wakes too late for a
-//   call
-//     is not waited for, so processes that share cores do not stand still for each other.
+//     call is not waited for, so processes that share cores do not stand still for each other.
 #pragma once
 
 #include <cstdint>

@@ -1,14 +1,13 @@
 // qk_norm_rope: each head of q and k is (if asked) normalised by RMS over its D elements and scaled, then rotated by
-// position:
-//   v = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps)     (a, b) -> (a cos - b sin, b cos + a sin), a, b the halves of
-//   v (rotary embedding: Su et al. 2021, in the halves form of Hugging Face's LLaMA) qkv (N,packed) f32|bf16, rows [q
-//   (H*D) | k (KV*D) | v]   rope (T_max,D) f32   row n has position first_position + n % T forward  without norm:
-//   OVERWRITES q and k of qkv in place. Reads and writes q and k.
+// position (rotary embedding: Su et al. 2021, in the halves form of Hugging Face's LLaMA):
+//   v = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps)     (a, b) -> (a cos - b sin, b cos + a sin), a, b v's halves
+//   qkv (N,packed) f32|bf16, rows [q (H*D) | k (KV*D) | v]   rope (T_max,D) f32
+//   row n has position first_position + n % T
+//   forward  without norm: OVERWRITES q and k of qkv in place. Reads and writes q and k.
 //            with norm: reads qkv_raw (N,packed), which is kept for backward, OVERWRITES qkv (v is copied) and
 //            q_norm_rstd (N,H+KV). Reads and writes packed rows. Memory-bound, both.
-//   backward OVERWRITES dq and dk in dqkv; ACCUMULATES dq_norm, dk_norm (D) (in row_parts). Reads and writes dq, dk
-//   (and reads
-//            raw q, k).
+//   backward OVERWRITES dq and dk in dqkv; ACCUMULATES dq_norm, dk_norm (D) (in row_parts).
+//            Reads and writes dq, dk (and reads raw q, k).
 #include <algorithm>
 #include <cmath>
 

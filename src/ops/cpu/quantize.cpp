@@ -1,7 +1,6 @@
 // quantize: activations as codes, row by row (a token each), nearest even.
 //   x (N,C) f32|bf16   q (N,C) fp8_e4m3: scale = absmax / 448, 1 where absmax is 0
-//                              i8:       scale = max(absmax, 1e-5) / 127                       (BitNet b1.58, section
-//                              2)
+//                              i8:       scale = max(absmax, 1e-5) / 127              (BitNet b1.58, section 2)
 //   code = nearest(x * (1 / scale)), which cannot leave the range. A row with an infinity or a NaN gets the scale NaN,
 //   so that all of its products show it and no other row's do.
 //   overwrites q and its scales. Reads x, writes N C bytes: a row is read from memory once and from a cache again.

@@ -1,10 +1,9 @@
-// residual_rmsnorm: sum = x + y;  n = sum * rstd * w,  rstd = 1 / sqrt(mean(sum^2) + eps)   (Zhang & Sennrich 2019, eq.
-// 4)
+// residual_rmsnorm: sum = x + y;  n = sum * rstd * w,  rstd = 1 / sqrt(mean(sum^2) + eps)     (Zhang & Sennrich 2019)
 //   x, y, sum, n (N,C) f32|bf16 in any mix   w (C) f32   rstd (N) f32, kept for backward
 //   forward  overwrites sum, n, rstd. y may be empty: sum = x (and sum may then be empty too: nothing is stored).
 //            sum may be x's memory. The norm is of the stored sum. Reads x, y, writes sum, n: memory-bound.
-//   backward with xhat = sum * rstd, g = dn * w:   dx += rstd * (g - xhat * mean(g * xhat))    dw += sum over rows of
-//   dn * xhat
+//   backward with xhat = sum * rstd, g = dn * w:
+//            dx += rstd * (g - xhat * mean(g * xhat))      dw += sum over rows of dn * xhat
 //            ACCUMULATES both (dw in row_parts). Reads dx, dn, sum, writes dx.
 #include <algorithm>
 #include <cmath>

@@ -8,9 +8,10 @@
 namespace bittern::cpu {
 
 struct RuleRows {
-  /// w, m, v (n) in place from g (n) * clip. v is null for a rule without one.
+  /// w, m, v (n) in place from g (n) * clip. A moment that is not kept (v of a rule without one, m where beta1 is 0) is
+  /// scratch that holds zeros.
   void (*update)(float* w, float* m, float* v, const float* g, float clip, std::int64_t n, const RuleConstants& c);
-  /// v (n) alone, for statistics that must come before.
+  /// v (n) alone, for statistics that must come before. Null for a rule without one.
   void (*second_moment)(float* v, const float* g, float clip, std::int64_t n, const RuleConstants& c);
   /// ECO: m (n) takes up the errors e (n); v is the updated one.
   void (*eco)(float* m, const float* v, const float* e, std::int64_t n, const RuleConstants& c);

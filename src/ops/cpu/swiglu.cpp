@@ -3,8 +3,8 @@
 //   forward  overwrites out. Reads gate_up, writes out: memory-bound.
 //   backward with s = sigmoid(gate):  dgate = dout up s (1 + gate (1 - s))   dup = dout silu(gate)
 //            overwrites gate_up by [dgate | dup], and out by the forward value (for the gradient of down_proj's
-//            weight), so that forward need not keep it. Reads gate_up, dout, writes gate_up, out. dout may be out's
-//            memory.
+//            weight), so that forward need not keep it. dout may be out's memory.
+//            Reads gate_up, dout, writes gate_up, out.
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
