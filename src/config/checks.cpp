@@ -67,8 +67,7 @@ void check_schedule(const RunConfig& config, const std::string& origin) {
   if (two_stage && schedule.second_lr == 0)
     throw input_error(
         "{}: schedule.second_lr is not given; schedule.shape two_stage needs it: the second half of the steps is on "
-        "the "
-        "line that falls from it; set it (BitNet b1.58: two thirds of schedule.lr)",
+        "the line that falls from it; set it (BitNet b1.58: two thirds of schedule.lr)",
         origin);
   if (!two_stage && schedule.second_lr > 0)
     throw input_error(
@@ -76,12 +75,30 @@ void check_schedule(const RunConfig& config, const std::string& origin) {
         "to 0",
         origin, schedule.second_lr, schedule.shape);
   const double lowest_peak = two_stage ? std::min(schedule.lr, schedule.second_lr) : schedule.lr;
+  const char* const lowest_name = lowest_peak == schedule.lr ? "schedule.lr" : "schedule.second_lr";
   if (schedule.final_lr > lowest_peak)
     throw input_error(
         "{}: schedule.final_lr is {}; expected at most {}, which is {}: the rate falls; lower it, or set it to 0 and "
-        "give "
-        "schedule.final_factor",
-        origin, schedule.final_lr, lowest_peak == schedule.lr ? "schedule.lr" : "schedule.second_lr", lowest_peak);
+        "give schedule.final_factor",
+        origin, schedule.final_lr, lowest_name, lowest_peak);
+  if (schedule.final_lr == 0 && schedule.lr * schedule.final_factor > lowest_peak)
+    throw input_error(
+        "{}: schedule.final_factor is {}, which ends at {:.4g}; expected at most {}, which is {}: the rate falls; "
+        "lower it, or give schedule.final_lr",
+        origin, schedule.final_factor, schedule.lr * schedule.final_factor, lowest_name, lowest_peak);
+}
+
+// What has the value of its default may stand in any config: the one that a run writes down has every key.
+void check_rule(const OptimizerSection& optimizer, const std::string& origin) {
+  const UpdateRuleInfo& rule = info(optimizer.rule);
+  if (rule.reads_adam_options) return;
+  const auto refuse_other = [&](const char* key, double value, double plain) {
+    if (value != plain)
+      throw input_error("{}: optimizer.{} is {} with rule {}, which does not use it; set it to {}, or rule to adamw",
+                        origin, key, value, rule.name, plain);
+  };
+  refuse_other("betas[1]", optimizer.beta2, OptimizerSection{}.beta2);
+  refuse_other("eps", optimizer.eps, OptimizerSection{}.eps);
 }
 
 // The table bounds each size; this bounds their products, so that everything later may multiply without looking.
@@ -169,6 +186,7 @@ void complete_and_check(RunConfig& config, const json& given, const std::string&
     config.schedule.second_weight_decay = config.optimizer.weight_decay;
   check_train(config, origin);
   check_schedule(config, origin);
+  check_rule(config.optimizer, origin);
   complete_codecs(config, given);
   check_codecs(config, origin);
   check_products(config, origin);

@@ -16,11 +16,11 @@ struct NamedCodec {
   std::string_view role;
   WeightCodec WeightsSection::*codec;
 };
-constexpr std::array<NamedCodec, 5> roles = {{{"embedding", &WeightsSection::embedding},
-                                              {"head", &WeightsSection::head},
-                                              {"norm", &WeightsSection::norm},
-                                              {"attention_linear", &WeightsSection::attention_linear},
-                                              {"mlp_linear", &WeightsSection::mlp_linear}}};
+constexpr auto roles = std::to_array<NamedCodec>({{"embedding", &WeightsSection::embedding},
+                                                  {"head", &WeightsSection::head},
+                                                  {"norm", &WeightsSection::norm},
+                                                  {"attention_linear", &WeightsSection::attention_linear},
+                                                  {"mlp_linear", &WeightsSection::mlp_linear}});
 
 /// A sentence that is refused where it is true. Written without the origin.
 struct Rule {
@@ -142,12 +142,10 @@ void check_states(const RunConfig& config, const std::string& origin) {
                states.block, std::max<std::int64_t>(8, states.block / 8 * 8))},
           {states.m_rounding == Rounding::stochastic && states.m == "f32" && states.head_m == "f32",
            "optimizer.states.m_rounding is stochastic with m f32, which is not rounded; set m_rounding to nearest, or "
-           "m "
-           "to a codec of fewer bits"},
+           "m to a codec of fewer bits"},
           {states.v_rounding == Rounding::stochastic && states.v == "f32",
            "optimizer.states.v_rounding is stochastic with v f32, which is not rounded; set v_rounding to nearest, or "
-           "v "
-           "to a codec of fewer bits"},
+           "v to a codec of fewer bits"},
           {states.v_rounding == Rounding::stochastic && factored && states.on != StatesOn::all,
            fmt::format(
                "optimizer.states.v_rounding is stochastic with v factored; a matrix then has f32 means, which are "
@@ -179,7 +177,7 @@ void check_states(const RunConfig& config, const std::string& origin) {
                "optimizer.eco.cap is {}, but no weights.*.error_feedback is eco; set it to 0, or error_feedback "
                "to eco",
                eco.cap)},
-          {eco.cap > 0 && config.optimizer.rule != UpdateRule::adamw,
+          {eco.cap > 0 && !rule.reads_adam_options,
            fmt::format(
                "optimizer.eco.cap is {} with rule {}; a cap is told in roots of adamw's second moment; set cap to 0",
                eco.cap, rule.name)},

@@ -86,9 +86,6 @@ StateCodec second_moment_codec(const ParameterSpec& parameter, const OptimizerSe
 
 Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan)
     : backend_(backend), config_(config.optimizer), seed_(static_cast<std::uint32_t>(config.run.seed)) {
-  check(config_.eco.cap == 0.0 || config_.rule == UpdateRule::adamw,
-        "optimizer.eco.cap is {} with rule {}; a cap is told in roots of adamw's second moment; set it to 0",
-        config_.eco.cap, info(config_.rule).name);
   for (Parameter& parameter : parameters) {
     const std::string& name = parameter.spec.name;
     const Tensor view(nullptr, DType::f32, parameter.spec.shape);

@@ -17,12 +17,13 @@ enum class UpdateRule : std::uint8_t { adamw, sgdm, adafactor };
 struct UpdateRuleInfo {
   std::string_view name;  ///< in configs
   bool has_second_moment;
+  bool reads_adam_options;  ///< betas[1], eps and eco.cap, as adamw does; false: it has no use for them
   RuleConstants (*constants)(const RuleOptions& options, long long t);
 };
 inline constexpr std::array<UpdateRuleInfo, 3> update_rule_table = {{
-    {"adamw", true, adamw_constants},
-    {"sgdm", false, sgdm_constants},
-    {"adafactor", true, adafactor_constants},
+    {"adamw", true, true, adamw_constants},
+    {"sgdm", false, false, sgdm_constants},
+    {"adafactor", true, false, adafactor_constants},
 }};
 
 constexpr const UpdateRuleInfo& info(UpdateRule rule) {
