@@ -1,8 +1,8 @@
 // Transformer: hand-written forward and backward of a decoder-only language model, in terms of the op list.
 //
 // A block:  x += d;  n1 = rmsnorm(x);  qkv = n1 Wqkv^T + b;  q, k = [norm,] rope;  a = attention(q, k, v);
-//           x += a Wo^T;  n2 = rmsnorm(x);  h = silu(n2 Wgate^T) * (n2 Wup^T);  d = h Wdown^T        (d joins x in the
-//           next norm)
+//           x += a Wo^T;  n2 = rmsnorm(x);  h = silu(n2 Wgate^T) * (n2 Wup^T);  d = h Wdown^T
+//           (d joins x in the next norm)
 // With sub_norm a and h go through a norm of their own before Wo and Wdown (SubLN). That norm is taken again in
 // backward, so nothing of it is kept. The head and the loss run over chunks of rows, forward and backward together, so
 // the logits never exist whole.
@@ -29,12 +29,12 @@ struct ModelOptions {
   /// e4m3 or i8: the inputs of the blocks' linears are quantized, a token at a time, and their gradient passes straight
   /// through; none: they are compute's.
   std::optional<DType> activations = std::nullopt;
-  bool training = true;                 ///< false: no gradients, and one block's activations serve all blocks
-  bool recompute_blocks = false;        ///< keep only each block's input; run its forward again in backward
-  std::int64_t head_rows = 0;           ///< rows of logits at a time; 0: as many as fill 64 MiB
-  std::int64_t cache_length = 0;        ///< positions of the key/value cache; 0: no generation
-  float z_loss = 0;                     ///< coefficient of lse^2 (PaLM, section 5)
-  std::array<WeightCodec, 5> codecs{};  ///< by Role
+  bool training = true;           ///< false: no gradients, and one block's activations serve all blocks
+  bool recompute_blocks = false;  ///< keep only each block's input; run its forward again in backward
+  std::int64_t head_rows = 0;     ///< rows of logits at a time; 0: as many as fill 64 MiB
+  std::int64_t cache_length = 0;  ///< positions of the key/value cache; 0: no generation
+  float z_loss = 0;               ///< coefficient of lse^2 (PaLM, section 5)
+  std::array<WeightCodec, role_names.size()> codecs{};  ///< by Role
 };
 
 /// Sums over the rows with a target.

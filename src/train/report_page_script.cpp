@@ -210,11 +210,12 @@ const row = make('div', {class: 'row'}, main);
 for (const [title, key, smoothing] of [['Gradient norm', 'grad_norm', true], ['Learning rate', 'lr', false], ['Tokens per second', 'tokens_per_second', true]])
   page.charts.push(new Chart(page, row, title, [{key, smooth: smoothing}], 230));
 // What codes do, a curve per role that has them.
-const codes = make('div', {class: 'row'}, main), logged = key => runs.some(run => run.curves[key]);
+const codes = make('div', {class: 'row'}, main);
 for (const [title, key] of [['Relative rounding error', 'relative_error'], ['Rounding error against the step before: norm', 'error_ratio'],
   ['Rounding error against the step before: cosine', 'error_cosine'], ['Weights changed in a step', 'changed'], ['Weights expected to change, by their updates', 'expected_changed'], ['Codes at an end of the grid', 'saturated'],
   ['Largest |m|', 'm_absmax'], ['Largest v', 'v_max']]) {
-  const curves = ['attention_linear', 'mlp_linear', 'embedding', 'head', 'norm'].map(role => ({key: role + '.' + key, label: role})).filter(c => logged(c.key));
+  const names = new Set(runs.flatMap(run => Object.keys(run.curves)).filter(name => name.endsWith('.' + key)));
+  const curves = [...names].map(name => ({key: name, label: name.slice(0, -key.length - 1)}));
   if (!curves.length) continue;
   page.charts.push(new Chart(page, codes, title, curves, 230));
   legend(page.charts[page.charts.length - 1]);
