@@ -1,6 +1,7 @@
 // Which moments are stored how, and what they take: the published bytes per parameter, against the plan.
 #include "bittern/optimizer.h"
 #include "catch.h"
+#include "ops/cpu/optimizer_pieces.h"
 
 using namespace bittern;
 
@@ -75,6 +76,15 @@ TEST_CASE("optimizer: states.on, min_elements and head_m say whose moments are i
   CHECK(m(Role::norm, vector) == "de4");
   CHECK(v(Role::norm, vector) == "linear4");  // a vector has no rows and columns
   CHECK(m(Role::head, matrix) == "dynamic8");
+}
+
+TEST_CASE("optimizer: a row has at most as many pieces as the plan counts, whatever the block") {
+  // A block of 1040 leaves pieces of 1040 columns, not of 2048.
+  for (std::int64_t unit = 16; unit <= 8192; unit += 16)
+    for (const std::int64_t cols : {1, 1024, 1025, 2047, 2048, 2049, 4160, 10400, 131072}) {
+      const std::int64_t piece = cpu::piece_columns(cols, unit);
+      if ((cols + piece - 1) / piece > cpu::most_pieces_per_row(cols)) FAIL_CHECK("unit " << unit << " cols " << cols);
+    }
 }
 
 TEST_CASE("optimizer: statistics of a step, by role") {

@@ -162,7 +162,7 @@ std::int64_t columns_of_piece(const OptimizerStep& args, std::int64_t cols) {
   std::int64_t unit = 16;
   for (const StoredMoment* moment : {&args.m, &args.v})
     if (state_rows(moment->codec.info->kind).blocks) unit = std::lcm(unit, moment->codec.block);
-  return std::min(cols, unit * std::max<std::int64_t>(1, piece_elements / unit));
+  return piece_columns(cols, unit);
 }
 
 void check_moment(const StoredMoment& moment, const char* which, const OptimizerStep& args) {
@@ -278,7 +278,7 @@ void CpuBackend::optimizer_step(const OptimizerStep& args) {
 std::int64_t optimizer_scratch_bytes(std::int64_t max_rows, std::int64_t max_cols) {
   if (max_rows * max_cols == 0) return 0;
   const std::int64_t piece = std::max(max_cols, piece_elements);
-  const std::int64_t pieces = max_rows * (max_cols / piece_elements + 1);
+  const std::int64_t pieces = max_rows * most_pieces_per_row(max_cols);
   const std::int64_t sums = 256 * static_cast<std::int64_t>(sizeof(StepSums) / sizeof(float));
   const std::int64_t floats = thread_count() * 5 * padded(piece) + padded(pieces) + padded(sums) + padded(max_cols) +
                               padded(row_parts(max_rows) * max_cols);
