@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <array>
 
-#include "bittern/quant/fp8.h"
 #include "bittern/quant/scales.h"
+#include "ops/cpu/e4m3_rows.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/simd.h"
 #include "ops/cpu/state_kinds.h"
@@ -31,11 +31,7 @@ void decode_fp8(const Moment& moment, const RowPiece& piece, float* out) {
   const float* const scales = values_at<float>(moment.stored->scales, {piece.row, 0, 0});
   simd([&] {
     for_blocks(piece, moment.block(), [&](std::int64_t at, std::int64_t n, std::int64_t block) {
-      const std::uint8_t* const from = codes + at;
-      float* const to = out + at;
-      const float scale = scales[block];
-#pragma omp simd
-      for (std::int64_t i = 0; i < n; ++i) to[i] = e4m3_to_float(from[i]) * scale;
+      decode_e4m3_run(codes + at, scales[block], n, out + at);
     });
   });
 }
@@ -55,17 +51,8 @@ void encode_fp8(const Moment& moment, const RowPiece& whole, const float* values
       if (moment.stochastic())
         word = words.fill(moment.random, first_element + static_cast<std::uint64_t>(at), piece.count);
       for_blocks(piece, moment.block(), [&](std::int64_t offset, std::int64_t n, std::int64_t block) {
-        const float inverse = inverse_scale(scales[block]);
-        const float* const x = values + at + offset;
-        std::uint8_t* const q = to + offset;
-        if (word != nullptr) {
-          const std::uint32_t* const r = word + offset;
-#pragma omp simd
-          for (std::int64_t i = 0; i < n; ++i) q[i] = to_e4m3_stochastic(x[i] * inverse, r[i]);
-        } else {
-#pragma omp simd
-          for (std::int64_t i = 0; i < n; ++i) q[i] = to_e4m3(x[i] * inverse);
-        }
+        encode_e4m3_run(values + at + offset, inverse_scale(scales[block]), word == nullptr ? word : word + offset, n,
+                        to + offset);
       });
     });
   });

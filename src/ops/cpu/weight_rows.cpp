@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "bittern/quant/bf16.h"
-#include "bittern/quant/fp8.h"
 #include "bittern/quant/integer.h"
 #include "bittern/quant/scales.h"
+#include "ops/cpu/e4m3_rows.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/simd.h"
 
@@ -64,10 +64,7 @@ void decode_e4m3(const Tensor& weight, const RowPiece& piece, float* out) {
   const auto* const codes = values_at<std::uint8_t>(weight, piece);
   const float scale = weight.scales[piece.row];
   const std::int64_t n = piece.count;
-  simd([=] {
-#pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) out[i] = e4m3_to_float(codes[i]) * scale;
-  });
+  simd([=] { decode_e4m3_run(codes, scale, n, out); });
 }
 void encode_e4m3(const Tensor& weight, const WeightCodec& codec, const RowPiece& whole, const float* values,
                  const RandomStream& random, std::uint64_t first_element) {
@@ -75,19 +72,10 @@ void encode_e4m3(const Tensor& weight, const WeightCodec& codec, const RowPiece&
   const bool stochastic = codec.rounding == Rounding::stochastic;
   simd([&] {
     for_chunks(whole, [&](const RowPiece& piece, std::int64_t at) {
-      auto* const to = values_at<std::uint8_t>(weight, piece);
-      const float* const x = values + at;
-      const float inv = inverse;
-      const std::int64_t n = piece.count;
-      if (stochastic) {
-        RandomWords words;
-        const std::uint32_t* const word = words.fill(random, first_element + static_cast<std::uint64_t>(at), n);
-#pragma omp simd
-        for (std::int64_t i = 0; i < n; ++i) to[i] = to_e4m3_stochastic(x[i] * inv, word[i]);
-      } else {
-#pragma omp simd
-        for (std::int64_t i = 0; i < n; ++i) to[i] = to_e4m3(x[i] * inv);
-      }
+      RandomWords words;
+      const std::uint32_t* word = nullptr;
+      if (stochastic) word = words.fill(random, first_element + static_cast<std::uint64_t>(at), piece.count);
+      encode_e4m3_run(values + at, inverse, word, piece.count, values_at<std::uint8_t>(weight, piece));
     });
   });
 }
