@@ -1,4 +1,5 @@
 // `bittern export`: a folder that Hugging Face `transformers` opens.
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -49,6 +50,16 @@ struct Numbers {
   }
 };
 
+/// A config.json can say how weights are stored, not that activations were rounded in training.
+void warn_of_activations(Activations activations) {
+  if (activations == Activations::compute) return;
+  spdlog::warn(
+      "the model was trained with precision.activations {}, which an exported folder cannot say: transformers, and "
+      "bittern from this folder, will not round the inputs of its linears, so their loss differs a little from that of "
+      "`bittern eval` on the checkpoint",
+      activations_names[static_cast<std::size_t>(activations)]);
+}
+
 }  // namespace
 
 void export_checkpoint(const ExportOptions& options) {
@@ -68,6 +79,7 @@ void export_checkpoint(const ExportOptions& options) {
     // Numbers are loaded as what they are written as; codes, which may not be those of the folder, are decoded later.
     if (!(opened.config.weights.*role).quantized()) opened.config.weights.*role = codec;
   }
+  warn_of_activations(opened.config.precision.activations);
   const std::unique_ptr<Run> run = load_model(opened, 1, 1, 0);
   const bool bf16_linears = written.attention_linear.storage == WeightStorage::bf16;
 

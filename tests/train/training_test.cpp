@@ -1,11 +1,14 @@
 // Whole runs of a tiny model: they learn, they resume bit for bit from any step, and threads, recomputation and
 // interruption change nothing.
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "bittern/checkpoint.h"
 #include "bittern/config.h"
@@ -388,6 +391,24 @@ TEST_CASE("training: what is trained can be evaluated, continued in words, and e
     CHECK(fs::exists(scratch.path + "/exported/" + file));
   evaluate({.checkpoint = scratch.path + "/exported", .data = corpus(), .max_sequences = 4});
   CHECK_THROWS_AS(export_checkpoint({.checkpoint = reference_run(), .out = scratch.path + "/exported"}), Error);
+}
+
+TEST_CASE("training: export warns that rounded activations are lost, and only where there were some") {
+  const Scratch scratch("training_export_activations");
+  const std::string rounded = scratch.path + "/rounded";
+  REQUIRE(train(config(R"({"precision":{"activations":"int8_token"},"train":{"steps":2}})"), {.out = rounded}) ==
+          ExitCode::ok);
+  const auto said = [&](const std::string& checkpoint, const std::string& out) {
+    std::ostringstream text;
+    const std::shared_ptr<spdlog::logger> before = spdlog::default_logger();
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::ostream_sink_mt>(text)));
+    export_checkpoint({.checkpoint = checkpoint, .out = scratch.path + out});
+    spdlog::set_default_logger(before);
+    return text.str();
+  };
+  CHECK(said(rounded, "/a").find("trained with precision.activations int8_token") != std::string::npos);
+  CHECK(said(reference_run(), "/b").find("activations") == std::string::npos);
 }
 
 TEST_CASE("training: loss that is not finite skips the step, and too many in a row stop the run with the reason") {
