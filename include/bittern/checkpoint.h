@@ -77,15 +77,18 @@ struct Checkpoint {
 /// Opens the folder (of any name) after checking every byte of it.
 Checkpoint load_checkpoint(const std::string& directory);
 
-/// The newest valid checkpoint of a run. `warning` says what was wrong with newer ones (one line each); a warning
-/// without a directory means that checkpoints exist but none can be used: a run should then stop rather than start
-/// over.
+/// The newest valid checkpoint of a run, every byte of it checked. `warning` says what was wrong with newer ones (one
+/// line each); a warning without a directory means that checkpoints exist but none can be used: a run should then stop
+/// rather than start over.
 struct LatestCheckpoint {
   std::string directory;  ///< empty: none
   std::int64_t step = -1;
   std::string warning;
+  Manifest manifest;
 };
-LatestCheckpoint find_latest(const std::string& run_dir, CheckpointCheck depth = CheckpointCheck::checksums);
+LatestCheckpoint find_latest(const std::string& run_dir);
+/// Opens what find_latest has checked, without reading all of it again.
+Checkpoint open_latest(const LatestCheckpoint& latest);
 
 /// The name of a checkpoint's folder, and the step that a folder's name says (nothing for any other name).
 std::string checkpoint_name(std::int64_t step);

@@ -77,9 +77,11 @@ Manifest verify_checkpoint(const std::string& directory, CheckpointCheck depth) 
   return manifest;
 }
 
-Checkpoint load_checkpoint(const std::string& directory) {
+namespace {
+
+/// Opens a folder that was checked.
+Checkpoint open_checkpoint(const std::string& directory, const Manifest& manifest) {
   using namespace checkpoint_detail;
-  const Manifest manifest = verify_checkpoint(directory, CheckpointCheck::checksums);
   const auto small_file = [&](const char* name) {
     return read_whole_file(directory + "/" + name, small_file_limit, "a small file of a checkpoint");
   };
@@ -94,17 +96,28 @@ Checkpoint load_checkpoint(const std::string& directory) {
           .tokenizer = has_tokenizer ? small_file(tokenizer_name) : std::string()};
 }
 
-LatestCheckpoint find_latest(const std::string& run_dir, CheckpointCheck depth) {
+}  // namespace
+
+Checkpoint load_checkpoint(const std::string& directory) {
+  return open_checkpoint(directory, verify_checkpoint(directory, CheckpointCheck::checksums));
+}
+
+Checkpoint open_latest(const LatestCheckpoint& latest) {
+  return open_checkpoint(latest.directory, latest.manifest);
+}
+
+LatestCheckpoint find_latest(const std::string& run_dir) {
   LatestCheckpoint latest;
   for (const checkpoint_detail::Folder& folder : checkpoint_detail::checkpoint_folders(run_dir)) {
     const std::string directory = checkpoint_detail::checkpoints_of(run_dir) + "/" + folder.name;
     try {
-      const Manifest manifest = verify_checkpoint(directory, depth);
+      Manifest manifest = verify_checkpoint(directory, CheckpointCheck::checksums);
       if (manifest.step != folder.step)
         throw input_error("{}: its manifest says step {}; expected the step of its name; rename it back or remove it",
                           directory, manifest.step);
       latest.directory = directory;
       latest.step = folder.step;
+      latest.manifest = std::move(manifest);
       return latest;
     } catch (const Error& error) {
       if (!latest.warning.empty()) latest.warning += '\n';

@@ -38,8 +38,8 @@ void write_start(const RunFolder& folder, const Start& start) {
   write_file_atomically(folder.path() + "/start.json", json.dump(2) + "\n");
 }
 
-/// The checkpoint that the run goes on from; empty: it begins.
-std::string checkpoint_to_resume(const RunFolder& folder, const TrainOptions& options) {
+/// The checkpoint that the run goes on from, checked and open; none: it begins.
+std::optional<Checkpoint> checkpoint_to_resume(const RunFolder& folder, const TrainOptions& options) {
   remove_unfinished_checkpoints(folder.path());
   const LatestCheckpoint latest = find_latest(folder.path());
   if (!latest.warning.empty()) spdlog::warn("{}", latest.warning);
@@ -60,18 +60,19 @@ std::string checkpoint_to_resume(const RunFolder& folder, const TrainOptions& op
           folder.path(), before->init.empty() ? "--resume" : "--init",
           before->init.empty() ? before->resume : before->init);
     write_start(folder, asked);
-    return chosen ? checkpoint_folder(options.resume) : std::string();
+    if (!chosen) return std::nullopt;
+    return load_checkpoint(checkpoint_folder(options.resume));
   }
   if (options.resume == "never")
     throw input_error("--resume never: {} already holds a run ({}); choose another --out, or go on with --resume auto",
                       folder.path(), latest.directory);
-  if (before == asked || asked == Start{}) return latest.directory;  // the command that began it, or a plain one
+  if (before == asked || asked == Start{}) return open_latest(latest);  // the command that began it, or a plain one
   if (!asked.init.empty())
     throw input_error(
         "--init starts a new run, and {} already holds one that was begun otherwise ({}); choose another --out",
         folder.path(), latest.directory);
-  const std::string source = checkpoint_folder(options.resume);
-  if (latest.step > verify_checkpoint(source, CheckpointCheck::sizes).step)
+  Checkpoint source = load_checkpoint(checkpoint_folder(options.resume));
+  if (latest.step > source.step)
     throw input_error("--resume {}: {} holds a newer checkpoint ({}); choose another --out, or remove the newer ones",
                       options.resume, folder.path(), latest.directory);
   write_start(folder, asked);
@@ -148,12 +149,12 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
   std::optional<Tokenizer> tokenizer;
   if (!stream.tokenizer_path().empty()) tokenizer = Tokenizer::load(stream.tokenizer_path());
   std::optional<RunFolder> folder;
-  std::string resume_from;
+  std::optional<Checkpoint> checkpoint;
   if (options.profile_steps == 0) {
     folder.emplace(RunFolder::open(options.out.empty() ? "runs/" + config.run.name : options.out));
     setup_logging(console, folder->path() + "/log.txt");
     Heartbeat(folder->path()).beat(0, RunStatus::starting);
-    resume_from = checkpoint_to_resume(*folder, options);
+    checkpoint = checkpoint_to_resume(*folder, options);
   }
   if (config.train.evaluate_every > 0 && !valid)
     spdlog::warn(
@@ -179,9 +180,9 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
   training.identity = {.backend = training.run->backend->description(),
                        .data_fingerprint = training.stream.fingerprint()};
 
-  if (!resume_from.empty()) {
-    const Checkpoint checkpoint = load_checkpoint(resume_from);
-    const TrainerRecord record = parse_trainer_json(checkpoint.trainer_json, resume_from + "/trainer.json");
+  if (checkpoint) {
+    const std::string& resume_from = checkpoint->directory;
+    const TrainerRecord record = parse_trainer_json(checkpoint->trainer_json, resume_from + "/trainer.json");
     compare_configs(record.config_json, resume_from, config);
     if (record.identity.data_fingerprint != training.identity.data_fingerprint)
       throw input_error(
@@ -192,7 +193,7 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
       spdlog::warn("the run was begun on {}, and goes on on {}: its bits will differ from those of an undisturbed run",
                    record.identity.backend, training.identity.backend);
     training.run->allocate();
-    restore(*training.run, checkpoint);
+    restore(*training.run, *checkpoint);
     training.state = record.state;
     training.saved_step = record.state.step;
     spdlog::info("going on from {}: step {} of {}", resume_from, training.state.step, config.train.steps);

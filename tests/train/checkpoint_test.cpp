@@ -88,6 +88,25 @@ TEST_CASE("checkpoint: what is written is loaded, and nothing else lies in the f
   CHECK(latest.warning.empty());
 }
 
+TEST_CASE("checkpoint: the latest is found and opened with one look at every byte") {
+  TemporaryFolder run;
+  constexpr std::int64_t rows = 20000;
+  const std::string directory = write_checkpoint(run.path(), Sample(1, rows).contents);
+  std::int64_t size = 0;
+  for (const auto& item : fs::directory_iterator(directory)) size += static_cast<std::int64_t>(item.file_size());
+  const auto bytes_read = [] {
+    std::ifstream io("/proc/self/io");
+    std::string key;
+    std::int64_t value = 0;
+    io >> key >> value;  // rchar: of all read calls
+    return value;
+  };
+  const std::int64_t before = bytes_read();
+  const Checkpoint checkpoint = open_latest(find_latest(run.path()));
+  CHECK(bytes_read() - before < size + size / 8);
+  CHECK(holds_sample(checkpoint, 1, rows));
+}
+
 TEST_CASE("checkpoint: a run without a tokenizer has none") {
   TemporaryFolder run;
   Sample sample(1);
