@@ -161,6 +161,10 @@ solo = Paper(
     ],
     claims=[
         nearer("SOLO 4/2 is near 32 bit: its gap is less than half of plain 2 bit's", "solo_4_2", "states_32", "states_2"),
+        within("SOLO 4/2 is at most 0.02 above 32 bit", "solo_4_2", "states_32", 0.02),
+        within("SOLO 2/2 is at most 0.05 above 32 bit", "solo_2", "states_32", 0.05),
+        within("SOLO 4/2 is at most 0.02 above 32 bit of the same beta1", "solo_4_2", "states_32_beta_0.3", 0.02),
+        within("SOLO 2/2 is at most 0.05 above 32 bit of the same beta1", "solo_2", "states_32_beta_0.1", 0.05),
         better("SOLO 4/2 is better than plain 4 bit", "solo_4_2", "states_4"),
         better("SOLO 2/2 is better than plain 2 bit", "solo_2", "states_2"),
         better("4 bits of first moment are better than 2", "solo_4_2", "solo_2"),
@@ -221,6 +225,8 @@ combined = Paper(
         Row("dqt_ternary_m_4_v_log2_beta_0.3", "DQT ternary, m 4 bit SR, v log 2 bit, beta1 .3"),
     ],
     claims=[
+        within("ECO+SR with m in 8 bits and v factored, 2.1 bytes, is at most 0.05 above BF16 with master", "eco_sr_m_8_v_factored", "bf16_master", 0.05),
+        within("and with m in 4 bits, 1.6 bytes", "eco_sr_m_4_v_factored", "bf16_master", 0.05),
         within("an 8-bit first and a 2-bit logarithmic second moment cost ECO at most 0.01", "eco_sr_m_8_v_log2", "eco_sr", 0.01),
         within("an 8-bit first and a factored second moment cost ECO at most 0.01", "eco_sr_m_8_v_factored", "eco_sr", 0.01),
         within("a 4-bit first moment costs ECO at most 0.02 more than an 8-bit one", "eco_sr_m_4_v_log2", "eco_sr_m_8_v_log2", 0.02),
