@@ -15,7 +15,7 @@
 
 #if defined(__x86_64__) && defined(__linux__) && (defined(__clang__) || __GNUC__ >= 11)
 #define BITTERN_HAS_AMX 1
-#include <immintrin.h>
+#include "ops/cpu/intrinsics.h"
 
 #include <cstdint>
 

@@ -3,7 +3,7 @@
 #include "ops/cpu/attention.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "ops/cpu/intrinsics.h"
 
 #define BITTERN_TARGET gnu::target("avx2,fma")
 

@@ -2,12 +2,8 @@
 // BITTERN_TARGET.
 #pragma once
 
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see one in their own header (bug 105593)
-#endif
-#include <immintrin.h>
-
 #include "ops/cpu/attention_tiles.h"
+#include "ops/cpu/intrinsics.h"
 
 #define BITTERN_VECTOR [[gnu::always_inline, BITTERN_TARGET]] static inline
 

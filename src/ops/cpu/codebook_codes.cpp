@@ -1,15 +1,8 @@
 #include "ops/cpu/codebook_codes.h"
 
 #include "bittern/quant/dynamic8.h"
+#include "ops/cpu/intrinsics.h"
 #include "ops/cpu/simd.h"
-
-#if defined(__x86_64__)
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see them in their own header (bug 105593)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-#include <immintrin.h>
-#endif
 
 namespace bittern::cpu {
 namespace {

@@ -17,10 +17,6 @@
 #include "ops/cpu/gemm_kernels.h"
 
 #if defined(BITTERN_HAS_AMX)
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see some in their own header (bug 105593)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
 
 #define BITTERN_TARGET \
   [[gnu::target("amx-tile,amx-bf16,amx-int8,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]]

@@ -8,7 +8,7 @@
 #include "ops/cpu/gemm_kernels.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "ops/cpu/intrinsics.h"
 
 #define BITTERN_TARGET [[gnu::target("avxvnni,avx2,fma")]]
 

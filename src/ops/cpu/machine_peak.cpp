@@ -1,4 +1,5 @@
 #include "ops/cpu/machine_peak.h"
+#include "ops/cpu/intrinsics.h"
 
 #include <algorithm>
 #include <chrono>
@@ -10,10 +11,6 @@
 #include "ops/cpu/cpu_features.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace bittern::cpu {
 namespace {

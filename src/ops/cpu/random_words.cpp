@@ -4,14 +4,8 @@
 // philox4x32 in a loop unpacks and packs around every product, and takes three times as long.
 #include "ops/cpu/random_words.h"
 
+#include "ops/cpu/intrinsics.h"
 #include "ops/cpu/simd.h"
-
-#if defined(__x86_64__)
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 11 and 12 see one in their own header (bug 105593)
-#endif
-#include <immintrin.h>
-#endif
 
 namespace bittern::cpu {
 namespace {
