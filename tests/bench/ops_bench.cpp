@@ -68,8 +68,10 @@ class Memory {
         const float value = scale * (static_cast<float>(state >> 8) * 0x1p-23f - 1.0f);
         if (dtype == DType::bf16)
           static_cast<bf16*>(t.data)[r * cols + c] = to_bf16(value);
-        else
+        else if (dtype == DType::f32)
           static_cast<float*>(t.data)[r * cols + c] = value;
+        else
+          static_cast<std::uint8_t*>(t.data)[r * cols + c] = 0;
       }
     });
     return t;
@@ -97,7 +99,7 @@ class Memory {
 
 /// How many of an op's arrays (in units of equal size) are only read, only written, or read and then written in place.
 struct Mix {
-  int read, written, updated;
+  std::int64_t read, written, updated;
 };
 
 /// One pass over plain arrays, as many as a mix has.
@@ -246,6 +248,13 @@ std::vector<Line> lines() {
           const Tensor from = m.tensor(t, N, C), to = m.tensor(t == DType::f32 ? DType::bf16 : DType::f32, N, C);
           return [=, &b] { b.copy(to, from); };
         });
+    for (const DType codes : {DType::e4m3, DType::i8})
+      add(fmt::format("quantize to {} from", name(codes)), Mix{size_of(t), 1, 0}, [=](Backend& b, Memory& m) {
+        const Tensor from = m.tensor(t, N, C), scales = m.tensor(DType::f32, 1, N);
+        Tensor to = m.tensor(codes, N, C);
+        to.scales = scales.as<float>();
+        return [=, &b] { b.quantize(to, from); };
+      });
     add("copy to the same type", {1, 1, 0}, [=](Backend& b, Memory& m) {
       const Tensor from = m.tensor(t, N, C), to = m.tensor(t, N, C);
       return [=, &b] { b.copy(to, from); };

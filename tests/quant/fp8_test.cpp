@@ -196,3 +196,25 @@ TEST_CASE("fp8: stochastic rounding of what lies beyond the largest value is bia
   CHECK(to_e4m3_stochastic(447.0f, 0u) == 0x7d);
   for (const std::uint32_t word : {0u, 0x80000u, ~0u}) CHECK(e4m3_to_float(to_e4m3_stochastic(460.0f, word)) == 448.0f);
 }
+
+TEST_CASE("to_e4m3_in_range is to_e4m3 up to 464, the last number that rounds to 448") {
+  const auto same = [](std::uint32_t bits) {
+    for (const std::uint32_t sign : {0u, 0x80000000u}) {
+      const float x = bits_float(bits | sign);
+      if (to_e4m3_in_range(x) != to_e4m3(x)) return false;
+    }
+    return true;
+  };
+  const std::uint32_t last = float_bits(464.0f);
+  std::uint32_t first_wrong = last + 1;
+  for (std::uint32_t bits = 0; bits <= last && first_wrong > last; bits += 1009)
+    if (!same(bits)) first_wrong = bits;
+  for (int code = 0; code < 0x7e; ++code) {  // every tie and its neighbours
+    const float tie =
+        0.5f * (e4m3_to_float(static_cast<std::uint8_t>(code)) + e4m3_to_float(static_cast<std::uint8_t>(code + 1)));
+    for (const std::uint32_t bits : {float_bits(tie) - 1, float_bits(tie), float_bits(tie) + 1})
+      if (!same(bits)) first_wrong = bits;
+  }
+  if (!same(last)) first_wrong = last;
+  CHECK(first_wrong == last + 1);
+}

@@ -126,3 +126,17 @@ TEST_CASE("integer: with addressed words, lanes are independent of each other (c
     CHECK(std::fabs(ups[lane] / per_lane - p) < 4 * std::sqrt(p * (1 - p) / per_lane));
   }
 }
+
+TEST_CASE("to_i8_in_range is round_nearest_even_to_grid's byte for every number that rounds to -128 to 127") {
+  const auto same = [](float t) {
+    return to_i8_in_range(t) == static_cast<std::uint8_t>(round_nearest_even_to_grid(t, -128, 127));
+  };
+  int wrong = 0;
+  for (int level = -128; level < 127; ++level) {
+    const float tie = static_cast<float>(level) + 0.5f;
+    for (const float t : {static_cast<float>(level), std::nextafterf(tie, -200.0f), tie, std::nextafterf(tie, 200.0f)})
+      wrong += !same(t);
+  }
+  for (const float t : {-128.5f, 127.0f, 127.4999f, 0.0f, -0.0f, 1e-30f, -1e-30f}) wrong += !same(t);
+  CHECK(wrong == 0);
+}

@@ -22,7 +22,6 @@ namespace fp8_detail {
 template <int FractionBits, int SmallestExponent, std::uint32_t LargestBits>
 struct Format {
   static constexpr int dropped = 23 - FractionBits;  // fraction bits of a float that the code lacks
-  static constexpr std::uint32_t below_half = (1u << (dropped - 1)) - 1u;
   static constexpr std::uint32_t smallest_normal = static_cast<std::uint32_t>(127 + SmallestExponent) << 23;
   static constexpr std::uint32_t rebias = static_cast<std::uint32_t>(126 + SmallestExponent) << FractionBits;
   static constexpr std::uint32_t largest = LargestBits;
@@ -45,14 +44,22 @@ BITTERN_HD std::uint8_t finish(std::uint32_t code, std::uint32_t u) {
   return static_cast<std::uint8_t>((code + is_nan * (0x7fu - F::largest_code)) | sign);
 }
 
+/// The nearest code of a magnitude (float bits) that does not round to more than the largest value; ties to even. Adding
+/// a float whose last bit is worth one quantum of the magnitude's binade (of the subnormal ones, at least) rounds to
+/// quanta; the codes of a binade begin where its exponent says.
+template <typename F>
+BITTERN_HD std::uint32_t nearest_code(std::uint32_t magnitude) {
+  const std::uint32_t of_binade = (magnitude & 0x7f800000u) + (static_cast<std::uint32_t>(F::dropped) << 23);
+  const std::uint32_t rounder = of_binade > F::rounder ? of_binade : F::rounder;
+  const std::uint32_t in_quanta = float_bits(bits_float(magnitude) + bits_float(rounder)) - rounder;
+  return in_quanta + (rounder >> F::dropped) - (F::rounder >> F::dropped);
+}
+
 template <typename F>
 BITTERN_HD std::uint8_t nearest(float x) {
   const std::uint32_t u = float_bits(x);
   const std::uint32_t magnitude = u & 0x7fffffffu;
-  const std::uint32_t a = magnitude < F::largest ? magnitude : F::largest;
-  const std::uint32_t normal = ((a + F::below_half + ((a >> F::dropped) & 1u)) >> F::dropped) - F::rebias;
-  const std::uint32_t subnormal = float_bits(bits_float(a) + bits_float(F::rounder)) - F::rounder;
-  return finish<F>(a < F::smallest_normal ? subnormal : normal, u);
+  return finish<F>(nearest_code<F>(magnitude < F::largest ? magnitude : F::largest), u);
 }
 
 template <typename F>
@@ -84,6 +91,14 @@ BITTERN_HD float finite_value(std::uint32_t code) {
 /// Nearest E4M3, ties to even.
 BITTERN_HD std::uint8_t to_e4m3(float x) {
   return fp8_detail::nearest<fp8_detail::E4M3>(x);
+}
+
+/// to_e4m3 of a number that is not NaN and rounds to a magnitude of at most 448: half of the instructions. Code and sign
+/// meet at the top of a word, so that a compiler narrows vectors once, and not each part of the sum.
+BITTERN_HD std::uint8_t to_e4m3_in_range(float x) {
+  const std::uint32_t u = float_bits(x);
+  const std::uint32_t code = fp8_detail::nearest_code<fp8_detail::E4M3>(u & 0x7fffffffu);
+  return static_cast<std::uint8_t>((code << 24 | (u & 0x80000000u)) >> 24);
 }
 
 /// One of the two neighbouring E4M3 values, E = x; a value of the format never moves. Of the uniform word `random`, a

@@ -37,6 +37,11 @@ BITTERN_HD std::int32_t round_nearest_even_to_grid(float t, std::int32_t lo, std
   return static_cast<std::int32_t>(rounded - float_bits(rounder));
 }
 
+/// round_nearest_even_to_grid, as a byte, of a number whose nearest level is one of -128 to 127: the last bits of the sum.
+BITTERN_HD std::uint8_t to_i8_in_range(float t) {
+  return static_cast<std::uint8_t>(float_bits(t + 0x1.8p23f));
+}
+
 /// One of the two neighbouring levels, E = t within [lo, hi]; beyond the ends, the end (so there it is biased). A level
 /// never moves. Uses all 32 bits of the uniform word `random`.
 ///

@@ -2,9 +2,12 @@
 //   x (N,C) f32|bf16   q (N,C) fp8_e4m3: scale = absmax / 448, 1 where absmax is 0
 //                              i8:       scale = max(absmax, 1e-5) / 127              (BitNet b1.58, section 2)
 //   code = nearest(x * (1 / scale)), which cannot leave the range. A row with an infinity or a NaN gets the scale NaN,
-//   so that all of its products show it and no other row's do.
+//   so that all of its products show it and no other row's do; its codes are those of a NaN.
 //   overwrites q and its scales. Reads x, writes N C bytes: a row is read from memory once and from a cache again.
 // Backward is the identity (straight-through).
+#include <algorithm>
+#include <cstdint>
+
 #include "bittern/profile.h"
 #include "bittern/quant/fp8.h"
 #include "bittern/quant/integer.h"
@@ -18,32 +21,49 @@ namespace {
 
 constexpr float largest_e4m3 = 448.0f, largest_i8 = 127.0f, smallest_absmax_i8 = 1e-5f;
 
-/// The largest magnitude, by its bits, so that a NaN is not passed over.
-template <typename T>
-inline float absmax(const T* x, std::int64_t C, float at_least) {
+/// The largest magnitude and at_least, by their bits, so that a NaN is not passed over.
+inline float absmax(const float* x, std::int64_t C, float at_least) {
   std::uint32_t largest = magnitude_bits(at_least);
 #pragma omp simd reduction(max : largest)
   for (std::int64_t i = 0; i < C; ++i) {
-    const std::uint32_t bits = magnitude_bits(to_float(x[i]));
+    const std::uint32_t bits = magnitude_bits(x[i]);
     largest = bits > largest ? bits : largest;
   }
   return bits_float(largest);
 }
+inline float absmax(const bf16* x, std::int64_t C, float at_least) {
+  std::uint16_t largest = 0;
+#pragma omp simd reduction(max : largest)
+  for (std::int64_t i = 0; i < C; ++i) {
+    const auto bits = static_cast<std::uint16_t>(x[i].bits & 0x7fffu);
+    largest = bits > largest ? bits : largest;
+  }
+  return bits_float(std::max(magnitude_bits(at_least), std::uint32_t{largest} << 16));
+}
+
+/// q (C) = encode(x / scale), or encode(NaN) where the scale is: encode need not know what to do with a NaN.
+template <typename T, class Encode>
+inline void encode_row(std::uint8_t* q, const T* x, std::int64_t C, float scale, std::uint8_t of_nan, Encode encode) {
+  if (scale != scale) {
+    std::fill_n(q, C, of_nan);
+    return;
+  }
+  const float inverse = inverse_scale(scale);
+#pragma omp simd
+  for (std::int64_t i = 0; i < C; ++i) q[i] = encode(to_float(x[i]) * inverse);
+}
 
 template <typename T>
 inline float quantize_e4m3(std::uint8_t* q, const T* x, std::int64_t C) {
-  const float scale = scale_from_absmax(absmax(x, C, 0.0f), largest_e4m3), inverse = inverse_scale(scale);
-#pragma omp simd
-  for (std::int64_t i = 0; i < C; ++i) q[i] = to_e4m3(to_float(x[i]) * inverse);
+  const float scale = scale_from_absmax(absmax(x, C, 0.0f), largest_e4m3);
+  encode_row(q, x, C, scale, 0x7f, [](float y) { return to_e4m3_in_range(y); });
   return scale;
 }
 
 template <typename T>
 inline float quantize_i8(std::uint8_t* q, const T* x, std::int64_t C) {
-  const float scale = scale_from_absmax(absmax(x, C, smallest_absmax_i8), largest_i8), inverse = inverse_scale(scale);
-#pragma omp simd
-  for (std::int64_t i = 0; i < C; ++i)
-    q[i] = static_cast<std::uint8_t>(round_nearest_even_to_grid(to_float(x[i]) * inverse, -128, 127));
+  const float scale = scale_from_absmax(absmax(x, C, smallest_absmax_i8), largest_i8);
+  encode_row(q, x, C, scale, 0x80, [](float y) { return to_i8_in_range(y); });
   return scale;
 }
 
