@@ -6,7 +6,7 @@
 //   llm.c `.bin` files                              one, or a pattern such as 'dir/fineweb_train_*.bin'
 //   a Megatron data set, named by its prefix        PREFIX.bin and PREFIX.idx
 // Nothing is mapped or kept: `read` is a pread of the range, so memory does not grow with the corpus. Every file is
-// hostile: sizes and counts are checked when it is opened, ids when they are read, checksums by `verify`.
+// hostile: sizes and counts are checked when it is opened, ids when they are read, checksums by `verify_checksums`.
 // docs/formats.md describes the formats.
 #pragma once
 
@@ -65,8 +65,9 @@ class TokenStream {
   /// Tokens [first, first + out.size()). Throws where the range or an id is outside. Safe from many threads at once.
   void read(std::int64_t first, std::span<std::int32_t> out) const;
 
-  /// Reads everything: all checksums and all ids. `progress` is told how many tokens are done.
-  void verify(const std::function<void(std::int64_t)>& progress = {}) const;
+  /// Reads every file whose format has a checksum, and throws where it is another one. Returns early when `go_on`,
+  /// asked after each piece, says no.
+  void verify_checksums(const std::function<bool()>& go_on = {}) const;
 
  private:
   std::vector<TokenPart> parts_;

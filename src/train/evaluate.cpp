@@ -60,6 +60,7 @@ void evaluate(const EvaluateOptions& options) {
   } else {
     TokenStream stream = TokenStream::open(data, Split::valid);
     stream.limit_vocabulary(opened.config.model.vocab_size);
+    stream.verify_checksums([] { return !stop_requested(); });
     const std::unique_ptr<Run> run = load_model(opened, options.batch, T, 0);
     result = validation_loss(*run->model, stream, options.max_sequences);
     bytes_per_target = stream.bytes_per_token();

@@ -154,6 +154,7 @@ ExitCode training_loop(Training& t, Watchers& watchers, const Noted& noted) {
   BackgroundSaves saves(t);
   bool looked = look_at_model(t, watchers, noted);
   while (!t.finished() && !stop_requested()) {
+    t.data_check->look();
     const Batch batch = next_batch(t, watchers, saves);
     std::optional<StepMetrics> step = train_step(t, batch);
     if (!step) break;
@@ -206,6 +207,9 @@ ExitCode train(const RunConfig& config, const TrainOptions& options) {
     return ExitCode::ok;
   }
 
+  std::vector<const TokenStream*> streams{&t.stream};
+  if (t.valid) streams.push_back(&*t.valid);
+  t.data_check = std::make_unique<DataCheck>(streams);
   const Noted noted(t.folder->path(), t.state.step);
   spdlog::info("{}: {}", t.folder->path(), facts);
   Watchers watchers(t, console, t.run->backend->measure_limits(config.precision.compute, false).gemm_flops);

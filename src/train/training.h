@@ -16,6 +16,7 @@
 #include "bittern/token_file.h"
 #include "bittern/tokenizer.h"
 #include "bittern/trainer.h"
+#include "train/data_check.h"
 #include "train/run.h"
 #include "train/run_folder.h"
 #include "train/trainer_state.h"
@@ -35,7 +36,8 @@ struct Training {
   std::vector<Tensor> gradients;
   RunIdentity identity;
   TrainerState state;
-  std::int64_t saved_step = -1;  ///< of the newest checkpoint
+  std::int64_t saved_step = -1;             ///< of the newest checkpoint
+  std::unique_ptr<DataCheck> data_check{};  ///< reads `stream` and `valid`; none while profiling
   bool finished() const { return state.step >= config.train.steps; }
 };
 

@@ -60,7 +60,7 @@ const std::string& shared_model() {
 
 std::string tokens_as_text(const std::string& folder, Split split) {
   const TokenStream stream = TokenStream::open(folder, split);
-  stream.verify();
+  stream.verify_checksums();
   Ids ids(static_cast<std::size_t>(stream.token_count()));
   stream.read(0, ids);
   const Tokenizer tokenizer = Tokenizer::load(folder + "/tokenizer.model");
@@ -514,7 +514,7 @@ TEST_CASE(
     REQUIRE(::waitpid(child, &status, 0) == child);
     killed += WIFSIGNALED(status);
     if (is_prepared_folder(folder / "out")) {
-      TokenStream::open(folder / "out").verify();
+      TokenStream::open(folder / "out").verify_checksums();
       break;
     }
   }
@@ -533,7 +533,7 @@ TEST_CASE("prepare: two runs do not write to one folder") {
   std::string message;
   prepare(options, [&](const PrepareProgress&) { message = error_of([&] { prepare(options); }).second; });
   CHECK(contains(message, "out: another `bittern prepare` is writing there"));
-  TokenStream::open(folder / "out").verify();
+  TokenStream::open(folder / "out").verify_checksums();
 }
 
 TEST_CASE("prepare: progress rises to the whole input") {

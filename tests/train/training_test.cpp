@@ -376,6 +376,40 @@ TEST_CASE("training: weights of another model are refused by key") {
   }
 }
 
+TEST_CASE("training: a shard with one flipped bit stops train and eval, and nothing is saved") {
+  const Scratch scratch("training_flipped");
+  const std::string data = scratch.path + "/corpus", run = scratch.path + "/run",
+                    extra = R"({"data":{"path":")" + data + R"("}})";
+  fs::copy(corpus(), data, fs::copy_options::recursive);
+  REQUIRE(train(config(extra), {.out = run}) == ExitCode::ok);
+  fs::remove_all(run + "/checkpoints/" + checkpoint_name(12));
+  const std::string nine = bytes_of(run + "/checkpoints/" + checkpoint_name(9) + "/model.safetensors");
+  for (const std::string shard : {"train_00000.bin", "valid_00000.bin"}) {
+    INFO(shard);
+    const std::string path = data + "/" + shard, whole = bytes_of(path);
+    std::string flipped = whole;
+    flipped[64] = static_cast<char>(flipped[64] ^ 1);  // the first id: below the vocabulary as it was before
+    const auto write = [&](const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; };
+    write(flipped);
+    const std::string fresh = scratch.path + "/fresh_" + shard;
+    for (const std::string& out : {fresh, run}) check_refused(out, extra, path + ": checksum is ");
+    check_refused(fresh, extra, "the file is damaged, run `bittern prepare` again");
+    CHECK_FALSE(fs::exists(fresh + "/checkpoints"));
+    CHECK_FALSE(fs::exists(run + "/checkpoints/" + checkpoint_name(12)));
+    CHECK(bytes_of(run + "/checkpoints/" + checkpoint_name(9) + "/model.safetensors") == nine);
+    try {
+      evaluate({.checkpoint = reference_run(), .data = path});
+      FAIL("evaluated");
+    } catch (const Error& error) {
+      CHECK(error.exit_code() == ExitCode::bad_input);
+      CHECK(std::string(error.what()).find(path + ": checksum is ") != std::string::npos);
+    }
+    write(whole);
+  }
+  REQUIRE(train(config(extra), {.out = run}) == ExitCode::ok);
+  check_same_weights(reference_run(), run, 12);
+}
+
 TEST_CASE("training: profiling leaves nothing behind") {
   const Scratch scratch("training_profile");
   REQUIRE(train(config(), {.out = scratch.path + "/run", .profile_steps = 1}) == ExitCode::ok);
