@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,35 +14,13 @@
 #include "catch.h"
 #include "ops/cpu/cpu_features.h"
 #include "ops/cpu/parallel.h"
+#include "ops/every_isa.h"
+#include "ops/gemm_workspace.h"
 
 using namespace bittern;
 using namespace bittern::cpu;
 
 namespace {
-
-/// Restores the instruction set and the thread count at the end of a test.
-struct Settings {
-  Isa before = isa();
-  ~Settings() {
-    set_isa(before);
-    set_thread_count(0);
-  }
-};
-
-/// Bytes of 64-byte alignment.
-struct Workspace {
-  explicit Workspace(std::int64_t bytes) : storage(static_cast<std::size_t>(bytes) + 64) {}
-  void* get() { return storage.data() + (64 - reinterpret_cast<std::uintptr_t>(storage.data()) % 64) % 64; }
-  std::vector<unsigned char> storage;
-};
-void* shared_workspace() {
-  static Workspace workspace(gemm_workspace_bytes(8));
-  return workspace.get();
-}
-void* serial_workspace() {
-  static Workspace workspace(gemm_serial_workspace_bytes());
-  return workspace.get();
-}
 
 /// A stored matrix of f32 or bf16 with a leading dimension; whatever lies between the rows is NaN.
 struct Matrix {
@@ -121,8 +98,8 @@ struct Problem {
                     .workspace = workspace,
                     .alpha = t.alpha};
   }
-  void run() { gemm(args(shared_workspace())); }
-  void run_serial() { gemm_serial(args(serial_workspace())); }
+  void run() { gemm(args(shared_gemm_workspace())); }
+  void run_serial() { gemm_serial(args(serial_gemm_workspace())); }
 
   float operand(float x) const { return t.compute == DType::bf16 ? to_float(to_bf16(x)) : x; }
 
@@ -172,10 +149,8 @@ constexpr DType dtypes[] = {DType::f32, DType::bf16};
 }  // namespace
 
 TEST_CASE("gemm: every size up to 65 in one dimension, with the others odd, in every form and instruction set") {
-  const Settings settings;
-  set_thread_count(2);
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
+    set_thread_count(2);
     for (std::int64_t s = 1; s <= 65; ++s)
       for (const DType compute : dtypes)
         for (int form = 0; form < 4; ++form) {
@@ -186,14 +161,12 @@ TEST_CASE("gemm: every size up to 65 in one dimension, with the others odd, in e
               {.m = 9, .n = s, .k = 5, .a_transposed = ta, .b_transposed = tb, .compute = compute, .padding = 1});
           expect_right({.m = 15, .n = 17, .k = s, .a_transposed = ta, .b_transposed = tb, .compute = compute});
         }
-  }
+  });
 }
 
 TEST_CASE("gemm: every storage of A, B and C with every compute type, form, accumulation, bias and alpha") {
-  const Settings settings;
-  set_thread_count(2);
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
+    set_thread_count(2);
     for (int bits = 0; bits < 512; ++bits) {
       const auto bit = [&](int i) { return (bits >> i & 1) != 0; };
       const auto dtype = [&](int i) { return bit(i) ? DType::bf16 : DType::f32; };
@@ -211,14 +184,12 @@ TEST_CASE("gemm: every storage of A, B and C with every compute type, form, accu
                     .alpha = bit(8) ? 0.125f : 1.0f,
                     .padding = bits % 5});
     }
-  }
+  });
 }
 
 TEST_CASE("gemm: several blocks of k, n and m, odd sizes") {
-  const Settings settings;
-  set_thread_count(2);
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
+    set_thread_count(2);
     for (const DType compute : dtypes)
       for (const DType c : dtypes) {
         expect_right({.m = 67,
@@ -246,22 +217,32 @@ TEST_CASE("gemm: several blocks of k, n and m, odd sizes") {
                       .compute = compute},
                      17);
       }
-  }
+    // C cannot hold the sums between blocks of k: they stand apart, for as many rows and columns as there is room for.
+    for (const DType compute : dtypes)
+      expect_right({.m = 401,
+                    .n = 3001,
+                    .k = 801,
+                    .b_transposed = true,
+                    .b = compute,
+                    .c = DType::bf16,
+                    .compute = compute,
+                    .accumulate = true,
+                    .bias = true,
+                    .padding = 3},
+                   997);
+  });
 }
 
 TEST_CASE("gemm: rows of A that lie a power of two apart, and many columns") {
-  const Settings settings;
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
     for (const DType dtype : dtypes)
       for (const std::int64_t n : {31, 545})
         for (const std::int64_t padding : {0, 1})
           expect_right({.m = 45, .n = n, .k = 1024, .a = dtype, .c = dtype, .compute = dtype, .padding = padding}, 29);
-  }
+  });
 }
 
 TEST_CASE("gemm: the number of threads does not change a bit") {
-  const Settings settings;
   const Case cases[] = {
       {.m = 203,
        .n = 331,
@@ -282,8 +263,7 @@ TEST_CASE("gemm: the number of threads does not change a bit") {
       {.m = 45, .n = 1003, .k = 2100, .c = DType::bf16},
       {.m = 1, .n = 70, .k = 3},
   };
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
     for (const Case& t : cases) {
       std::string expected;
       for (const int threads : {1, 2, 3, 8}) {
@@ -295,17 +275,15 @@ TEST_CASE("gemm: the number of threads does not change a bit") {
         REQUIRE((problem.c.bytes() == expected));
       }
     }
-  }
+  });
 }
 
 TEST_CASE("gemm: a slice of the rows or columns has the bits of the whole") {
-  const Settings settings;
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
     const Case t{.m = 150, .n = 210, .k = 2300, .b_transposed = true, .compute = DType::bf16};
     Problem whole(t), slices(t);
     whole.run();
-    GemmArgs part = slices.args(shared_workspace());
+    GemmArgs part = slices.args(shared_gemm_workspace());
     part.m = 61;
     gemm(part);
     part.m = t.m - 61;
@@ -318,28 +296,24 @@ TEST_CASE("gemm: a slice of the rows or columns has the bits of the whole") {
     part.c = slices.c.f.data() + 61 * slices.c.stride + 101;
     gemm(part);
     REQUIRE((whole.c.bytes() == slices.c.bytes()));
-  }
+  });
 }
 
 TEST_CASE(
     "gemm: bf16 compute of f32 operands equals f32 compute of operands rounded beforehand, to the rounding of the "
     "sum") {
-  const Settings settings;
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
     Problem from_f32({.m = 40, .n = 50, .k = 60, .compute = DType::bf16});
     Problem from_bf16({.m = 40, .n = 50, .k = 60, .a = DType::bf16, .b = DType::bf16, .compute = DType::bf16});
     from_f32.run();
     from_bf16.run();
     REQUIRE((from_f32.c.bytes() == from_bf16.c.bytes()));
-  }
+  });
 }
 
 TEST_CASE("gemm: AMX sums 32 of k at a time, the even and the odd ones apart, then adds both to the sum") {
-  const Settings settings;
-  for (const Isa choice : available_isas()) {
-    if (choice != Isa::amx_bf16) continue;
-    set_isa(choice);
+  on_every_isa([&] {
+    if (isa() != Isa::amx_bf16) return;
     Problem problem({.m = 21, .n = 37, .k = 75, .a = DType::bf16, .b = DType::bf16, .compute = DType::bf16});
     problem.run();
     for (std::int64_t i = 0; i < 21; ++i)
@@ -353,13 +327,11 @@ TEST_CASE("gemm: AMX sums 32 of k at a time, the even and the odd ones apart, th
         }
         REQUIRE(problem.c.get(i, j) == sum);
       }
-  }
+  });
 }
 
 TEST_CASE("gemm: ties round to even in every packer") {
-  const Settings settings;
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
     for (int form = 0; form < 4; ++form) {
       Problem problem({.m = 40,
                        .n = 40,
@@ -378,14 +350,12 @@ TEST_CASE("gemm: ties round to even in every packer") {
         REQUIRE(problem.c.get(i, 7) ==
                 to_float(to_bf16(bits_float(0x3f808000u + (static_cast<std::uint32_t>(i) << 16)))));
     }
-  }
+  });
 }
 
 TEST_CASE("gemm: NaN and infinity reach exactly the row or column they belong to") {
-  const Settings settings;
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
     for (const DType compute : dtypes)
       for (const DType c : dtypes)
         for (const std::int64_t k : {1, 33, 64}) {
@@ -406,25 +376,23 @@ TEST_CASE("gemm: NaN and infinity reach exactly the row or column they belong to
                 REQUIRE(std::isfinite(x));
             }
         }
-  }
+  });
 }
 
 TEST_CASE("gemm: without k, C is zero, or the bias, or unchanged; without rows or columns nothing happens") {
-  const Settings settings;
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
     for (const DType c : dtypes)
       for (const bool accumulate : {false, true})
         for (const bool bias : {false, true})
           expect_right({.m = 5, .n = 37, .k = 0, .c = c, .accumulate = accumulate, .bias = bias, .padding = 2});
     expect_right({.m = 0, .n = 5, .k = 5});
     expect_right({.m = 5, .n = 0, .k = 5});
-  }
+  });
 }
 
 TEST_CASE("gemm: an impossible call is a clear error") {
   Problem problem({.m = 2, .n = 2, .k = 2});
-  GemmArgs args = problem.args(shared_workspace());
+  GemmArgs args = problem.args(shared_gemm_workspace());
   args.compute = DType::i32;
   CHECK_THROWS_AS(gemm(args), Error);
   args.compute = DType::f32;

@@ -147,8 +147,9 @@ class Product {
       const Range own{units * part / parts * step, units * (part + 1) / parts * step};
       const Range lines = along ? Range{n.begin + own.begin, std::min(n.end, n.begin + own.end)} : n;
       const Range deep = along ? k : Range{k.begin + own.begin, std::min(k.end, k.begin + own.end)};
-      for (Range run{deep.begin, 0}; run.begin < deep.end; run.begin = run.end) {
-        run.end = std::min(deep.end, k.begin + round_up(run.begin - k.begin + 1, k_block_));
+      Range run{deep.begin, deep.begin};
+      do {  // once even if k is 0: a panel without k is sealed like any other
+        run = {run.end, std::min(deep.end, k.begin + round_up(run.end - k.begin + 1, k_block_))};
         std::uint32_t* panel = b_at(run.begin - k.begin) + (lines.begin - n.begin) / kernels_.nr * b_panel_;
         pack({.matrix = g_.b, .along = along, .table = kernels_.pack_b, .width = kernels_.nr, .panel = b_panel_}, lines,
              run, panel, worker);
@@ -156,7 +157,7 @@ class Product {
           kernels_.seal(panel, words_along(run.size()));
           panel += b_panel_;
         }
-      }
+      } while (run.end < deep.end);
     });
   }
 
