@@ -5,8 +5,8 @@
 #include "attention_reference.h"
 #include "catch.h"
 #include "ops/cpu/attention.h"
-#include "ops/cpu/cpu_features.h"
 #include "ops/cpu/parallel.h"
+#include "ops/every_isa.h"
 
 namespace bittern {
 namespace {
@@ -42,7 +42,6 @@ Fed feed(const AttentionCase& c, const Matrix& qkv, const std::vector<std::int64
 }  // namespace
 
 TEST_CASE("attention_cached: a sequence fed in pieces gives what the whole gives") {
-  const cpu::Isa before = cpu::isa();
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const auto& [T, H, KV, D] : std::vector<std::array<std::int64_t, 4>>{{1, 1, 1, 2},
                                                                               {40, 4, 1, 16},
@@ -55,11 +54,10 @@ TEST_CASE("attention_cached: a sequence fed in pieces gives what the whole gives
                             .dtype = dtype};
       const Matrix qkv = random_qkv(c);
       const AttentionReference truth(c.shape, qkv.doubles(), {});
-      for (const cpu::Isa isa : cpu::available_isas()) {
-        cpu::set_isa(isa);
+      cpu::on_every_isa([&] {
         for (const std::vector<std::int64_t>& pieces :
              std::vector<std::vector<std::int64_t>>{{1}, {1000}, {7}, {11}, {12}, {13, 1, 1, 40}, {100, 1}}) {
-          INFO(c.text() << " " << name(isa) << " first piece " << pieces[0]);
+          INFO(c.text() << " first piece " << pieces[0]);
           const Fed fed = feed(c, qkv, pieces);
           CHECK(relative_error([&](std::int64_t i) { return fed.out.get(i); }, truth.out) <
                 (dtype == DType::bf16 ? 1e-2 : 2e-6));
@@ -72,37 +70,53 @@ TEST_CASE("attention_cached: a sequence fed in pieces gives what the whole gives
           CHECK(kept);
           CHECK(std::isnan(fed.k_cache.get(T * KV * D)));
         }
-      }
+      });
     }
-  cpu::set_isa(before);
+}
+
+TEST_CASE("attention_cached: every sequence length from 1 to 65, with heads of every size up to 66") {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (std::int64_t T = 1; T <= 65; ++T) {
+      const AttentionCase c{
+          .shape = {.batch = 1, .sequence_length = T, .heads = 2 + T % 2, .kv_heads = 1, .head_dim = 2 + T * 14 % 66},
+          .dtype = dtype};
+      const Matrix qkv = random_qkv(c);
+      const AttentionReference truth(c.shape, qkv.doubles(), {});
+      cpu::on_every_isa([&] {
+        for (const std::int64_t piece : {std::int64_t{1}, std::int64_t{6}, T}) {
+          INFO(c.text() << " pieces of " << piece);
+          const Fed fed = feed(c, qkv, {piece});
+          CHECK(relative_error([&](std::int64_t i) { return fed.out.get(i); }, truth.out) <
+                (dtype == DType::bf16 ? 1e-2 : 2e-6));
+        }
+      });
+    }
 }
 
 TEST_CASE("attention_cached: bits do not depend on the number of threads") {
   const AttentionCase c{.shape = {.batch = 1, .sequence_length = 90, .heads = 6, .kv_heads = 3, .head_dim = 16}};
   const Matrix qkv = random_qkv(c);
-  for (const std::int64_t piece : {1, 50}) {
-    cpu::set_thread_count(1);
-    const Fed one = feed(c, qkv, {piece});
-    for (const int threads : {2, 3, 8}) {
-      cpu::set_thread_count(threads);
-      CHECK(feed(c, qkv, {piece}).out.bytes == one.out.bytes);
+  cpu::on_every_isa([&] {
+    for (const std::int64_t piece : {1, 50}) {
+      cpu::set_thread_count(1);
+      const Fed one = feed(c, qkv, {piece});
+      for (const int threads : {2, 3, 8}) {
+        cpu::set_thread_count(threads);
+        CHECK(feed(c, qkv, {piece}).out.bytes == one.out.bytes);
+      }
     }
-  }
-  cpu::set_thread_count(0);
+  });
 }
 
 TEST_CASE("attention_cached: large scores neither overflow nor lose the softmax") {
-  const cpu::Isa before = cpu::isa();
   AttentionCase c{.shape = {.batch = 1, .sequence_length = 300, .heads = 2, .kv_heads = 1, .head_dim = 16}};
   c.logit_scale = 1e3f;
   const Matrix qkv = random_qkv(c);
   const AttentionReference truth(c.shape, qkv.doubles(), {});
-  for (const cpu::Isa isa : cpu::available_isas()) {
-    cpu::set_isa(isa);
+  cpu::on_every_isa([&] {
     const Fed fed = feed(c, qkv, {1});
     CHECK(relative_error([&](std::int64_t i) { return fed.out.get(i); }, truth.out) < 4e-3);
-  }
-  cpu::set_isa(before);
+  });
 }
 
 TEST_CASE("attention_cached: a full cache is refused") {

@@ -6,29 +6,13 @@
 #include "attention_reference.h"
 #include "catch.h"
 #include "ops/cpu/attention.h"
-#include "ops/cpu/cpu_features.h"
 #include "ops/cpu/parallel.h"
+#include "ops/every_isa.h"
 
 namespace bittern {
 namespace {
 
 using namespace bittern::test;
-
-struct Isas {
-  const cpu::Isa before = cpu::isa();
-  ~Isas() {
-    cpu::set_isa(before);
-    cpu::set_thread_count(0);
-  }
-  template <class F>
-  void each(F&& body) const {
-    for (const cpu::Isa isa : cpu::available_isas()) {
-      cpu::set_isa(isa);
-      INFO("instruction set " << name(isa));
-      body();
-    }
-  }
-};
 
 struct Result {
   Matrix out, lse, dqkv;
@@ -73,7 +57,7 @@ void compare(const AttentionCase& c) {
   const Matrix qkv = random_qkv(c), dout = random_matrix(c.dtype, c.rows(), c.out_cols(), 2);
   const AttentionReference truth(c.shape, qkv.doubles(), dout.doubles());
   const bool rounded = c.dtype == DType::bf16;
-  Isas().each([&] {
+  cpu::on_every_isa([&] {
     const Result r = run(c, qkv, &dout);
     CHECK(relative_error([&](std::int64_t i) { return r.out.get(i); }, truth.out) < (rounded ? 1e-2 : 2e-6));
     CHECK(relative_error([&](std::int64_t i) { return r.lse.get(i); }, truth.lse) < 2e-6);
@@ -144,7 +128,7 @@ TEST_CASE("attention: large logits neither overflow nor lose the softmax") {
       const AttentionReference truth(c.shape, qkv.doubles(), dout.doubles());
       // A logit of 1e3 has an error of 1e-4 in fp32, which is the relative error of its weight.
       const double bound = dtype == DType::bf16 ? 2e-2 : 4e-6 * static_cast<double>(scale);
-      Isas().each([&] {
+      cpu::on_every_isa([&] {
         const Result r = run(c, qkv, &dout);
         CHECK(relative_error([&](std::int64_t i) { return r.out.get(i); }, truth.out) < bound);
         CHECK(relative_error([&](std::int64_t i) { return r.lse.get(i); }, truth.lse) < 2e-6);
@@ -160,7 +144,7 @@ TEST_CASE("attention: equal logits average the values, at any magnitude") {
       Matrix qkv = random_qkv(c);
       for (std::int64_t t = 0; t < 70; ++t)
         for (std::int64_t d = 0; d < 8; ++d) qkv.set(t * 12 + d, size);
-      Isas().each([&] {
+      cpu::on_every_isa([&] {
         const Result r = run(c, qkv, nullptr);
         for (std::int64_t d = 0; d < 4; ++d) {
           double sum = 0;
@@ -180,7 +164,7 @@ TEST_CASE("attention: what comes later changes no bit of what was before, be it 
       const AttentionCase c = make(1, 100, 4, 2, 10, dtype);
       const Matrix qkv = random_qkv(c);
       const std::int64_t P = c.shape.packed();
-      Isas().each([&] {
+      cpu::on_every_isa([&] {
         const Result before = run(c, qkv, nullptr);
         for (const float poison : {3.0f, std::nanf(""), INFINITY, -INFINITY}) {
           INFO(c.text() << " row " << changed << " " << poison);
@@ -211,7 +195,7 @@ TEST_CASE("attention: an infinite value spoils its own column alone") {
   const AttentionCase c = make(1, 50, 1, 1, 8, DType::f32);
   Matrix qkv = random_qkv(c);
   const std::int64_t P = c.shape.packed();
-  Isas().each([&] {
+  cpu::on_every_isa([&] {
     const Result clean = run(c, qkv, nullptr);
     Matrix other = qkv;
     other.set(20 * P + 16 + 3, INFINITY);
@@ -236,7 +220,7 @@ TEST_CASE("attention: bits do not depend on the number of threads") {
                                    make(5, 65, 8, 4, 8, dtype), make(1, 600, 1, 1, 8, dtype)}) {
       INFO(c.text());
       const Matrix qkv = random_qkv(c), dout = random_matrix(c.dtype, c.rows(), c.out_cols(), 2);
-      Isas().each([&] {
+      cpu::on_every_isa([&] {
         cpu::set_thread_count(1);
         const Result one = run(c, qkv, &dout);
         for (const int threads : {2, 3, 8}) {
@@ -256,7 +240,7 @@ TEST_CASE("attention: a sequence's result does not depend on its neighbours in t
     const Matrix qkv = random_qkv(three);
     Matrix middle(dtype, 70, one.shape.packed());
     std::memcpy(middle.bytes.data(), qkv.bytes.data() + middle.bytes.size(), middle.bytes.size());
-    Isas().each([&] {
+    cpu::on_every_isa([&] {
       const Result all = run(three, qkv, nullptr), alone = run(one, middle, nullptr);
       CHECK(std::memcmp(all.out.bytes.data() + alone.out.bytes.size(), alone.out.bytes.data(),
                         alone.out.bytes.size()) == 0);
@@ -269,7 +253,7 @@ TEST_CASE("attention: rows may lie apart, and nothing between them is touched") 
     const AttentionCase c = make(2, 40, 2, 1, 6, dtype);
     const std::int64_t P = c.shape.packed(), C = c.out_cols();
     const Matrix qkv = random_qkv(c), dout = random_matrix(dtype, c.rows(), C, 2);
-    Isas().each([&] {
+    cpu::on_every_isa([&] {
       const Result expected = run(c, qkv, &dout);
       Matrix wide(dtype, c.rows(), 2 * P + 2 * C + 14), clean = wide;
       const auto column = [&](std::int64_t first, std::int64_t count) { return wide.tensor.slice_cols(first, count); };
@@ -300,7 +284,7 @@ TEST_CASE("attention: rows may lie apart, and nothing between them is touched") 
 }
 
 TEST_CASE("attention: the workspace of a batch serves every smaller and shorter one") {
-  Isas().each([&] {
+  cpu::on_every_isa([&] {
     for (const int threads : {1, 2, 8}) {
       cpu::set_thread_count(threads);
       for (const std::int64_t kv : {1, 2, 5}) {

@@ -8,7 +8,7 @@
 #include "bittern/quant/philox.h"
 #include "catch.h"
 #include "ops/cpu/block_quantiles.h"
-#include "ops/cpu/cpu_features.h"
+#include "ops/every_isa.h"
 
 using namespace bittern;
 using namespace bittern::cpu;
@@ -19,17 +19,6 @@ constexpr std::int64_t n = 1000;  // no multiple of a vector
 
 std::uint32_t word(std::int64_t i, std::uint32_t stream) {
   return philox(philox_key(5, Purpose::test), static_cast<std::uint64_t>(i), 0, stream);
-}
-
-template <class F>
-void on_every_isa(F body) {
-  const Isa before = isa();
-  for (const Isa each : available_isas()) {
-    INFO("instruction set " << name(each));
-    set_isa(each);
-    body();
-  }
-  set_isa(before);
 }
 
 std::int32_t nearest(const Codebook& b, float x) {

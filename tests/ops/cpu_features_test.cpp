@@ -9,6 +9,7 @@
 #include "bittern/error.h"
 #include "catch.h"
 #include "ops/cpu/simd.h"
+#include "ops/every_isa.h"
 
 using namespace bittern;
 using namespace bittern::cpu;
@@ -21,7 +22,7 @@ TEST_CASE("isa: the portable one is always there, and the default is one that th
 }
 
 TEST_CASE("isa: each one can be forced, and one that is missing is refused with the list of the others") {
-  const Isa before = isa();
+  const Settings settings;
   for (const Isa choice : available_isas()) {
     set_isa(choice);
     CHECK(isa() == choice);
@@ -36,13 +37,10 @@ TEST_CASE("isa: each one can be forced, and one that is missing is refused with 
     CHECK(message.find("amx_bf16 cannot run") != std::string::npos);
     CHECK(message.find("portable") != std::string::npos);
   }
-  set_isa(before);
 }
 
 TEST_CASE("simd: a body gives the same numbers in every instruction set") {
-  const Isa before = isa();
-  for (const Isa choice : available_isas()) {
-    set_isa(choice);
+  on_every_isa([&] {
     for (std::int64_t n = 0; n <= 65; ++n) {
       std::vector<float> x(static_cast<std::size_t>(n)), y(static_cast<std::size_t>(n), 0.5f);
       for (std::int64_t i = 0; i < n; ++i) x[static_cast<std::size_t>(i)] = static_cast<float>(i);
@@ -62,6 +60,5 @@ TEST_CASE("simd: a body gives the same numbers in every instruction set") {
       for (std::int64_t i = 0; i < n; ++i)
         REQUIRE(y[static_cast<std::size_t>(i)] == 2.0f * static_cast<float>(i) + 0.5f);
     }
-  }
-  set_isa(before);
+  });
 }

@@ -1,11 +1,11 @@
-// That gemv's products are right is in the table of linear's cases; here, that their bits depend on nothing they should
-// not depend on.
+// gemv against double precision, and that its bits depend on nothing they should not depend on. Products of codes are in
+// the table of linear's cases and in gemm_int8_test.
 #include "ops/cpu/gemv.h"
 
-#include <vector>
+#include <utility>
 
 #include "ops/cpu.h"
-#include "ops/cpu/parallel.h"
+#include "ops/gemm_workspace.h"
 
 using namespace bittern;
 using namespace bittern::cpu;
@@ -19,9 +19,8 @@ struct Operands {
       : a(backend, DType::bf16, m, k, noise(1, m * k)),
         b(backend, DType::bf16, n, k, noise(2, n * k)),
         wide_b(backend, DType::bf16, n, k, noise(2, n * k), 7),
-        bias(backend, DType::f32, 1, n, noise(3, n)),
-        workspace(backend, DType::f32, 1, gemm_workspace_bytes(8) / 4) {}
-  const Array a, b, wide_b, bias, workspace;
+        bias(backend, DType::f32, 1, n, noise(3, n)) {}
+  const Array a, b, wide_b, bias;
 };
 
 /// Rows [row, row + rows) and columns [col, col + cols) of C.
@@ -39,19 +38,64 @@ GemmArgs product(const Operands& in, const Array& b, const Array& c, std::int64_
           .accumulate = false,
           .bias = in.bias.tensor().as<float>() + col,
           .compute = compute,
-          .workspace = in.workspace.tensor().data};
+          .workspace = shared_gemm_workspace()};
 }
 
 }  // namespace
 
+TEST_CASE("gemv: every size up to 65 of n or k, with the other odd, of every storage and compute type") {
+  const auto backend = make_cpu_backend(1);
+  for (std::int64_t s = 1; s <= 65; ++s)
+    for (const auto& [cols, depth] : {std::pair{s, std::int64_t{37}}, {std::int64_t{19}, s}})
+      for (int bits = 0; bits < 8; ++bits) {
+        const auto dtype = [&](std::int64_t bit) { return (bits >> bit & 1) != 0 ? DType::bf16 : DType::f32; };
+        const std::int64_t rows = 1 + (s + bits) % 8, n_cols = cols, n_deep = depth;
+        const DType compute = dtype(2), c_dtype = dtype(s % 3);
+        const Array a(*backend, dtype(0), rows, n_deep, noise(1, rows * n_deep), bits),
+            b(*backend, dtype(1), n_cols, n_deep, noise(2, n_cols * n_deep), bits / 2),
+            bias(*backend, DType::f32, 1, n_cols, noise(3, n_cols));
+        const auto operands = [&](const Array& x) {
+          Values values = x.values();
+          if (compute == DType::bf16)
+            for (double& value : values) value = to_float(to_bf16(static_cast<float>(value)));
+          return values;
+        };
+        const Values x = operands(a), y = operands(b), added = bias.values();
+        Values expected;
+        for (std::int64_t i = 0; i < rows; ++i)
+          for (std::int64_t j = 0; j < n_cols; ++j) {
+            double sum = added[static_cast<std::size_t>(j)];
+            for (std::int64_t k_at = 0; k_at < n_deep; ++k_at)
+              sum += x[static_cast<std::size_t>(i * n_deep + k_at)] * y[static_cast<std::size_t>(j * n_deep + k_at)];
+            expected.push_back(sum);
+          }
+        const auto text = fmt::format("m {} n {} k {} a {} b {} c {} compute {}", rows, n_cols, n_deep, name(dtype(0)),
+                                      name(dtype(1)), name(c_dtype), name(compute));
+        on_every_isa([&] {
+          const Array c(*backend, c_dtype, rows, n_cols, {}, 3);
+          gemv({.m = rows,
+                .n = n_cols,
+                .k = n_deep,
+                .a = {a.tensor().data, a.tensor().dtype, a.tensor().row_stride, false},
+                .b = {b.tensor().data, b.tensor().dtype, b.tensor().row_stride, true},
+                .c = c.tensor().data,
+                .c_dtype = c_dtype,
+                .c_stride = c.tensor().row_stride,
+                .accumulate = false,
+                .bias = bias.tensor().as<float>(),
+                .compute = compute,
+                .workspace = shared_gemm_workspace()});
+          check_outputs(text, {output("c", c, expected, 4.0)});
+        });
+      }
+}
+
 TEST_CASE("gemv: bits depend neither on threads nor on strides nor on the company of rows and columns") {
   const auto backend = make_cpu_backend(1);
   const Operands in(*backend);
-  const Isa before = isa();
-  for (const Isa isa : available_isas())
+  on_every_isa([&] {
     for (const DType compute : acts) {
-      INFO("instruction set " << name(isa) << ", compute " << name(compute));
-      set_isa(isa);
+      INFO("compute " << name(compute));
       set_thread_count(1);
       const Array whole(*backend, DType::f32, m, n), parts(*backend, DType::f32, m, n);
       gemv(product(in, in.b, whole, 0, m, 0, n, compute));
@@ -67,8 +111,7 @@ TEST_CASE("gemv: bits depend neither on threads nor on strides nor on the compan
       }
       CHECK(same_bits(whole.values(), parts.values()));
     }
-  set_isa(before);
-  set_thread_count(0);
+  });
 }
 
 TEST_CASE("gemv takes few rows, at any k that gemm's workspace has room for") {

@@ -2,17 +2,14 @@
 #include "ops/cpu/random_words.h"
 
 #include "catch.h"
-#include "ops/cpu/cpu_features.h"
+#include "ops/every_isa.h"
 
 using namespace bittern;
 using namespace bittern::cpu;
 
 TEST_CASE("random_words: element i has word i % 4 of block i / 4, wherever a run begins and ends") {
   const RandomStream stream{philox_key(0xfedcba98u, Purpose::test), 123456789u, 0x87654321u};
-  const Isa before = isa();
-  for (const Isa each : available_isas()) {
-    INFO("instruction set " << name(each));
-    set_isa(each);
+  on_every_isa([&] {
     RandomWords words;
     // The last begins four blocks below 2^32: the block's number is two words of the counter.
     for (const std::uint64_t first : {0ull, 1ull, 6ull, 1000003ull, 0x3fffffff0ull})
@@ -23,6 +20,5 @@ TEST_CASE("random_words: element i has word i % 4 of block i / 4, wherever a run
           wrong += word[i] != philox(stream.key, first + static_cast<std::uint64_t>(i), stream.step, stream.stream);
         CHECK(wrong == 0);
       }
-  }
-  set_isa(before);
+  });
 }

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "catch.h"
-#include "ops/cpu/cpu_features.h"
 #include "ops/cpu/simd.h"
+#include "ops/every_isa.h"
 
 using namespace bittern;
 using cpu::log_f32;
@@ -133,9 +133,8 @@ bool same_floats(const std::vector<float>& a, const std::vector<float>& b) {
 template <bool fused>
 void check_same_bits(const std::vector<float>& x) {
   std::vector<float> exps, logs, sigmoids;
-  for (const cpu::Isa isa : cpu::available_isas()) {
-    INFO("instruction set " << cpu::name(isa) << ", fused: " << fused);
-    cpu::set_isa(isa);
+  cpu::on_every_isa([&] {
+    INFO("fused: " << fused);
     const std::vector<float> e = map(x, [](float v) { return cpu::exp_f32<fused>(v); });
     const std::vector<float> l = map(x, [](float v) { return log_f32(v); });
     const std::vector<float> s = map(x, [](float v) { return cpu::sigmoid_f32<fused>(v); });
@@ -143,29 +142,25 @@ void check_same_bits(const std::vector<float>& x) {
     CHECK(same_floats(exps, e));
     CHECK(same_floats(logs, l));
     CHECK(same_floats(sigmoids, s));
-  }
+  });
 }
 
 }  // namespace
 
 TEST_CASE("exp, log and sigmoid make the same bits on every instruction set") {
-  const cpu::Isa before = cpu::isa();
   std::vector<float> x = exp_inputs();
   for (const float special : {0.0f, infinity, -infinity, largest, 1e-45f, not_a_number, 200.0f, -200.0f})
     x.push_back(special);
   check_same_bits<false>(x);
   check_same_bits<true>(x);
-  cpu::set_isa(before);
 }
 
 TEST_CASE("sum_over and max_over take every element once, and have the same bits on every instruction set") {
-  const cpu::Isa before = cpu::isa();
   for (std::int64_t n = 0; n <= 200; ++n) {
     std::vector<float> x;
     for (std::int64_t i = 0; i < n; ++i) x.push_back(static_cast<float>((i * 37) % 101));
     std::vector<float> sums;
-    for (const cpu::Isa isa : cpu::available_isas()) {
-      cpu::set_isa(isa);
+    cpu::on_every_isa([&] {
       float sum = 0, largest_x = 0, inexact = 0;
       cpu::simd([&] {
         sum = cpu::sum_over(n, [&](std::int64_t i) { return x[static_cast<std::size_t>(i)]; });
@@ -175,8 +170,7 @@ TEST_CASE("sum_over and max_over take every element once, and have the same bits
       REQUIRE(sum == std::accumulate(x.begin(), x.end(), 0.0f));
       REQUIRE(largest_x == (x.empty() ? -1.0f : *std::max_element(x.begin(), x.end())));
       sums.push_back(inexact);
-    }
+    });
     REQUIRE(sums == std::vector<float>(sums.size(), sums[0]));
   }
-  cpu::set_isa(before);
 }

@@ -1,6 +1,6 @@
 // Every rule with every weight codec and every codec of the moments: it trains, it stays finite, and neither threads
 // nor instruction sets nor shards change a bit.
-#include "ops/cpu/cpu_features.h"
+#include "ops/every_isa.h"
 #include "optim/step_support.h"
 
 using namespace bittern;
@@ -153,12 +153,7 @@ TEST_CASE("optimizer_step: neither threads nor instruction sets change a bit of 
     };
     const std::vector<std::uint8_t> once = run(1);
     for (const int threads : {2, 3, 8}) CHECK(run(threads) == once);
-    const cpu::Isa before = cpu::isa();
-    for (const cpu::Isa isa : cpu::available_isas()) {
-      cpu::set_isa(isa);
-      CHECK(run(1) == once);
-    }
-    cpu::set_isa(before);
+    cpu::on_every_isa([&] { CHECK(run(1) == once); });
   });
 }
 

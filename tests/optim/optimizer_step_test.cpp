@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bittern/optimizer.h"
-#include "ops/cpu/cpu_features.h"
+#include "ops/every_isa.h"
 #include "optim/step_support.h"
 
 using namespace bittern;
@@ -136,11 +136,7 @@ TEST_CASE("optimizer_step: stochastic rounding is unbiased, and addressed by ste
   CHECK(same(codes, run(5, 3)));
   CHECK_FALSE(same(codes, run(6, 3)));
   CHECK_FALSE(same(codes, run(5, 4)));
-  for (const cpu::Isa isa : cpu::available_isas()) {
-    cpu::set_isa(isa);
-    CHECK(same(codes, run(5, 3)));
-  }
-  cpu::set_isa(cpu::available_isas().back());
+  cpu::on_every_isa([&] { CHECK(same(codes, run(5, 3))); });
 }
 
 TEST_CASE("optimizer_step: with a master, statistics tell what rounding took before the step and after it") {

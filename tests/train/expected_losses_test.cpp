@@ -16,7 +16,7 @@
 #include "bittern/quant/philox.h"
 #include "bittern/trainer.h"
 #include "catch.h"
-#include "ops/cpu/cpu_features.h"
+#include "ops/every_isa.h"
 
 using namespace bittern;
 namespace fs = std::filesystem;
@@ -101,21 +101,18 @@ std::vector<double> losses_of(const Recipes& recipe, Folder& folder) {
 
 TEST_CASE("training: the losses of every recipe are those expected, on every instruction set") {
   Folder folder;
-  const cpu::Isa before = cpu::isa();
   for (const Recipes& recipe : read_recipes()) {
     const std::vector<double> expected = recipe.at("losses");
     CHECK(expected.front() == Approx(std::log(vocabulary)).epsilon(0.05));
     CHECK(expected.back() < expected.front() - 0.2);
-    for (const cpu::Isa isa : cpu::available_isas()) {
-      cpu::set_isa(isa);
+    cpu::on_every_isa([&] {
       const std::vector<double> losses = losses_of(recipe, folder);
       double worst = 0;
       for (std::size_t i = 0; i < losses.size(); ++i) worst = std::max(worst, std::abs(losses[i] - expected[i]));
-      INFO(recipe.at("name") << " on " << cpu::name(isa) << ": the largest difference is " << worst);
+      INFO(recipe.at("name") << ": the largest difference is " << worst);
       CHECK(worst <= recipe.at("tolerance").get<double>());
-    }
+    });
   }
-  cpu::set_isa(before);
 }
 
 // Hidden: runs only when asked for by its tag.

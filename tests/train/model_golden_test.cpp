@@ -7,7 +7,7 @@
 
 #include "catch.h"
 #include "model/golden.h"
-#include "ops/cpu/cpu_features.h"
+#include "ops/every_isa.h"
 
 using namespace bittern;
 using namespace bittern::golden;
@@ -72,22 +72,10 @@ const std::vector<std::string> all_cases = {
     "llama_gqa",        "llama_tied",       "qwen2", "qwen3", "bitnet", "llama_fp8_e4m3_row",
     "llama_int8_token", "bitnet_int8_token"};
 
-/// Every instruction set of this machine, and at the end the one that was in use.
-template <typename Action>
-void with_each_isa(Action action) {
-  const cpu::Isa before = cpu::isa();
-  for (const cpu::Isa isa : cpu::available_isas()) {
-    INFO("instruction set " << cpu::name(isa));
-    cpu::set_isa(isa);
-    action();
-  }
-  cpu::set_isa(before);
-}
-
 }  // namespace
 
 TEST_CASE("model: logits, loss and every gradient are Hugging Face's") {
-  with_each_isa([] {
+  cpu::on_every_isa([] {
     for (const std::string& name : all_cases) {
       const Case golden_case(name);
       INFO(name);
@@ -162,13 +150,15 @@ TEST_CASE("model: the number of threads changes no bit") {
       const Case golden_case(name);
       RunConfig config = golden_case.config();
       config.precision.compute = config.precision.residual = compute;
-      config.run.threads = 1;
-      const Result one = golden_case.run(config);
-      for (const std::int64_t threads : {2, 3, 8}) {
-        INFO(name << " " << bittern::name(compute) << ", threads: " << threads);
-        config.run.threads = threads;
-        CHECK(golden_case.run(config) == one);
-      }
+      cpu::on_every_isa([&] {
+        config.run.threads = 1;
+        const Result one = golden_case.run(config);
+        for (const std::int64_t threads : {2, 3, 8}) {
+          INFO(name << " " << bittern::name(compute) << ", threads: " << threads);
+          config.run.threads = threads;
+          CHECK(golden_case.run(config) == one);
+        }
+      });
     }
   }
 }
@@ -221,7 +211,7 @@ TEST_CASE("model: generation with a cache gives the logits of the whole sequence
 }
 
 TEST_CASE("model: bf16 stays as near to the truth as its 8 bits allow") {
-  with_each_isa([] {
+  cpu::on_every_isa([] {
     for (const std::string& name : all_cases) {
       const Case golden_case(name);
       INFO(name);
@@ -249,7 +239,7 @@ TEST_CASE("model: of inputs that are quantized, codes are kept") {
 }
 
 TEST_CASE("model: inference holds weights as bf16 where products round them to it, and changes no bit by that") {
-  with_each_isa([] {
+  cpu::on_every_isa([] {
     for (const std::string& name : all_cases)
       for (const DType residual : {DType::f32, DType::bf16}) {
         INFO(name << ", residual " << bittern::name(residual));
