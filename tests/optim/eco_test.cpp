@@ -61,7 +61,7 @@ TEST_CASE("eco: the virtual sequence phi follows plain gradient descent for any 
       const double g = normal_double(t, 1);
       oracle.step(g);
       phi -= oracle.eta * g;
-      REQUIRE(oracle.phi() == Approx(phi).margin(1e-11));
+      REQUIRE(std::fabs(oracle.phi() - phi) < 1e-12);
     }
   }
 }
@@ -170,7 +170,7 @@ TEST_CASE("eco, nearest: while no border is crossed the momentum is an undamped 
     oracle.step(g);
     sum += (1 - oracle.beta) * g;
     REQUIRE(oracle.w == 0.5);
-    REQUIRE(oracle.m == Approx(sum / oracle.beta).epsilon(1e-12));
+    REQUIRE(std::fabs(oracle.m - sum / oracle.beta) < 1e-12 * std::fabs(oracle.m));
   }
 }
 
@@ -181,7 +181,7 @@ TEST_CASE("eco: an error made once comes back in full over the following steps")
   oracle.step(0);
   CHECK(oracle.w == Approx(-0.01));
   for (int t = 0; t < 400; ++t) oracle.step(0);
-  CHECK(oracle.w == Approx(0.0).margin(1e-12));
+  CHECK(std::fabs(oracle.w) < 1e-12);
 }
 
 TEST_CASE("eco's exact form, which keeps the last error, has the codes of training with a master") {
@@ -203,25 +203,6 @@ TEST_CASE("eco's exact form, which keeps the last error, has the codes of traini
       mismatches += w != nearest(master, t);
     }
     CHECK(mismatches == 0);
-  }
-}
-
-TEST_CASE("eco: closed forms of the noisy quadratic hold") {
-  // f = x^2 / 2, rounding that adds independent noise of variance 1: the mean of x^2 (paper, appendix C).
-  struct Row {
-    double beta, eta, eco;
-  };
-  for (const Row& row : {Row{.9, .5, 5.3333}, Row{.9, .1, 5.2770}, Row{.5, .1, 1.3559}}) {
-    Oracle oracle{.w = 0, .eta = row.eta, .beta = row.beta, .round = [](double x, std::uint64_t t) {
-                    return x + normal_double(t, 4);
-                  }};
-    double sum = 0;
-    const int steps = 400000;
-    for (int t = 0; t < steps; ++t) {
-      oracle.step(oracle.w);
-      sum += oracle.w * oracle.w;
-    }
-    CHECK(sum / steps == Approx(row.eco).epsilon(0.04));
   }
 }
 
