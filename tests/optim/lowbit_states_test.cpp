@@ -154,35 +154,3 @@ TEST_CASE("rank-1: the scale of an element is the smaller of its row's and its c
   check_close(p.v_column(), {.3, 2.0, .09, .8});
   CHECK(p.v_codes() == std::vector<int>{4, 7, 3, 15, 12, 2, 7, 15, 15, 15, 15, 9});
 }
-
-TEST_CASE("signal swamping: an average in a linear or dynamic code stands still, in SOLO's logarithmic code it moves") {
-  // v begins at 1 and averages numbers uniform in [0, 1], 100 times; the mean of 1000 elements in one block.
-  const TestBackend backend(make_cpu_backend(1));
-  const std::int64_t n = 1000;
-  const auto mean_after = [&](const char* codec, double beta2) {
-    StepOptions options{.shape = Shape{1, n}, .v = codec, .block = n};
-    options.v_rounding =
-        find_state_codec(codec)->kind == StateKind::logarithmic ? Rounding::stochastic : Rounding::nearest;
-    options.options.beta2 = 0;
-    StoredParameter p(*backend, options, std::vector<float>(static_cast<std::size_t>(n), 0.0f));
-    p.step(std::vector<float>(static_cast<std::size_t>(n), 1.0f), 1);
-    options.options.beta2 = beta2;
-    for (int t = 2; t <= 101; ++t) {
-      std::vector<float> g;
-      for (std::int64_t i = 0; i < n; ++i)
-        g.push_back(std::sqrt(uniform(
-            philox(philox_key(5, Purpose::test), static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(t), 0))));
-      p.step_with(g, adamw_constants(options.options, t), t);
-    }
-    double sum = 0;
-    for (const float v : p.v_decoded()) sum += static_cast<double>(v);
-    return sum / static_cast<double>(n);
-  };
-  CHECK(mean_after("f32", 0.9) == Approx(0.502).margin(0.01));
-  CHECK(mean_after("log4", 0.9) == Approx(0.520).margin(0.015));
-  CHECK(mean_after("log3", 0.9) == Approx(0.522).margin(0.015));
-  CHECK(mean_after("log2", 0.9) == Approx(0.550).margin(0.02));
-  CHECK(mean_after("log2", 0.99) == Approx(0.705).margin(0.02));
-  CHECK(mean_after("linear4", 0.99) > 0.99);
-  CHECK(mean_after("de2", 0.9) > 0.99);
-}
