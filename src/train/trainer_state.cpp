@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bittern/strict_json.h"
+
 namespace bittern {
 namespace {
 
@@ -38,7 +40,7 @@ std::string trainer_json(const TrainerState& state, const RunIdentity& identity,
 }
 
 TrainerRecord parse_trainer_json(const std::string& text, const std::string& path) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  const nlohmann::json json = parse_strict_json(text, path);
   if (!json.is_object()) throw input_error("{}: not a JSON object; the checkpoint is damaged, use another one", path);
   if (count_field(json, "version", path) != trainer_version)
     throw input_error("{}: version {} was written by another version of bittern; this one reads version {}", path,

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bittern/file.h"
+#include "bittern/strict_json.h"
 #include "train/hf_config.h"
 #include "train/inference.h"
 #include "train/initialize_from.h"
@@ -26,7 +27,7 @@ std::optional<Start> read_start(const RunFolder& folder) {
   const std::string path = folder.path() + "/start.json";
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return std::nullopt;
-  const nlohmann::json json = nlohmann::json::parse(read_whole_file(path, 1 << 16, "a run's start"), nullptr, false);
+  const nlohmann::json json = parse_strict_json(read_whole_file(path, 1 << 20, "a run's start"), path);
   if (!json.is_object() || !json.value("init", nlohmann::json()).is_string() ||
       !json.value("resume", nlohmann::json()).is_string())
     throw input_error("{}: expected {{\"init\": ..., \"resume\": ...}}; remove the file to go on without it", path);

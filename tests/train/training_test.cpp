@@ -359,6 +359,42 @@ TEST_CASE("training: a new run from the weights of a checkpoint starts at its lo
   CHECK(train(config(two), {.out = run, .init = source}) == ExitCode::ok);
 }
 
+TEST_CASE("training: a start.json or trainer.json that lies is refused, however deep it is") {
+  const Scratch scratch("training_hostile");
+  const std::string run = scratch.path + "/run", deep(400000, '[');
+  fs::copy(reference_run(), run, fs::copy_options::recursive);
+  const auto write = [&](const std::string& name, const std::string& bytes) {
+    std::ofstream(run + "/" + name, std::ios::binary) << bytes;
+  };
+  const auto refused = [](const auto& action, const std::string& text) {
+    INFO(text);
+    try {
+      action();
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error.exit_code() == ExitCode::bad_input);
+      CHECK(std::string(error.what()).find(text) != std::string::npos);
+    }
+  };
+  const std::string start = bytes_of(run + "/start.json");
+  write("start.json", deep);
+  refused([&] { train(config(), {.out = run}); }, "start.json is nested deeper than 16 levels");
+  for (const char* text : {"[]", "{}", R"({"init":1,"resume":""})", R"({"init":""})"}) {
+    write("start.json", text);
+    refused([&] { train(config(), {.out = run}); },
+            "start.json: expected {\"init\": ..., \"resume\": ...}; remove the file");
+  }
+  write("start.json", start);
+
+  // As a checkpoint by itself: named directly, it is opened without the run's list of usable ones.
+  const std::string checkpoint = "checkpoints/" + checkpoint_name(12);
+  write(checkpoint + "/trainer.json", R"({"config":)" + deep);
+  const std::string path = run + "/" + checkpoint;
+  refused([&] { evaluate({.checkpoint = path, .data = corpus()}); }, "trainer.json");
+  refused([&] { generate({.checkpoint = path, .prompt = "the"}); }, "trainer.json");
+  refused([&] { export_checkpoint({.checkpoint = path, .out = scratch.path + "/exported"}); }, "trainer.json");
+}
+
 TEST_CASE("training: weights of another model are refused by key") {
   const Scratch scratch("training_other");
   for (const auto& [extra, key] : std::vector<std::pair<std::string, std::string>>{
