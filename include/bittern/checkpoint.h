@@ -74,8 +74,8 @@ struct Checkpoint {
   SafetensorsFile model, optimizer;
   std::string hf_config_json, trainer_json, tokenizer;
 };
-/// Opens the folder (of any name) after checking every byte of it.
-Checkpoint load_checkpoint(const std::string& directory);
+/// Opens the folder (of any name) after checking every byte of it; `sizes`: where that was done already.
+Checkpoint load_checkpoint(const std::string& directory, CheckpointCheck depth = CheckpointCheck::checksums);
 
 /// The newest valid checkpoint of a run, every byte of it checked. `warning` says what was wrong with newer ones (one
 /// line each); a warning without a directory means that checkpoints exist but none can be used: a run should then stop

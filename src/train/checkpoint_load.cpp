@@ -98,8 +98,8 @@ Checkpoint open_checkpoint(const std::string& directory, const Manifest& manifes
 
 }  // namespace
 
-Checkpoint load_checkpoint(const std::string& directory) {
-  return open_checkpoint(directory, verify_checkpoint(directory, CheckpointCheck::checksums));
+Checkpoint load_checkpoint(const std::string& directory, CheckpointCheck depth) {
+  return open_checkpoint(directory, verify_checkpoint(directory, depth));
 }
 
 Checkpoint open_latest(const LatestCheckpoint& latest) {

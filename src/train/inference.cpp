@@ -36,6 +36,7 @@ std::string checkpoint_folder(const std::string& path) {
   if (!fs::is_directory(path, error))
     throw input_error("{}: not a folder; name a checkpoint, a run's folder, or a folder in Hugging Face's layout",
                       path);
+  if (fs::exists(path + "/manifest.json", error)) verify_checkpoint(path, CheckpointCheck::checksums);
   if (fs::exists(path + "/config.json", error) && fs::exists(path + "/model.safetensors", error)) return path;
   const bool is_run = fs::is_directory(path + "/checkpoints", error) || fs::exists(path + "/.lock", error);
   if (!is_run) return path;

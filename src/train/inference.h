@@ -18,7 +18,8 @@ struct OpenedModel {
   std::int32_t begin = -1;             ///< the token that a text begins after: bos_token_id of its config.json
 };
 
-/// The folder that holds the weights: `path` itself, or the newest usable checkpoint of the run that it is.
+/// The folder that holds the weights: `path` itself, or the newest usable checkpoint of the run that it is. Every byte
+/// of a checkpoint was checked then.
 std::string checkpoint_folder(const std::string& path);
 
 /// Looks at everything but the weights. `compute`: f32, bf16, or auto: what the model was trained with. `weights`:

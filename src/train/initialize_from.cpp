@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
-#include "bittern/checkpoint.h"
 #include "bittern/hf_import.h"
 #include "train/quantization_config.h"
 #include "train/stored_codes.h"
@@ -94,8 +92,6 @@ struct StoredWeight {
 }  // namespace
 
 void initialize_from(const Run& run, const std::string& folder) {
-  std::error_code error;
-  if (std::filesystem::exists(folder + "/manifest.json", error)) verify_checkpoint(folder, CheckpointCheck::checksums);
   const HfModel source = HfModel::open(folder);
   check_same_model(run.config.model, source.spec(), folder);
   check_tensors(source, run.model->parameters());

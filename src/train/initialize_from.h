@@ -11,6 +11,7 @@
 
 namespace bittern {
 
+/// `folder`: one whose bytes checkpoint_folder() has checked, or Hugging Face's.
 void initialize_from(const Run& run, const std::string& folder);
 
 }  // namespace bittern

@@ -62,7 +62,7 @@ std::optional<Checkpoint> checkpoint_to_resume(const RunFolder& folder, const Tr
           before->init.empty() ? before->resume : before->init);
     write_start(folder, asked);
     if (!chosen) return std::nullopt;
-    return load_checkpoint(checkpoint_folder(options.resume));
+    return load_checkpoint(checkpoint_folder(options.resume), CheckpointCheck::sizes);
   }
   if (options.resume == "never")
     throw input_error("--resume never: {} already holds a run ({}); choose another --out, or go on with --resume auto",
@@ -72,7 +72,7 @@ std::optional<Checkpoint> checkpoint_to_resume(const RunFolder& folder, const Tr
     throw input_error(
         "--init starts a new run, and {} already holds one that was begun otherwise ({}); choose another --out",
         folder.path(), latest.directory);
-  Checkpoint source = load_checkpoint(checkpoint_folder(options.resume));
+  Checkpoint source = load_checkpoint(checkpoint_folder(options.resume), CheckpointCheck::sizes);
   if (latest.step > source.step)
     throw input_error("--resume {}: {} holds a newer checkpoint ({}); choose another --out, or remove the newer ones",
                       options.resume, folder.path(), latest.directory);

@@ -12,6 +12,7 @@
 
 #include "bittern/checkpoint.h"
 #include "bittern/config.h"
+#include "bittern/file.h"
 #include "bittern/prepare.h"
 #include "bittern/trainer.h"
 #include "catch.h"
@@ -386,13 +387,22 @@ TEST_CASE("training: a start.json or trainer.json that lies is refused, however 
   }
   write("start.json", start);
 
-  // As a checkpoint by itself: named directly, it is opened without the run's list of usable ones.
-  const std::string checkpoint = "checkpoints/" + checkpoint_name(12);
-  write(checkpoint + "/trainer.json", R"({"config":)" + deep);
-  const std::string path = run + "/" + checkpoint;
-  refused([&] { evaluate({.checkpoint = path, .data = corpus()}); }, "trainer.json");
-  refused([&] { generate({.checkpoint = path, .prompt = "the"}); }, "trainer.json");
-  refused([&] { export_checkpoint({.checkpoint = path, .out = scratch.path + "/exported"}); }, "trainer.json");
+  const std::string checkpoint = run + "/checkpoints/" + checkpoint_name(12), text = R"({"config":)" + deep;
+  const auto each_command = [&](const std::string& path, const std::string& message) {
+    refused([&] { evaluate({.checkpoint = path, .data = corpus()}); }, message);
+    refused([&] { generate({.checkpoint = path, .prompt = "the"}); }, message);
+    refused([&] { export_checkpoint({.checkpoint = path, .out = scratch.path + "/exported"}); }, message);
+    refused([&] { train(config(), {.out = scratch.path + "/new", .resume = path}); }, message);
+  };
+  write("checkpoints/" + checkpoint_name(12) + "/trainer.json", text);
+  each_command(checkpoint, "trainer.json: has 400010 bytes; expected ");
+  // With a manifest that agrees.
+  Manifest manifest = parse_manifest(bytes_of(checkpoint + "/manifest.json"), "manifest.json");
+  for (Manifest::File& file : manifest.files)
+    if (file.name == "trainer.json")
+      file = {.name = file.name, .bytes = static_cast<std::int64_t>(text.size()), .xxh3 = checksum(as_bytes(text))};
+  write("checkpoints/" + checkpoint_name(12) + "/manifest.json", manifest_text(manifest));
+  for (const std::string& path : {checkpoint, run}) each_command(path, "trainer.json is nested deeper than 16 levels");
 }
 
 TEST_CASE("training: weights of another model are refused by key") {
