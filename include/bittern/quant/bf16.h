@@ -34,9 +34,10 @@ BITTERN_HD float to_float(bf16 x) {
 /// says.
 BITTERN_HD bf16 to_bf16(float x) {
   const std::uint32_t u = float_bits(x);
-  const std::uint32_t rounded = u + (0x7fffu + ((u >> 16) & 1u));
-  const std::uint32_t quiet_nan = u | 0x00400000u;
-  return bf16{static_cast<std::uint16_t>((x != x ? quiet_nan : rounded) >> 16)};
+  // Chosen before rounding, so that vectors are narrowed once; without its low half a NaN does not carry.
+  const std::uint32_t quiet_nan = (u & 0xffff0000u) | 0x00400000u;
+  const std::uint32_t chosen = x != x ? quiet_nan : u;
+  return bf16{static_cast<std::uint16_t>((chosen + (0x7fffu + ((chosen >> 16) & 1u))) >> 16)};
 }
 
 /// One of the two neighbouring bf16 values, the upper one with probability (x - lower) / (upper - lower): E = x
