@@ -3,11 +3,14 @@
 //   ops_bench [threads] [op]
 // An op is charged the bytes of its opening comment: every input read once, every output written once. Its yardstick is
 // a loop over as many plain arrays with the same mix of reading, writing and updating in place, timed in turn with the
-// op, so that both meet the same neighbours on a shared machine. Medians; ratios are what to trust.
+// op, so that both meet the same neighbours on a shared machine. "in cache" is the same op where its inputs lie in the
+// caches, hence what its arithmetic takes; "of limit" is its speed over the lower of the two. Medians; ratios are what to
+// trust.
 #include <time.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -74,6 +77,12 @@ class Memory {
           static_cast<std::uint8_t*>(t.data)[r * cols + c] = 0;
       }
     });
+    return t;
+  }
+  /// Every row [first half: a | second half: b].
+  Tensor halves(std::int64_t rows, std::int64_t cols, float a, float b) {
+    const Tensor t(allocate(rows * cols * 4), DType::f32, Shape{rows, cols});
+    for (std::int64_t i = 0; i < rows * cols; ++i) t.as<float>()[i] = i % cols < cols / 2 ? a : b;
     return t;
   }
   /// `count` row numbers below `limit`.
@@ -164,12 +173,17 @@ struct Line {
   std::function<std::function<void()>(Backend&, Memory&)> make;
 };
 
-std::vector<Line> lines() {
-  constexpr std::int64_t C = 640, F = 1792, V = 32000, D = 128, H = 5;
+/// Inputs larger than the caches, or some that lie in those of two cores.
+enum class Where { memory, cache };
+
+std::vector<Line> lines(Where where) {
+  constexpr std::int64_t C = 640, F = 1792, D = 128, H = 5;
+  const std::int64_t V = where == Where::memory ? 32000 : 256;
   std::vector<Line> all;
   for (const DType t : {DType::f32, DType::bf16}) {
     const std::string type = fmt::format(" {}", name(t));
-    const std::int64_t N = 327680 / size_of(t), R = N / 20;  // rows; rows of logits
+    const std::int64_t N = (where == Where::memory ? 327680 : 1024) / size_of(t);  // rows
+    const std::int64_t R = where == Where::memory ? N / 20 : 2, L = 32000;         // of logits, and their columns
     const auto add = [&](const std::string& op, Mix mix, auto make) { all.push_back({op + type, mix, make}); };
     add("embedding_forward", {1, 1, 0}, [=](Backend& b, Memory& m) {
       const Tensor w = m.tensor(t, V, C), out = m.tensor(t, N, C), ids = m.ids(N, V);
@@ -197,21 +211,21 @@ std::vector<Line> lines() {
     for (const bool norm : {false, true}) {
       const std::string op = norm ? "qk_norm_rope_" : "rope_";
       const auto args = [=](Memory& m) {
-        const AttentionShape shape{.batch = N / 512, .sequence_length = 512, .heads = H, .kv_heads = H, .head_dim = D};
+        const AttentionShape shape{.batch = N / 256, .sequence_length = 256, .heads = H, .kv_heads = H, .head_dim = D};
         QkNormRope a{.shape = shape,
                      .qkv = m.tensor(t, N, shape.packed()),
                      .qkv_raw = {},
                      .q_norm = {},
                      .k_norm = {},
                      .q_norm_rstd = {},
-                     .rope = m.tensor(DType::f32, 512, D),
+                     .rope = m.halves(256, D, 0.8f, 0.6f),
                      .first_position = 0,
                      .eps = 1e-6f};
         if (!norm) return a;
         a.qkv_raw = m.tensor(t, N, shape.packed());
-        a.q_norm = m.tensor(DType::f32, 1, D);
-        a.k_norm = m.tensor(DType::f32, 1, D);
-        a.q_norm_rstd = m.tensor(DType::f32, N, 2 * H);
+        a.q_norm = m.halves(1, D, 1.0f, 1.0f);  // nothing shrinks to subnormal numbers, which are slow
+        a.k_norm = m.halves(1, D, 1.0f, 1.0f);
+        a.q_norm_rstd = m.halves(N, 2 * H, 1.0f, 1.0f);
         return a;
       };
       add(op + "forward", norm ? Mix{1, 1, 0} : Mix{0, 0, 1}, [=](Backend& b, Memory& m) {
@@ -235,7 +249,7 @@ std::vector<Line> lines() {
     for (const bool backward : {false, true})
       add(backward ? "cross_entropy, backward" : "cross_entropy, loss", backward ? Mix{0, 0, 1} : Mix{1, 0, 0},
           [=](Backend& b, Memory& m) {
-            const Tensor logits = m.tensor(t, R, V, 4.0f), ids = m.ids(R, V);
+            const Tensor logits = m.tensor(t, R, L, 4.0f), ids = m.ids(R, L);
             const Tensor loss = m.tensor(DType::f32, 1, R), squared = m.tensor(DType::f32, 1, R);
             return [=, &b] { b.cross_entropy(logits, ids, loss, squared, 1.0f, 0.0f, backward); };
           });
@@ -261,12 +275,12 @@ std::vector<Line> lines() {
     });
   }
   all.push_back({"zero f32", {0, 1, 0}, [=](Backend& b, Memory& m) {
-                   const Tensor x = m.tensor(DType::f32, 1 << 18, C);
+                   const Tensor x = m.tensor(DType::f32, where == Where::memory ? 1 << 18 : 512, C);
                    return [=, &b] { b.zero(x); };
                  }});
   all.push_back({"global_norm f32", {1, 0, 0}, [=](Backend& b, Memory& m) {
                    std::vector<Tensor> gradients = {m.tensor(DType::f32, 2 * V, C), m.tensor(DType::f32, 2 * V, C)};
-                   for (int layer = 0; layer < 6; ++layer) {
+                   for (int layer = 0; where == Where::memory && layer < 6; ++layer) {
                      gradients.push_back(m.tensor(DType::f32, C, C * 4));
                      gradients.push_back(m.tensor(DType::f32, F, C * 3));
                      gradients.push_back(m.tensor(DType::f32, 1, C));
@@ -275,6 +289,31 @@ std::vector<Line> lines() {
                    return [=, &b] { b.global_norm(norm, gradients, 1.0f); };
                  }});
   return all;
+}
+
+/// The bytes that an op says it moves.
+double bytes_of(const std::function<void()>& op) {
+  Profile profile;
+  Profile::current() = &profile;
+  op();
+  Profile::current() = nullptr;
+  return profile.costs().begin()->second.bytes;
+}
+
+/// GB/s of an op whose inputs are in the caches already: what its arithmetic lets it do. By the clock: few parts may not
+/// keep all threads busy.
+double speed_in_cache(Backend& backend, const Line& line) {
+  Memory own(backend);
+  const std::function<void()> op = line.make(backend, own);
+  const double bytes = bytes_of(op);
+  std::vector<double> seconds;
+  for (int round = 0; round < 25; ++round) {
+    constexpr int times = 20;
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < times; ++i) op();
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / times);
+  }
+  return bytes / median(seconds) * 1e-9;
 }
 
 void run(int threads, std::string_view filter) {
@@ -291,26 +330,27 @@ void run(int threads, std::string_view filter) {
   const Tensor workspace(backend->allocate(bytes), DType::u8, Shape{bytes});
   backend->bind_workspace(workspace);
   Stream stream(memory);
-  fmt::print("{}, {} threads\n{:<34} {:>9} {:>8} {:>8} {:>8}\n", backend->description(), cpu::thread_count(), "op",
-             "ms", "GB/s", "stream", "%");
-  for (const Line& line : lines()) {
+  fmt::print("{}, {} threads\n{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}\n", backend->description(),
+             cpu::thread_count(), "op", "ms", "GB/s", "stream", "%", "in cache", "of limit");
+  const std::vector<Line> in_memory = lines(Where::memory), in_cache = lines(Where::cache);
+  for (std::size_t i = 0; i < in_memory.size(); ++i) {
+    const Line& line = in_memory[i];
     if (line.name.find(filter) == std::string::npos) continue;
+    const double cached = speed_in_cache(*backend, in_cache[i]);
     Memory own(*backend);
     const std::function<void()> op = line.make(*backend, own);
     op();
-    Profile profile;
-    Profile::current() = &profile;
-    op();
-    Profile::current() = nullptr;
-    const double op_bytes = profile.costs().begin()->second.bytes;
+    const double op_bytes = bytes_of(op);
     std::vector<double> seconds, yardstick, ratio;
-    for (int i = 0; i < 5; ++i) {
+    for (int round = 0; round < 5; ++round) {
       yardstick.push_back(stream.gbs(line.mix));
       seconds.push_back(seconds_of(op));
       ratio.push_back(op_bytes / seconds.back() * 1e-9 / yardstick.back());
     }
-    fmt::print("{:<34} {:>9.3f} {:>8.1f} {:>8.1f} {:>7.0f}%\n", line.name, median(seconds) * 1e3,
-               op_bytes / median(seconds) * 1e-9, median(yardstick), 100 * median(ratio));
+    const double gbs = op_bytes / median(seconds) * 1e-9;
+    fmt::print("{:<34} {:>9.3f} {:>8.1f} {:>8.1f} {:>7.0f}% {:>8.1f} {:>7.0f}%\n", line.name, median(seconds) * 1e3,
+               gbs, median(yardstick), 100 * median(ratio), cached,
+               100 * std::max(median(ratio), gbs / std::min(cached, median(yardstick))));
     std::fflush(stdout);
   }
   backend->release(workspace.data, bytes);

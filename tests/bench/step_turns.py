@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Two configs' training steps beside each other on a machine that is not quiet: their processes run in turns of a second or two.
+
+    python tests/bench/step_turns.py BITTERN DATA A.json B.json [--seconds 120] [--turn 1] [KEY=VALUE...]
+
+While one of the two trains, the other is stopped (SIGSTOP), so what else happens on the machine, which moves whole runs by half,
+meets both alike. KEY=VALUE is set in both. After a warm-up of three steps each, counts the steps that each made and the time that
+it was let run, and prints tokens/s and how much longer B's step takes. No checkpoints, samples or validation.
+"""
+import argparse
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+
+class Trainer:
+    def __init__(self, program, config, folder, settings):
+        command = [program, "train", config, "--out", str(folder)]
+        fixed = ["train.steps=1000000", "train.evaluate_every=0", "train.checkpoint_every=0", "train.sample_every=0"]
+        for setting in settings + fixed:
+            command += ["--set", setting]
+        self.metrics = folder / "metrics.jsonl"
+        self.output = open(folder.with_suffix(".txt"), "w")
+        self.process = subprocess.Popen(command, stdout=self.output, stderr=subprocess.STDOUT)
+        self.seconds = 0.0
+
+    def steps(self):
+        """The steps finished, and the tokens of them all."""
+        try:
+            lines = [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("\n") and '"step_ms"' in line]
+        except OSError:
+            return 0, 0
+        return (0, 0) if not lines else (len(lines), json.loads(lines[-1])["tokens"])
+
+    def alive(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"step_turns: the run ended: {pathlib.Path(self.output.name).read_text()[-500:]}")
+
+    def turn(self, seconds):
+        self.alive()
+        start = time.monotonic()
+        os.kill(self.process.pid, signal.SIGCONT)
+        time.sleep(seconds)
+        os.kill(self.process.pid, signal.SIGSTOP)
+        self.seconds += time.monotonic() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bittern")
+    parser.add_argument("data")
+    parser.add_argument("a")
+    parser.add_argument("b")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--seconds", type=float, default=120, help="for each of the two [120]")
+    parser.add_argument("--turn", type=float, default=1.0, help="seconds [1]")
+    given = parser.parse_args()
+    settings = [f"data.path={given.data}"] + given.settings
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = []
+        try:
+            for name, config in (("a", given.a), ("b", given.b)):
+                trainers.append(Trainer(given.bittern, config, pathlib.Path(folder) / name, settings))
+                while trainers[-1].steps()[0] < 3:  # warm, alone
+                    trainers[-1].alive()
+                    time.sleep(0.05)
+                os.kill(trainers[-1].process.pid, signal.SIGSTOP)
+            before = [trainer.steps() for trainer in trainers]
+            while trainers[0].seconds < given.seconds:
+                for trainer in trainers if int(trainers[0].seconds / given.turn) % 2 == 0 else trainers[::-1]:
+                    trainer.turn(given.turn)
+            rates = []
+            for trainer, config, start in zip(trainers, (given.a, given.b), before):
+                steps, tokens = trainer.steps()
+                rates.append((tokens - start[1]) / trainer.seconds)
+                print(f"{config}: {steps - start[0]} steps in {trainer.seconds:.1f} s, {rates[-1]:,.0f} tokens/s")
+            print(f"a step of the second takes {rates[0] / rates[1]:.3f} times as long")
+        finally:
+            for trainer in trainers:
+                trainer.process.kill()
+                trainer.process.wait()
+
+
+if __name__ == "__main__":
+    main()
