@@ -2,7 +2,6 @@
 // interruption change nothing.
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -13,57 +12,16 @@
 #include "bittern/checkpoint.h"
 #include "bittern/config.h"
 #include "bittern/file.h"
-#include "bittern/prepare.h"
 #include "bittern/trainer.h"
 #include "catch.h"
 #include "train/inference.h"
+#include "train/tiny_corpus.h"
 #include "train/training.h"
 
 using namespace bittern;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// In memory where the system has such a place: these runs write many small checkpoints, and fsync is not what they
-/// test.
-fs::path memory_or_temp() {
-  std::error_code error;
-  return fs::is_directory("/dev/shm", error) ? fs::path("/dev/shm") : fs::temp_directory_path();
-}
-
-/// A folder that goes with the test.
-struct Scratch {
-  std::string path;
-  explicit Scratch(const std::string& name)
-      : path((memory_or_temp() / ("bittern_" + name + "_" + std::to_string(getpid()))).string()) {
-    fs::remove_all(path);
-    fs::create_directories(path);
-  }
-  ~Scratch() { fs::remove_all(path); }
-};
-
-/// A small corpus, prepared once for all tests of this file: sentences with structure that a tiny model can learn.
-const std::string& corpus() {
-  static const Scratch scratch("training_corpus");
-  static const std::string out = scratch.path + "/corpus";
-  if (!fs::exists(out)) {
-    std::ofstream text(scratch.path + "/text.txt");
-    const char* subjects[] = {"the heron", "a bittern", "the warbler", "one grebe", "the old otter"};
-    const char* verbs[] = {"waits for", "looks at", "finds", "forgets", "calls"};
-    const char* objects[] = {"the reeds", "a small fish", "the evening", "its mate", "the still water"};
-    for (unsigned i = 0; i < 3000; ++i)
-      text << subjects[i * 7 % 5] << ' ' << verbs[i * i % 5] << ' ' << objects[(i / 3) % 5]
-           << (i % 4 ? ", and " : ".\n");
-    text.close();
-    PrepareOptions options;
-    options.inputs = {scratch.path + "/text.txt"};
-    options.out = out;
-    options.vocab_size = 320;
-    options.valid_fraction = 0.05;
-    prepare(options, {});
-  }
-  return out;
-}
 
 std::string config_text(const std::string& extra = "{}") {
   nlohmann::json config = {{"run", {{"name", "tiny"}, {"seed", 3}, {"threads", 2}}},

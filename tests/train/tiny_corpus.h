@@ -1,0 +1,57 @@
+// What tests of whole runs share: a folder that goes with the test, and a corpus that a tiny model can learn.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
+
+#include "bittern/prepare.h"
+
+namespace bittern {
+
+/// In memory where the system has such a place: these runs write many small checkpoints, and fsync is not what they
+/// test.
+inline std::filesystem::path memory_or_temp() {
+  std::error_code error;
+  return std::filesystem::is_directory("/dev/shm", error) ? std::filesystem::path("/dev/shm")
+                                                          : std::filesystem::temp_directory_path();
+}
+
+/// A folder that goes with the test.
+struct Scratch {
+  std::string path;
+  explicit Scratch(const std::string& name)
+      : path((memory_or_temp() / ("bittern_" + name + "_" + std::to_string(getpid()))).string()) {
+    std::filesystem::remove_all(path);
+    std::filesystem::create_directories(path);
+  }
+  ~Scratch() { std::filesystem::remove_all(path); }
+};
+
+/// A small corpus, prepared once for all tests of a program: sentences with structure that a tiny model can learn.
+inline const std::string& corpus() {
+  static const Scratch scratch("training_corpus");
+  static const std::string out = scratch.path + "/corpus";
+  if (!std::filesystem::exists(out)) {
+    std::ofstream text(scratch.path + "/text.txt");
+    const char* subjects[] = {"the heron", "a bittern", "the warbler", "one grebe", "the old otter"};
+    const char* verbs[] = {"waits for", "looks at", "finds", "forgets", "calls"};
+    const char* objects[] = {"the reeds", "a small fish", "the evening", "its mate", "the still water"};
+    for (unsigned i = 0; i < 3000; ++i)
+      text << subjects[i * 7 % 5] << ' ' << verbs[i * i % 5] << ' ' << objects[(i / 3) % 5]
+           << (i % 4 ? ", and " : ".\n");
+    text.close();
+    PrepareOptions options;
+    options.inputs = {scratch.path + "/text.txt"};
+    options.out = out;
+    options.vocab_size = 320;
+    options.valid_fraction = 0.05;
+    prepare(options, {});
+  }
+  return out;
+}
+
+}  // namespace bittern
