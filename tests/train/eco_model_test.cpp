@@ -3,27 +3,15 @@
 #include <cmath>
 #include <vector>
 
-#include "bittern/config.h"
-#include "bittern/quant/philox.h"
 #include "catch.h"
-#include "train/initialize_from.h"
-#include "train/run.h"
+#include "train/trained_model.h"
 
 using namespace bittern;
 
 namespace {
 
-constexpr int B = 2, T = 16, vocabulary = 48, steps = 12;
+constexpr std::uint32_t steps = 12;
 
-RunConfig config_with(const std::string& linears) {
-  return parse_config(R"({"run": {"threads": 1, "seed": 5},
-      "model": {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 40,
-                "initializer_range": 0.1},
-      "data": {"sequence_length": 16}, "train": {"batch_sequences": 2, "checkpoint_every": 0}, "precision": {"compute": "f32"},
-      "optimizer": {"weight_decay": 0.1}, "weights": {)" +
-                          linears + "}}",
-                      "test", {});
-}
 const char* const eco_fp8 = R"("block_linear": {"codec": "fp8_e4m3", "scale_per": "row", "rounding": "stochastic",
     "error_feedback": "eco"})";
 const char* const naive_fp8 = R"("block_linear": {"codec": "fp8_e4m3", "scale_per": "row", "rounding": "stochastic"})";
@@ -31,52 +19,10 @@ const char* const eco_int4 =
     R"("block_linear": {"codec": "int", "bits": 4, "scale_per": "tensor", "rounding": "nearest",
     "error_feedback": "eco"})";
 
-struct Trained {
-  std::unique_ptr<Run> run;
-
-  explicit Trained(const RunConfig& config) : run(Run::for_training(config, 0)) {
-    run->allocate();
-    run->model->initialize(static_cast<std::uint32_t>(config.run.seed));
-  }
-  /// Tokens follow from the one before, but for one in four: something to learn. Returns the mean loss.
-  double compute(std::uint32_t step) {
-    std::vector<std::int32_t> tokens, targets;
-    std::uint32_t token = step;
-    for (std::uint64_t i = 0; i < B * T; ++i) {
-      const std::uint32_t word = philox(philox_key(1, Purpose::test), i, step, 0);
-      tokens.push_back(static_cast<std::int32_t>(token % vocabulary));
-      token = word % 4 == 0 ? word >> 8 : 5 * token + 1;
-      targets.push_back(static_cast<std::int32_t>(token % vocabulary));
-    }
-    return run->model->forward_backward(tokens, targets, B * T, true).loss / (B * T);
-  }
-  void update(std::uint32_t step) {
-    run->optimizer->global_norm(*run->arena, run->model->gradients());
-    run->optimizer->step(*run->arena, run->model->parameters(), 0.005, 0.1, step, step);
-  }
-  /// As the products read it.
-  std::vector<float> weight(const Parameter& parameter) const {
-    const Tensor stored = scaled(*run->arena, parameter.weight, parameter.scale);
-    std::vector<float> values(static_cast<std::size_t>(stored.elements()));
-    run->backend->copy(Tensor(values.data(), DType::f32, stored.shape), stored);
-    return values;
-  }
-  std::vector<float> values(TensorId id) const {
-    const Tensor tensor = run->arena->view(id);
-    REQUIRE(tensor.dtype == DType::f32);
-    return {tensor.as<float>(), tensor.as<float>() + tensor.elements()};
-  }
-  std::vector<float> scales(const Parameter& parameter) const { return values(parameter.scale); }
-};
-
-bool is_linear(const Parameter& parameter) {
-  return parameter.spec.role == Role::attention_linear || parameter.spec.role == Role::mlp_linear;
-}
-
 }  // namespace
 
 TEST_CASE("eco in a model: embedding, head and norms are updated as they are without any codec") {
-  Trained eco(config_with(eco_fp8)), plain(config_with(""));
+  Trained eco(with_weights(eco_fp8)), plain(with_weights(""));
   for (std::uint32_t step = 1; step <= steps; ++step) {
     eco.compute(step);
     const std::vector<Tensor> from = eco.run->model->gradients(), to = plain.run->model->gradients();
@@ -102,7 +48,7 @@ TEST_CASE("eco in a model: embedding, head and norms are updated as they are wit
 
 TEST_CASE("eco in a model: weights are on their grid after every step, and it is with them that forward computes") {
   for (const char* const codec : {eco_fp8, eco_int4}) {
-    Trained eco(config_with(codec)), plain(config_with(""));
+    Trained eco(with_weights(codec)), plain(with_weights(""));
     const double highest = codec == eco_fp8 ? 448.0 : 7.0;
     for (std::uint32_t step = 1; step <= steps; ++step) {
       CAPTURE(codec, step);
@@ -139,7 +85,7 @@ TEST_CASE("eco in a model: weights are on their grid after every step, and it is
 }
 
 TEST_CASE("eco in a model: the first step differs from the naive one in the first moments of the linears alone") {
-  Trained eco(config_with(eco_fp8)), naive(config_with(naive_fp8));
+  Trained eco(with_weights(eco_fp8)), naive(with_weights(naive_fp8));
   for (Trained* each : {&eco, &naive}) {
     each->compute(1);
     each->update(1);

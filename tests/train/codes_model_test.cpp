@@ -1,0 +1,140 @@
+// Forward and backward compute with the codes: a model whose linears are stored in codes has the loss and the gradients
+// of one whose linears are f32 numbers, the codes' values. With int8 activations the one multiplies integers, the other
+// the numbers they stand for.
+#include <cmath>
+
+#include "catch.h"
+#include "train/trained_model.h"
+
+using namespace bittern;
+
+namespace {
+
+struct Linear {
+  const char* name;
+  const char* weights;
+  std::vector<std::string> precision;
+};
+const Linear linears[] = {
+    {"DQT ternary",
+     R"("block_linear": {"codec": "ternary", "rounding": "stochastic"})",
+     {"precision.activations=int8_token"}},
+    {"DQT 8 bit",
+     R"("block_linear": {"codec": "int", "range": "full", "scale_per": "tensor", "scale_from": "absmean", "rounding": "stochastic"})",
+     {"precision.activations=int8_token"}},
+    {"DQT 3 bit",
+     R"("block_linear": {"codec": "int", "bits": 3, "range": "full", "scale_per": "tensor", "scale_from": "absmean", "rounding": "stochastic"})",
+     {"precision.activations=int8_token"}},
+    {"BitNet", R"("block_linear": {"codec": "ternary", "master": "f32"})", {"precision.activations=int8_token"}},
+    {"int8 by row", R"("block_linear": {"codec": "int"})", {"precision.activations=int8_token"}},
+    {"int4 by row", R"("block_linear": {"codec": "int", "bits": 4})", {"precision.activations=int8_token"}},
+    {"E4M3 by row", R"("block_linear": {"codec": "fp8_e4m3"})", {"precision.activations=fp8_e4m3_row"}},
+    {"5 bits, activations as they are", R"("block_linear": {"codec": "int", "bits": 5})", {}},
+    {"all but norms",
+     R"("block_linear": {"codec": "int", "bits": 4}, "embedding": {"codec": "int", "bits": 6}, "head": {"codec": "fp8_e4m3"})",
+     {}}};
+
+double size_of_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    size += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(difference / std::max(size, 1e-30));
+}
+
+}  // namespace
+
+TEST_CASE("codes in a model: loss and gradients are those of the numbers that the codes stand for") {
+  for (const auto& [name, weights, precision] : linears) {
+    CAPTURE(name);
+    Trained coded(with_weights(weights, precision)), plain(with_weights("", precision));
+    for (std::uint32_t step = 1; step <= 6; ++step) {
+      for (std::size_t i = 0; i < coded.run->model->parameters().size(); ++i)
+        plain.run->model->load_parameter(plain.run->model->parameters()[i],
+                                         coded.weight(coded.run->model->parameters()[i]));
+      CHECK(coded.compute(step) == Approx(plain.compute(step)).epsilon(1e-5));
+      const std::vector<Tensor> a = coded.run->model->gradients(), b = plain.run->model->gradients();
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        CAPTURE(coded.run->model->parameters()[i].spec.name);
+        const auto numbers = [](const Tensor& x) {
+          return std::vector<float>(x.as<float>(), x.as<float>() + x.elements());
+        };
+        // A sum in another order may round an activation to its other neighbour: one level of 127.
+        CHECK(size_of_difference(numbers(a[i]), numbers(b[i])) < (precision.empty() ? 1e-5 : 2e-2));
+      }
+      coded.update(step);
+    }
+  }
+}
+
+TEST_CASE("codes in a model: inference holds the codes, and no other copy of the weights") {
+  // bf16 products: what is not quantized is then held as bf16, and nothing as f32 but norms and scales.
+  for (const auto& [name, weights, precision] : linears) {
+    CAPTURE(name);
+    const RunConfig config = with_weights(weights, {"precision.compute=bf16"});
+    const auto run = Run::for_inference(config, 2, 16, 0);
+    std::int64_t expected = 0;
+    for (const Parameter& parameter : run->model->parameters()) {
+      const PlannedTensor& weight = run->plan[parameter.weight];
+      const WeightCodec& codec = parameter.codec;
+      const std::int64_t elements = parameter.spec.shape.elements(), rows = parameter.spec.shape[0],
+                         cols = elements / rows;
+      CAPTURE(parameter.spec.name);
+      if (weight_codec(config.weights, parameter.spec.role).quantized()) {
+        CHECK(weight.dtype == weight_codec(config.weights, parameter.spec.role).dtype());
+        CHECK(weight.bytes() == rows * ((cols * bits_of(weight.dtype) + 7) / 8));
+        expected += weight.bytes() + 4 * rows;
+      } else {
+        expected += weight.bytes();
+        CHECK(weight.bytes() == elements * (codec.storage == WeightStorage::bf16 ? 2 : 4));
+      }
+      CHECK_FALSE(parameter.master);
+      CHECK_FALSE(parameter.gradient);
+    }
+    CHECK(run->plan.whole_run_bytes(Category::weights) == expected);
+    for (const Category category :
+         {Category::masters, Category::optimizer_states, Category::gradients, Category::snapshot})
+      CHECK(run->plan.whole_run_bytes(category) == 0);
+  }
+}
+
+TEST_CASE("codes in a model: the plan of ECO differs from BF16's by the weights and their scales alone") {
+  const auto f32 = Run::for_training(with_weights(""), 0);
+  for (const char* const eco :
+       {R"("block_linear": {"codec": "fp8_e4m3", "rounding": "stochastic", "error_feedback": "eco"})",
+        R"("block_linear": {"codec": "int", "bits": 4, "scale_per": "tensor", "error_feedback": "eco"})"}) {
+    const auto run = Run::for_training(with_weights(eco), 0);
+    std::vector<PlannedTensor> without_scales;
+    std::int64_t saved = 0;
+    for (const PlannedTensor& tensor : run->plan.tensors())
+      if (tensor.name.ends_with("_scale") && tensor.category == Category::weights) {
+        CHECK(tensor.dtype == DType::f32);
+        CHECK(tensor.shape.rank == 1);
+        saved -= tensor.bytes();
+      } else {
+        without_scales.push_back(tensor);
+      }
+    REQUIRE(without_scales.size() == f32->plan.tensors().size());
+    for (std::size_t i = 0; i < without_scales.size(); ++i) {
+      const PlannedTensor &a = without_scales[i], &b = f32->plan.tensors()[i];
+      CAPTURE(b.name);
+      CHECK(a.name == b.name);
+      CHECK(a.shape == b.shape);
+      CHECK(a.category == b.category);
+      const bool linear = b.category == Category::weights && b.name.find("_proj.weight") != std::string::npos;
+      if (linear)
+        CHECK(bits_of(a.dtype) < 32);
+      else
+        CHECK(a.dtype == b.dtype);
+      if (linear) saved += b.bytes() - a.bytes();
+      CHECK(a.lifetime.first == b.lifetime.first);
+      CHECK(a.lifetime.last == b.lifetime.last);
+    }
+    // So no tensor of the run could hold decoded weights, or a parameter's worth of anything else.
+    CHECK(f32->plan.whole_run_bytes(Category::weights) - run->plan.whole_run_bytes(Category::weights) == saved);
+    CHECK(saved > 0);
+    CHECK(f32->plan.shared_bytes() == run->plan.shared_bytes());
+    CHECK(run->plan[run->workspace].bytes() == f32->plan[f32->workspace].bytes());
+  }
+}
