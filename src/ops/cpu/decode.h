@@ -1,8 +1,8 @@
 // decode: codes of a quantized matrix as bf16, which holds every one of them exactly (E4M3, integers of 2 to 8 bits),
 // or integers as bytes.
 //
-// Plain loops for the body of simd() (simd.h). E4M3 takes sixteen-bit arithmetic alone, an integer the upper half of
-// its float. Packed integers are first spread to bytes, some hundred at a time.
+// Plain loops for the body of simd() (simd.h); E4M3 has a file of its own. An integer takes the upper half of its float.
+// Packed integers are first spread to bytes, some hundred at a time.
 #pragma once
 
 #include <algorithm>
@@ -11,25 +11,9 @@
 #include "bittern/dtype.h"
 #include "bittern/quant/bf16.h"
 #include "ops/cpu/code_rows.h"
+#include "ops/cpu/decode_e4m3.h"
 
 namespace bittern::cpu {
-
-/// The magnitude of a code is the least of four lines (normal values, then slopes 2, 4 and 8 times as steep for the
-/// subnormal ones, whose exponent falls with each leading zero), and 0 for 0. 0x7f and 0xff are NaN.
-inline void decode_e4m3(bf16* out, const std::uint8_t* codes, std::int64_t count) {
-#pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto m = static_cast<std::int16_t>(codes[i] & 0x7f);
-    const auto normal = static_cast<std::int16_t>(0x3c00 + 16 * m), twice = static_cast<std::int16_t>(0x3b80 + 32 * m);
-    const auto four = static_cast<std::int16_t>(0x3b00 + 64 * m), eight = static_cast<std::int16_t>(0x3a80 + 128 * m);
-    const std::int16_t upper = normal < twice ? normal : twice, lower = four < eight ? four : eight;
-    const std::int16_t least = upper < lower ? upper : lower;
-    const auto some = static_cast<std::int16_t>(m == 0 ? 0 : -1);
-    const auto nan = static_cast<std::int16_t>(m == 0x7f ? 0x7fc0 : 0);
-    const auto sign = static_cast<std::int16_t>((codes[i] & 0x80) << 8);
-    out[i].bits = static_cast<std::uint16_t>((least & some) | nan | sign);
-  }
-}
 
 /// Integers of one byte, of which the low `bits` count.
 template <int bits>
