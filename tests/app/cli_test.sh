@@ -86,6 +86,24 @@ for left in data exported runs; do
   fi
 done
 
+# The instruction set is chosen by BITTERN_ISA, and what this machine cannot run is refused with the list of what it can.
+for i in $(seq 300); do echo "heron $i waits for $((i * 7 % 50)) fish"; done >text.txt
+"$BITTERN" prepare text.txt --out text --vocab-size 300 >prepare.txt 2>&1 || cat prepare.txt
+tiny="--set data.path=text --set data.sequence_length=16 --set model.hidden_size=8 --set model.num_hidden_layers=1
+      --set model.num_attention_heads=1 --set model.num_key_value_heads=1 --set model.intermediate_size=8 --set train.steps=1
+      --set train.batch_sequences=1 --set train.evaluate_every=0 --set train.sample_every=0"
+printf '{}' >defaults.json
+expect 0 "memory, cpu portable" env BITTERN_ISA=portable "$BITTERN" train defaults.json $tiny --out portable
+expect 0 "memory, cpu " env BITTERN_ISA= "$BITTERN" train defaults.json $tiny --out best
+expect 2 "environment: BITTERN_ISA is 'avx1024'; expected one that this machine can run: portable" \
+  env BITTERN_ISA=avx1024 "$BITTERN" train defaults.json $tiny --out refused
+expect 2 "unset it to get the best" env BITTERN_ISA=PORTABLE "$BITTERN" generate portable --prompt heron
+# Every one of the list runs, and says that it does.
+can_run=$(BITTERN_ISA=? "$BITTERN" train defaults.json $tiny --out refused 2>&1 | sed -n 's/.*can run: \(.*\); unset.*/\1/p')
+for isa in ${can_run//,/}; do
+  expect 0 "memory, cpu $isa" env BITTERN_ISA="$isa" "$BITTERN" train defaults.json $tiny --out "isa_$isa"
+done
+
 # Output that cannot be written is a failure.
 if [[ -c /dev/full ]]; then
   "$BITTERN" config "$quickstart" > /dev/full 2> full.txt
