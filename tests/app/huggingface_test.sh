@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Checkpoints open in Hugging Face transformers as they are, those with weights in codes after `bittern export`: the same loss, the
 # same most likely text, for a llama, qwen2, qwen3, BitNet's architecture, ECO's FP8 and DQT's ternary weights. Needs Python with
-# torch, transformers, sentencepiece and protobuf ($BITTERN_PYTHON, or python3); says so and passes where there is none. What does
-# not need it is in tests/train/model_golden_test.cpp.
+# torch, transformers, sentencepiece and protobuf ($BITTERN_PYTHON, or python3), a gigabyte that scripts/install_dependencies
+# leaves out; where there is none, ctest lists the test as skipped. To run it:
+#   python3 -m venv hf && hf/bin/pip install torch transformers sentencepiece protobuf
+#   BITTERN_PYTHON=$PWD/hf/bin/python ctest --test-dir build/test -R huggingface_test
+# What does not need Python is in tests/train/model_golden_test.cpp.
 set -euo pipefail
 export OMP_NUM_THREADS=1  # tiny models: PyTorch's threads would only wait for each other
 python=${BITTERN_PYTHON:-python3}
 if ! "$python" -c "import torch, transformers, sentencepiece, google.protobuf" 2>/dev/null; then
   echo "SKIPPED: $python has no torch, transformers, sentencepiece and protobuf; name one that has in BITTERN_PYTHON"
-  exit 0
+  exit 77
 fi
 for i in $(seq 600); do
   echo "The heron number $i waits for $((i * 37 % 100)) small fish (and the ${i}th reed), said the otter."
