@@ -28,7 +28,7 @@ inline double eco_gain(const RuleOptions& options, double step_size) {
 
 /// e = w - decode(encode(w)) where w lies within the ends of a grid that is kept; 0 beyond them.
 BITTERN_HD float eco_unclipped(float e, float w, float lowest, float highest) {
-  return (w < lowest) | (w > highest) ? 0.0f : e;
+  return ((w < lowest) | (w > highest)) ? 0.0f : e;
 }
 
 /// The injection within +-cap * root; all of it where cap is 0.
