@@ -1,0 +1,178 @@
+// What ops report to the profile: the bytes that their opening comments say they move, each input read once and each
+// output written once (what is small beside the matrices is not counted: a scale or a number a row, a weight a column),
+// and, of products, the operations.
+#include "bittern/profile.h"
+
+#include <functional>
+
+#include "ops/cpu.h"
+#include "optim/step_support.h"
+
+using namespace bittern;
+
+namespace {
+
+constexpr std::int64_t N = 6, C = 8, V = 40, O = 10, F = 12;  // rows, columns, vocabulary, outputs, width of the MLP
+constexpr AttentionShape shape{.batch = 2, .sequence_length = 3, .heads = 4, .kv_heads = 2, .head_dim = 4};
+constexpr std::int64_t Q = 4 * 4, K = 2 * 4, packed = Q + 2 * K;  // columns of q, of k (and of v), of all three
+constexpr double in_f32 = 4, in_bf16 = 2, in_codes = 1;           // bytes of an element
+
+/// Expects exactly one op to be reported by `run`, by this name and cost.
+void check_cost(const char* op, double bytes, double flops, const std::function<void()>& run) {
+  INFO(op);
+  Profile profile;
+  Profile::current() = &profile;
+  run();
+  Profile::current() = nullptr;
+  REQUIRE(profile.costs().size() == 1);
+  REQUIRE(profile.costs().begin()->first == op);
+  const OpCost& cost = profile.costs().begin()->second;
+  CHECK(cost.calls == 1);
+  CHECK(cost.seconds > 0);
+  CHECK(cost.bytes == bytes);
+  CHECK(cost.flops == flops);
+}
+
+/// An op's arguments: matrices of f32 (the default) or of another type.
+struct Matrices {
+  explicit Matrices(Backend& backend_) : backend(backend_) {}
+  const Tensor& operator()(std::int64_t rows, std::int64_t cols, DType dtype = DType::f32) {
+    arrays.push_back(std::make_unique<Array>(backend, dtype, rows, cols, noise(1, rows * cols)));
+    return arrays.back()->tensor();
+  }
+  Tensor vector(std::int64_t size, DType dtype = DType::f32) {
+    const Tensor row = (*this)(1, size, dtype);
+    return {row.data, dtype, Shape{size}};
+  }
+  /// Ids 0: in any vocabulary.
+  Tensor ids(std::int64_t count) {
+    arrays.push_back(std::make_unique<Array>(backend, DType::i32, 1, count, Values(static_cast<std::size_t>(count))));
+    return {arrays.back()->tensor().data, DType::i32, Shape{count}};
+  }
+
+  Backend& backend;
+  std::vector<std::unique_ptr<Array>> arrays;
+};
+
+}  // namespace
+
+TEST_CASE("profile: element-wise ops move what their comments say") {
+  const TestBackend backend(make_cpu_backend(1));
+  Matrices make(*backend);
+  const DType half = DType::bf16, e4m3 = DType::e4m3;
+
+  check_cost("zero", N * C * in_bf16, 0, [&] { backend->zero(make(N, C, half)); });
+  check_cost("copy", N * C * (in_f32 + in_bf16), 0, [&] { backend->copy(make(N, C, half), make(N, C)); });
+  check_cost("copy", N * C * (in_bf16 + in_codes), 0, [&] { backend->copy(make(N, C, half), make(N, C, e4m3)); });
+  check_cost("quantize", N * C * (in_f32 + in_codes), 0, [&] { backend->quantize(make(N, C, e4m3), make(N, C)); });
+  check_cost("quantize", N * C * (in_bf16 + in_codes), 0,
+             [&] { backend->quantize(make(N, C, DType::i8), make(N, C, half)); });
+
+  // N rows of w, however many there are in all.
+  check_cost("embedding_forward", N * C * (in_bf16 + in_f32), 0,
+             [&] { backend->embedding_forward(make(N, C, half), make(V, C), make.ids(N)); });
+  check_cost("embedding_forward", N * C * (in_f32 + in_codes), 0,
+             [&] { backend->embedding_forward(make(N, C), make(V, C, e4m3), make.ids(N)); });
+  check_cost("embedding_backward", N * C * (in_bf16 + 2 * in_f32), 0,
+             [&] { backend->embedding_backward(make(V, C), make(N, C, half), make.ids(N)); });
+
+  // Forward: x and y in, sum and n out; without y nothing but n, unless the sum is another tensor than x.
+  const Tensor x = make(N, C), w = make.vector(C), rstd = make.vector(N), none;
+  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16 + in_f32 + in_bf16), 0,
+             [&] { backend->residual_rmsnorm_forward(x, make(N, C, half), rstd, x, make(N, C, half), w, 1e-6f); });
+  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16), 0,
+             [&] { backend->residual_rmsnorm_forward(none, make(N, C, half), rstd, x, none, w, 1e-6f); });
+  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16 + in_f32), 0,
+             [&] { backend->residual_rmsnorm_forward(make(N, C), make(N, C, half), rstd, x, none, w, 1e-6f); });
+  // Backward: dx in and out, dn and sum in.
+  check_cost("residual_rmsnorm_backward", N * C * (2 * in_f32 + in_bf16 + in_f32), 0, [&] {
+    backend->residual_rmsnorm_backward(make(N, C), make.vector(C), make(N, C, half), make(N, C), rstd, w);
+  });
+
+  check_cost("swiglu_forward", N * F * (2 * in_bf16 + in_f32), 0,
+             [&] { backend->swiglu_forward(make(N, F), make(N, 2 * F, half)); });
+  check_cost("swiglu_backward", N * F * (2 * 2 * in_bf16 + in_f32 + in_f32), 0,
+             [&] { backend->swiglu_backward(make(N, 2 * F, half), make(N, F), make(N, F)); });
+
+  check_cost("bias_backward", N * O * in_bf16, 0, [&] { backend->bias_backward(make.vector(O), make(N, O, half)); });
+
+  const auto cross_entropy = [&](bool backward) {
+    backend->cross_entropy(make(N, V, half), make.ids(N), make.vector(N), make.vector(N), 1, 0, backward);
+  };
+  check_cost("cross_entropy", N * V * in_bf16, 0, [&] { cross_entropy(false); });
+  check_cost("cross_entropy", 2 * N * V * in_bf16, 0, [&] { cross_entropy(true); });
+
+  check_cost("global_norm", (N * C + O) * in_f32, 0, [&] {
+    backend->global_norm(make.vector(2), std::vector<Tensor>{make(N, C), make.vector(O)}, 1);
+  });
+}
+
+TEST_CASE("profile: rotations move q and k; with a norm, whole rows forward, and the raw q and k backward") {
+  const TestBackend backend(make_cpu_backend(1));
+  Matrices make(*backend);
+  const std::int64_t heads = shape.heads + shape.kv_heads, D = shape.head_dim;
+  QkNormRope args{.shape = shape,
+                  .qkv = make(N, packed),
+                  .qkv_raw = {},
+                  .q_norm = {},
+                  .k_norm = {},
+                  .q_norm_rstd = {},
+                  .rope = make(8, D),
+                  .first_position = 0,
+                  .eps = 1e-6f};
+  const Tensor dqkv = make(N, packed);
+  check_cost("qk_norm_rope_forward", 2 * N * (Q + K) * in_f32, 0, [&] { backend->qk_norm_rope_forward(args); });
+  check_cost("qk_norm_rope_backward", 2 * N * (Q + K) * in_f32, 0,
+             [&] { backend->qk_norm_rope_backward(args, dqkv, {}, {}); });
+  args.q_norm = make.vector(D);
+  args.k_norm = make.vector(D);
+  args.qkv_raw = make(N, packed, DType::bf16);
+  args.q_norm_rstd = make(N, heads);
+  check_cost("qk_norm_rope_forward", N * packed * (in_f32 + in_bf16), 0, [&] { backend->qk_norm_rope_forward(args); });
+  check_cost("qk_norm_rope_backward", N * (Q + K) * (2 * in_f32 + in_bf16), 0,
+             [&] { backend->qk_norm_rope_backward(args, dqkv, make.vector(D), make.vector(D)); });
+}
+
+TEST_CASE("profile: products report 2 m n k operations, attention those below its diagonal") {
+  const TestBackend backend(make_cpu_backend(1));
+  Matrices make(*backend);
+  const double products = 2.0 * N * O * C;
+  const DType half = DType::bf16, e4m3 = DType::e4m3;
+  check_cost("linear_forward", N * C * in_f32 + O * C * in_codes + O * in_f32 + N * O * in_bf16, products, [&] {
+    backend->linear_forward(make(N, O, half), make(N, C), make(O, C, e4m3), make.vector(O), DType::f32);
+  });
+  check_cost("linear_backward_input", N * O * in_bf16 + O * C * in_codes + N * C * in_f32, products,
+             [&] { backend->linear_backward_input(make(N, C), make(N, O, half), make(O, C, e4m3), DType::bf16); });
+  check_cost("linear_backward_weight", N * O * in_bf16 + N * C * in_f32 + O * C * in_f32, products,
+             [&] { backend->linear_backward_weight(make(O, C), make(N, O, half), make(N, C), false, DType::bf16); });
+  check_cost("linear_backward_weight", N * O * in_bf16 + N * C * in_f32 + 2 * O * C * in_f32, products,
+             [&] { backend->linear_backward_weight(make(O, C), make(N, O, half), make(N, C), true, DType::bf16); });
+
+  // A query sees t + 1 keys: T (T + 1) / 2 of them in all, for each a product of D multiplications and D additions.
+  const double product = 2.0 * 2 * 4 * (3 * 4 / 2) * 4,
+               lse_bytes = 2 * 4 * 3 * in_f32;  // B H (T (T + 1) / 2) D;  B H T
+  const Attention args{
+      .shape = shape, .qkv = make(N, packed), .out = make(N, Q), .lse = {make(8, 3).data, DType::f32, Shape{2, 4, 3}}};
+  // Forward: q k^T and p v. Backward: q k^T again, dout v^T, and the gradients of q, k and v.
+  check_cost("attention_forward", N * (packed + Q) * in_f32 + lse_bytes, 2 * product,
+             [&] { backend->attention_forward(args); });
+  check_cost("attention_backward", 2 * N * (packed + Q) * in_f32 + lse_bytes, 5 * product,
+             [&] { backend->attention_backward(args, make(N, packed), make(N, Q)); });
+}
+
+TEST_CASE("profile: optimizer_step moves the gradient once, and twice what it keeps") {
+  const TestBackend backend(make_cpu_backend(1));
+  const std::int64_t n = 6 * 256;
+  const auto check_step = [&](const StepOptions& options, double bytes) {
+    StoredParameter parameter(*backend, options, normals(n, 1));
+    check_cost("optimizer_step", bytes, 0, [&] { parameter.step(normals(n, 2), 1); });
+  };
+  const double gradient = n * in_f32, blocks = 6 * 2;
+  check_step({.shape = {6, 256}}, gradient + 2 * n * (in_f32 + in_f32 + in_f32));
+  check_step({.shape = {6, 256}, .rule = UpdateRule::sgdm}, gradient + 2 * n * (in_f32 + in_f32));
+  // A weight with a master is only written. Moments in codes have a scale for each block of 128.
+  check_step({.shape = {6, 256}, .weight = {.storage = WeightStorage::fp8_e4m3, .master = Master::f32}, .m = "bf16"},
+             gradient + n * in_codes + 2 * n * (in_f32 + in_bf16 + in_f32));
+  check_step({.shape = {6, 256}, .weight = {.storage = WeightStorage::fp8_e4m3}, .m = "dynamic8", .v = "dynamic8"},
+             gradient + 2 * (n * in_codes + 2 * (n * in_codes + blocks * in_f32)));
+}
