@@ -148,6 +148,28 @@ TEST_CASE("report: the numbers at the end of a run") {
   CHECK(json::parse(history.page_json()).at("skipped") == json{250});
 }
 
+TEST_CASE("report: the page's curves are those of metrics.jsonl, by name, every point of them") {
+  const std::string run = make_run("curves", 40);
+  Report({run}).write(run + "/report.html");
+  const json curves = data_of(text_of(run + "/report.html")).at("runs").at(0).at("curves");
+  const auto check_curve = [&](const char* name, std::int64_t every, auto value) {
+    INFO(name);
+    const json& curve = curves.at(name);
+    REQUIRE(curve.at("x").size() == static_cast<std::size_t>(40 / every));
+    REQUIRE(curve.at("y").size() == curve.at("x").size());
+    for (std::size_t i = 0; i < curve.at("x").size(); ++i) {
+      const std::int64_t step = every * (static_cast<std::int64_t>(i) + 1);
+      CHECK(curve.at("x").at(i) == step);
+      CHECK(curve.at("y").at(i).get<double>() == Approx(value(step)).epsilon(1e-5));
+    }
+  };
+  check_curve("loss", 1, [](std::int64_t step) { return step_at(step).loss; });
+  check_curve("lr", 1, [](std::int64_t step) { return step_at(step).lr; });
+  check_curve("grad_norm", 1, [](std::int64_t step) { return step_at(step).grad_norm; });
+  check_curve("tokens_per_second", 1, [](std::int64_t step) { return step_at(step).tokens_per_second; });
+  check_curve("valid_loss", 10, [](std::int64_t step) { return 4.5 - 0.01 * static_cast<double>(step % 40); });
+}
+
 TEST_CASE("report: a run without an evaluation, or without a step, has a page and a table") {
   const std::string run = fresh_directory("empty");
   std::ofstream(run + "/metrics.jsonl").flush();
