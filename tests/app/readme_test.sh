@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every command of README.md, of docs/*.md and of every --help is run, in a folder that looks as it does after the quickstart,
-# with a small model and few steps. A command that no longer works, or a file that it should make and does not, is named.
+# Every command of README.md, of every page in docs, of configs/README.md and of every --help is run, in a folder that looks as it
+# does after the quickstart, with a small model and few steps, or stands below in a list with the reason why not. A command that no
+# longer works, that is not in the list, or a file that it should make and does not, is named.
 set -euo pipefail
 export PATH=$PWD/bin:$PATH
 mkdir bin && ln -s "$BITTERN" bin/bittern
@@ -33,8 +34,8 @@ def run(command, where):
     typed = command
     if tool == "train":
         command += "".join(" --set " + setting for setting in small["train"].split())
-    if tool == "train" and "--profile" in command:
-        command += " --set run.name=profiled"  # a finished run has no step left to profile
+    if tool == "train" and re.search("--profile|--init", command) and not out:
+        command += " --set run.name=another"  # a finished run has no step left to profile, and does not begin anew
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         failures.append(f"{where}: {typed}\n    ended with {done.returncode}: {done.stderr.strip()[-600:]}")
@@ -53,6 +54,7 @@ for command in ("bittern prepare book.txt --out data/quickstart --vocab-size 409
                 "bittern train configs/quickstart.json --set data.path=data/book --out runs/b"):
     run(command, "preparation")
 shutil.copy("data/book/tokenizer.model", "llama2.model")
+shutil.copy("data/book/tokenizer.model", "spiece.model")
 for folder in ("c4", "llama2"):
     pathlib.Path(folder).mkdir()
 shutil.copy("llama2.model", "llama2/tokenizer.model")
@@ -61,28 +63,55 @@ subprocess.run(["zstd", "-q", "--rm", "c4/a.jsonl"], check=True)
 if failures:
     sys.exit("\n".join(failures))
 
+# Commands that are not run here, and why. A line that no document has any more is a failure as well.
+elsewhere = {
+    "scripts/quickstart": "tests/app/quickstart_test.sh runs it",
+    "scripts/quickstart my_text.txt": "tests/app/quickstart_test.sh runs it with a text of one's own",
+    'QUICKSTART_SET="train.steps=400" scripts/quickstart': "tests/app/quickstart_test.sh runs it with other settings",
+    "scripts/perl_manual text": "scripts/quickstart runs it",
+    "scripts/test": "this test is a part of it",
+    "scripts/reproduce eco --smoke": "hours; tests/app/reproduce_test.sh runs it with fewer rows and steps",
+    "scripts/reproduce PAPER --smoke": "hours; tests/app/reproduce_test.sh runs it with fewer rows and steps",
+    "scripts/reproduce PAPER": "hours; tests/app/reproduce_test.sh runs it with fewer rows and steps",
+    "scripts/reproduce adam4bit --size 7b_finetune --data DIR --init FOLDER": "a model of 7B; reproduce_test.sh runs it with a program of its own",
+    "scripts/reproduce solo --size 7b_finetune --data DIR --init FOLDER": "a model of 7B; reproduce_test.sh runs it with a program of its own",
+    "scripts/reproduce eco_int4 --size int4 --data DIR --init FOLDER": "a model of 2B; reproduce_test.sh runs it with a program of its own",
+    "scripts/recipe_table FOLDER... --picture FILE": "needs the folders of finished reproductions",
+    "scripts/gpu_check": "needs a GPU",
+    "cmake --preset bench && cmake --build --preset bench": "builds for minutes; scripts/test configures the preset",
+    "build/bench/prepare_bench TEXT 4096": "a benchmark",
+    "tests/bench/prepare_memory.sh PROGRAM 1.0": "a benchmark, of gigabytes",
+    "tensorboard --logdir RUN/tensorboard": "another program; tests/train/tensorboard_test.cpp compares the file byte for byte",
+}
+
 # The placeholders of a synopsis, and what stands for them. The longer first: RUN is also a part of RUN...
 places = [("TEXT...", "book.txt"), ("RUN...", "runs/a runs/b"), ("CONFIG", "configs/quickstart.json"),
-          ("FILE", "configs/quickstart.json"), ("RUN", "runs/quickstart"), ("FOLDER", "runs/quickstart")]
+          ("FILE", "configs/quickstart.json"), ("RUN", "runs/quickstart"), ("FOLDER", "runs/quickstart"), ("DATA", "data/book")]
 
 
 def filled(command):
     command = re.sub(r"--out DIR", "--out exported" if " export " in command else "--out data/book", command)
     command = command.replace("DIR", "data/book")
+    if row := re.search(r"(configs/\S+/)ROW\.json", command):  # a row of a table: the first
+        first = sorted(path.name for path in pathlib.Path(row[1]).glob("*.json") if path.stem not in ("base", "recipe"))[0]
+        command = command.replace(row[0], row[1] + first)
     for name, value in places:
         command = re.sub(r"(?<![\w./])" + re.escape(name) + r"(?![\w.])", value, command)
+    if re.match(r"bittern train .*--out runs/quickstart ", command) and "statistics_every" in command:
+        command = command.replace("--out runs/quickstart ", "--out runs/statistics ")  # a run of its own
     return command
 
 
-commands, scripts = [], set()
-documents = [source / "README.md", *sorted((source / "docs").glob("*.md"))]
+commands = []
+programs = r"((\w+=\S+ )*(bittern|build/\S+|scripts/\w+|tests/\S+|cmake|ctest|python3?|pip|git|tensorboard)(?= |$))"
+documents = [source / "README.md", *sorted((source / "docs").rglob("*.md")), source / "configs/README.md"]
 for document in documents:
-    fenced = False
+    fenced, prose = False, ""
     for number, line in enumerate(document.read_text().splitlines(), 1):
         where = f"{document.relative_to(source)}:{number}"
         if line.startswith("```"):
             fenced = not fenced
-        elif fenced and re.match(r"(\$ )?(bittern|build/release/bittern|scripts/)", line):
+        elif fenced and re.match(r"(\$ )?" + programs, line):
             command = re.sub(r"^\$ ", "", line)
             command = re.split(r"\s+#|\s{3,}(?=[^-\s])", command.replace("build/release/", ""))[0].rstrip()
             # In a synopsis, columns: `bittern plan     CONFIG        what it does`.
@@ -90,12 +119,13 @@ for document in documents:
                 command = re.split(r"\s{3,}(?=\S)", re.sub(r"^(bittern \w+) +", r"\1 ", line))[0]
                 command = re.sub(r"\s+#.*", "", command)
             commands.append((command, where))
-        elif not fenced:
-            for span in re.findall(r"`([^`]+)`", line):
-                if re.match(r"bittern \w+ \S", span) and "..." not in span.replace("TEXT...", "").replace("RUN...", ""):
-                    commands.append((span, where))
-                elif span.startswith("scripts/"):
-                    commands.append((span, where))
+        if not fenced:
+            prose += line + "\n"
+    # In the text: what has an argument (`bittern plan` alone is the name of a command), or is a script that needs none.
+    for span in re.findall(r"`([^`]+)`", prose.replace("```", "")):
+        span = " ".join(span.split())
+        if re.match(programs, span) and (span in elsewhere or re.match(r"((\w+=\S+ )*\S+) \S", span)) and not re.fullmatch(r"bittern \w+|\S+\.(cpp|py|sh|md)", span):
+            commands.append((span, str(document.relative_to(source))))
 for name in ("", "prepare", "train", "plan", "eval", "generate", "export", "report", "config"):
     shown = subprocess.run(f"bittern {name} --help", shell=True, capture_output=True, text=True, check=True).stdout
     examples = re.findall(r"^  (bittern \w+ .*)$", shown, re.M)
@@ -105,12 +135,17 @@ for name in ("", "prepare", "train", "plan", "eval", "generate", "export", "repo
 
 subcommands = set()
 for command, where in commands:
-    if command.startswith("scripts/"):  # tests/app/quickstart_test.sh runs one, and this test is a part of the other
-        if not (source / command.split()[0]).is_file():
+    if command in elsewhere:
+        script = re.search(r"(scripts|tests)/\S+", command)
+        if script and not (source / script[0]).is_file():
             failures.append(f"{where}: {command}\n    there is no such script")
-        continue
-    subcommands.add(command.split()[1])
-    run(filled(command), where)
+    elif command.startswith("bittern "):
+        subcommands.add(command.split()[1])
+        run(filled(command), where)
+    else:
+        failures.append(f"{where}: {command}\n    is run by no test: run it, or say why not in tests/app/readme_test.sh")
+for command in elsewhere.keys() - {command for command, _ in commands}:
+    failures.append(f"tests/app/readme_test.sh has a reason not to run `{command}`, which no document shows")
 if len(subcommands) != 8:
     failures.append(f"only {sorted(subcommands)} are shown anywhere: were the commands found?")
 
