@@ -62,6 +62,10 @@ constexpr std::int64_t row_bytes(DType dtype, std::int64_t cols) {
 constexpr bool is_quantized(DType dtype) {
   return dtype >= DType::e4m3 && dtype <= DType::i2;
 }
+/// Those of them that are integers.
+constexpr bool is_integer_code(DType dtype) {
+  return dtype >= DType::i8 && dtype <= DType::i2;
+}
 
 constexpr std::optional<DType> dtype_from_safetensors(std::string_view text) {
   for (const DTypeInfo& row : dtype_table)

@@ -35,8 +35,7 @@ bool within(const StoredRange& range, float x) {
 /// What a code of at most 8 bits means.
 float level_of_code(DType dtype, std::uint8_t code) {
   if (dtype == DType::e4m3) return e4m3_to_float(code);
-  const bool is_signed = dtype >= DType::i8 && dtype <= DType::i2;
-  return static_cast<float>(is_signed ? level_of(code, bits_of(dtype)) : code);
+  return static_cast<float>(is_integer_code(dtype) ? level_of(code, bits_of(dtype)) : code);
 }
 
 template <typename T>

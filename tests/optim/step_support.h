@@ -198,8 +198,7 @@ class StoredParameter {
     for (std::int64_t r = 0; r < tensor.rows(); ++r)
       for (std::int64_t c = 0; c < tensor.cols(); ++c) {
         const int code = code_at(bits, static_cast<const std::uint8_t*>(tensor.row(r)), c);
-        const bool integer = tensor.dtype >= DType::i8 && tensor.dtype <= DType::i2;
-        out.push_back(integer && code >= 1 << (bits - 1) ? code - (1 << bits) : code);
+        out.push_back(is_integer_code(tensor.dtype) && code >= 1 << (bits - 1) ? code - (1 << bits) : code);
       }
     return out;
   }

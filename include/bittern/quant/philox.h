@@ -30,20 +30,29 @@ struct PhiloxBlock {
   std::uint32_t word[4];
 };
 
+namespace philox_detail {
+
+// Of the paper: what the counter's words are multiplied with, and what is added to the key after each round.
+inline constexpr std::uint32_t multiplier0 = 0xD2511F53u, multiplier1 = 0xCD9E8D57u;
+inline constexpr std::uint32_t weyl0 = 0x9E3779B9u, weyl1 = 0xBB67AE85u;
+inline constexpr int rounds = 10;
+
+}  // namespace philox_detail
+
 BITTERN_HD PhiloxBlock philox4x32(PhiloxKey key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2,
                                   std::uint32_t c3) {
   std::uint32_t k0 = key.seed, k1 = key.purpose;
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = 0xD2511F53ull * c0;
-    const std::uint64_t p1 = 0xCD9E8D57ull * c2;
+  for (int round = 0; round < philox_detail::rounds; ++round) {
+    const std::uint64_t p0 = std::uint64_t{philox_detail::multiplier0} * c0;
+    const std::uint64_t p1 = std::uint64_t{philox_detail::multiplier1} * c2;
     const std::uint32_t hi0 = static_cast<std::uint32_t>(p0 >> 32), lo0 = static_cast<std::uint32_t>(p0);
     const std::uint32_t hi1 = static_cast<std::uint32_t>(p1 >> 32), lo1 = static_cast<std::uint32_t>(p1);
     c0 = hi1 ^ c1 ^ k0;
     c1 = lo1;
     c2 = hi0 ^ c3 ^ k1;
     c3 = lo0;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    k0 += philox_detail::weyl0;
+    k1 += philox_detail::weyl1;
   }
   return PhiloxBlock{{c0, c1, c2, c3}};
 }

@@ -1,6 +1,7 @@
 #include "ops/cpu/codebook_codes.h"
 
 #include "bittern/quant/dynamic8.h"
+#include "bittern/quant/stochastic.h"
 #include "ops/cpu/intrinsics.h"
 #include "ops/cpu/simd.h"
 
@@ -35,8 +36,11 @@ void find_plain(const Codebook& book, const float* x, float inverse, const std::
   });
 }
 
+/// Known by its levels' place: this is asked for every block of a moment, and names take longer to compare.
 const Dynamic8* table_of_dynamic8(const Codebook& book) {
-  return book.name == "dynamic8" ? &dynamic8_signed : book.name == "dynamic8_unsigned" ? &dynamic8_unsigned : nullptr;
+  return book.level == dynamic_exponent<8, true, true>.level    ? &dynamic8_signed
+         : book.level == dynamic_exponent<8, false, true>.level ? &dynamic8_unsigned
+                                                                : nullptr;
 }
 
 // What a loop that stores bytes reads is copied to variables of its own first: a byte may lie anywhere, also in what
@@ -181,7 +185,8 @@ template <int Bits>
   // stochastic_code and chance (quant/stochastic.h), their tables in registers.
   const __m512 level = table_of(book.level, Bits);
   const __m512i one = _mm512_set1_epi32(1), end = _mm512_set1_epi32((1 << Bits) - 1);
-  const __m512i last = _mm512_set1_epi32(book.levels - 1), below_one = _mm512_set1_epi32(0x3f7fffff);
+  const __m512i last = _mm512_set1_epi32(book.levels - 1),
+                end_of_chance = _mm512_set1_epi32(chance_detail::largest_below_one);
   for (std::int64_t i = 0; i < n; i += 16) {
     const __mmask16 lanes = lanes_at(i, n);
     const __m512 at = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), scale);
@@ -189,9 +194,10 @@ template <int Bits>
     const __m512i upper = _mm512_min_epi32(_mm512_add_epi32(lower, one), end);
     const __m512 below = _mm512_permutexvar_ps(lower, level), above = _mm512_permutexvar_ps(upper, level);
     const __m512i p = _mm512_castps_si512(_mm512_div_ps(_mm512_sub_ps(at, below), _mm512_sub_ps(above, below)));
-    const __m512i bounded = _mm512_min_epi32(_mm512_max_epi32(p, _mm512_setzero_si512()), below_one);
-    const __m512i words = _mm512_cvttps_epu32(_mm512_mul_ps(_mm512_castsi512_ps(bounded), _mm512_set1_ps(0x1p32f)));
-    const __mmask16 up = _mm512_cmplt_epu32_mask(_mm512_maskz_loadu_epi32(lanes, random + i), words);
+    const __m512i bounded = _mm512_min_epi32(_mm512_max_epi32(p, _mm512_setzero_si512()), end_of_chance);
+    const __m512 words = _mm512_mul_ps(_mm512_castsi512_ps(bounded), _mm512_set1_ps(chance_detail::words));
+    const __mmask16 up =
+        _mm512_cmplt_epu32_mask(_mm512_maskz_loadu_epi32(lanes, random + i), _mm512_cvttps_epu32(words));
     store_codes(codes + i, lanes, _mm512_min_epi32(_mm512_mask_add_epi32(lower, up, lower, one), last));
   }
 }

@@ -1,5 +1,4 @@
-// Sums over an optimizer step for the metrics: each thread's over its pieces, then all of them in the order of the
-// parts.
+// Sums over an optimizer step for the metrics: each part's over its pieces, then all of them in the order of the parts.
 //   e = w - decode(encode(w)) is what rounding took. With a master, e of the step before is still there to be read when
 //   the step begins; it is kept in the gradient's memory until the new one is known (ECO, figure 2: their ratio and
 //   angle).
@@ -58,7 +57,7 @@ void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, co
   const CodeCounts counts = count_codes(step.args.weight, step.args.codec, piece, codes_before);
   sums.changed += static_cast<double>(counts.changed);
   sums.saturated += static_cast<double>(counts.saturated);
-  if (step.args.codec.rounding == Rounding::stochastic && step.args.weight.dtype != DType::e4m3)
+  if (step.args.codec.rounding == Rounding::stochastic && is_integer_code(step.args.weight.dtype))
     sums.expected_changed += expected_changes(step, piece, w, codes_before);
 }
 

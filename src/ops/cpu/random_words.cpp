@@ -10,6 +10,8 @@
 namespace bittern::cpu {
 namespace {
 
+using namespace philox_detail;
+
 void blocks_portable(const RandomStream& stream, std::uint64_t first, std::int64_t blocks, std::uint32_t* words) {
   for (std::int64_t i = 0; i < blocks; ++i) {
     const PhiloxBlock block =
@@ -20,7 +22,6 @@ void blocks_portable(const RandomStream& stream, std::uint64_t first, std::int64
 
 #if defined(__x86_64__)
 constexpr int vectors = 4;  // at a time: a round waits for its products longer than it works
-constexpr std::uint32_t multiplier0 = 0xD2511F53u, multiplier1 = 0xCD9E8D57u, weyl0 = 0x9E3779B9u, weyl1 = 0xBB67AE85u;
 
 [[gnu::target("avx512f")]] void blocks_avx512(const RandomStream& stream, std::uint64_t first, std::int64_t blocks,
                                               std::uint32_t* words) {
@@ -38,7 +39,7 @@ constexpr std::uint32_t multiplier0 = 0xD2511F53u, multiplier1 = 0xCD9E8D57u, we
       c3[k] = _mm512_set1_epi64(stream.stream);
     }
     std::uint32_t key0 = stream.key.seed, key1 = stream.key.purpose;
-    for (int round = 0; round < 10; ++round, key0 += weyl0, key1 += weyl1) {
+    for (int round = 0; round < rounds; ++round, key0 += weyl0, key1 += weyl1) {
       const __m512i k0 = _mm512_set1_epi64(key0), k1 = _mm512_set1_epi64(key1);
       for (int k = 0; k < vectors; ++k) {
         const __m512i p0 = _mm512_mul_epu32(c0[k], m0), p1 = _mm512_mul_epu32(c2[k], m1);
@@ -74,7 +75,7 @@ constexpr std::uint32_t multiplier0 = 0xD2511F53u, multiplier1 = 0xCD9E8D57u, we
       c3[k] = _mm256_set1_epi64x(stream.stream);
     }
     std::uint32_t key0 = stream.key.seed, key1 = stream.key.purpose;
-    for (int round = 0; round < 10; ++round, key0 += weyl0, key1 += weyl1) {
+    for (int round = 0; round < rounds; ++round, key0 += weyl0, key1 += weyl1) {
       const __m256i k0 = _mm256_set1_epi64x(key0), k1 = _mm256_set1_epi64x(key1);
       for (int k = 0; k < vectors; ++k) {
         const __m256i p0 = _mm256_mul_epu32(c0[k], m0), p1 = _mm256_mul_epu32(c2[k], m1);
