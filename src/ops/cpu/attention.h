@@ -14,6 +14,7 @@
 
 #include "bittern/ops.h"
 #include "bittern/tensor.h"
+#include "ops/cpu/multiples.h"
 
 namespace bittern::cpu {
 
@@ -31,10 +32,6 @@ namespace attention {
 // 64 keys: a tile of scores and the tile's keys or values fit the first-level cache together. 128 lanes: enough queries
 // to make the packing of a tile of keys and values (2 of about 130 passes over it) cheap (tests/bench/attention_bench).
 inline constexpr std::int64_t key_tile = 64, unit_lanes = 128;
-
-constexpr std::int64_t round_up(std::int64_t x, std::int64_t multiple) {
-  return (x + multiple - 1) / multiple * multiple;
-}
 
 /// Cuts arrays out of scratch, one after another. Without memory it only counts.
 struct Carver {

@@ -12,6 +12,7 @@
 #include "ops/cpu/cpu_features.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/machine_peak.h"
+#include "ops/cpu/multiples.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/row_parts.h"
 
@@ -25,10 +26,6 @@ namespace cpu {
 namespace {
 
 constexpr std::int64_t page = 4096, huge_page = std::int64_t{2} << 20;
-
-std::int64_t round_up(std::int64_t x, std::int64_t multiple) {
-  return (x + multiple - 1) / multiple * multiple;
-}
 
 }  // namespace
 

@@ -71,13 +71,10 @@ inline void widen_to_bytes(std::int8_t* out, const std::uint8_t* packed, std::in
   for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::int8_t>((codes[i] ^ sign) - sign);
 }
 
-/// out (count) = the integers that begin at the byte `codes`.
+/// out (count) = the integers, of fewer than 8 bits, that begin at the byte `codes`.
 inline void decode_integers(std::int8_t* out, DType dtype, const void* codes, std::int64_t count) {
   const auto* bytes = static_cast<const std::uint8_t*>(codes);
   switch (dtype) {
-    case DType::i8:
-      std::memcpy(out, bytes, static_cast<std::size_t>(count));
-      return;
     case DType::i7:
       return widen_to_bytes<7>(out, bytes, count);
     case DType::i6:
@@ -91,7 +88,7 @@ inline void decode_integers(std::int8_t* out, DType dtype, const void* codes, st
     case DType::i2:
       return widen_to_bytes<2>(out, bytes, count);
     default:
-      break;  // not integers: the callers do not ask
+      break;  // not packed integers: the callers do not ask
   }
 }
 

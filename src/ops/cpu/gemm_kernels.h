@@ -1,4 +1,4 @@
-// The seam between the product's loops (gemm.cpp) and one instruction set's code
+// The seam between the product's loops (gemm.cpp, gemv.cpp) and one instruction set's code
 // (gemm_portable|avx2|avx_vnni|avx512|avx512_vnni|avx512_bf16|amx.cpp).
 //
 // Packed operands are panels of 32-bit words. A word is one float, or neighbours along k: two bf16, or integers of 8
@@ -82,6 +82,10 @@ using GemvFn = void (*)(const GemvJob&);
 enum class Layout { along_k, across_k };
 enum class Storage { f32, bf16, integer };  ///< integer: bytes as operands, 32 bits as sums
 inline constexpr int storages = 3;
+constexpr Storage storage_of(DType dtype) {
+  return dtype == DType::f32 ? Storage::f32 : dtype == DType::bf16 ? Storage::bf16 : Storage::integer;
+}
+using PackTable = std::array<std::array<PackFn, storages>, 2>;  ///< [Layout][Storage]
 
 struct GemmKernels {
   int mr, nr, lanes;
@@ -90,9 +94,9 @@ struct GemmKernels {
   int k_step;         ///< words along k of a panel: a multiple of this, the last ones zero
   int max_k_words;    ///< of a panel
   int min_part_rows;  ///< of C, for which a thread reads all of B: fewer would wait for memory
-  std::array<std::array<PackFn, storages>, 2> pack_a, pack_b;  ///< [Layout][Storage]
-  std::array<std::array<PackFn, storages>, 2> pack_scaled_a;   ///< the same, times scales along k before any rounding
-  std::array<MicroTable, storages> micro;                      ///< [Storage of the tile][row steps - 1][vectors - 1]
+  PackTable pack_a, pack_b;
+  PackTable pack_scaled_a;                 ///< times scales along k before any rounding
+  std::array<MicroTable, storages> micro;  ///< [Storage of the tile][row steps - 1][vectors - 1]
   std::optional<Storage> as_stored;  ///< a storage type whose rows along k are words already: A need not be packed
   /// For that, mr rows: [Storage of the tile][vectors - 1].
   std::array<std::array<MicroFn, 2>, storages> micro_unpacked;
@@ -111,23 +115,23 @@ inline constexpr std::int64_t panel_padding = 16;
 
 /// The kernels of an instruction set for a compute type (f32 or bf16).
 const GemmKernels& gemm_kernels(Isa isa, DType compute);
-
-const GemmKernels& gemm_kernels_portable(DType compute);
 /// Those for operands that are integers of 8 bits or less: their only Storage is `integer`, their only Layout along_k.
 const GemmKernels& gemm_int8_kernels(Isa isa, Int8Dot dot);
 
+// What these two choose from: each instruction set's, in its own file.
+const GemmKernels& gemm_kernels_portable(DType compute);
 const GemmKernels& gemm_int8_kernels_portable();
 #if defined(__x86_64__)
+const GemmKernels& gemm_kernels_avx2(DType compute);
+const GemmKernels& gemm_kernels_avx512(DType compute);
+const GemmKernels& gemm_kernels_avx512_bf16(DType compute);
+const GemmKernels& gemm_kernels_amx_bf16(DType compute);
+
 const GemmKernels& gemm_int8_kernels_avx2();
 const GemmKernels& gemm_int8_kernels_avx_vnni();
 const GemmKernels& gemm_int8_kernels_avx512();
 const GemmKernels& gemm_int8_kernels_avx512_vnni();
 const GemmKernels& gemm_int8_kernels_amx();
-
-const GemmKernels& gemm_kernels_avx2(DType compute);
-const GemmKernels& gemm_kernels_avx512(DType compute);
-const GemmKernels& gemm_kernels_avx512_bf16(DType compute);
-const GemmKernels& gemm_kernels_amx_bf16(DType compute);
 #endif
 
 }  // namespace bittern::cpu

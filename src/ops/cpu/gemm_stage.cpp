@@ -4,19 +4,17 @@
 #include "ops/cpu/simd.h"
 
 namespace bittern::cpu {
-void stage_codes(const StagePiece& piece, bf16* dst, std::int64_t dst_stride) {
-  simd([&] {
-    for (std::int64_t r = 0; r < piece.rows; ++r)
-      decode(dst + r * dst_stride, piece.dtype, static_cast<const char*>(piece.src) + r * piece.row_bytes, piece.cols);
-  });
-}
 
-void stage_integers(const StagePiece& piece, std::int8_t* dst, std::int64_t dst_stride) {
+DType stage_piece(const StagePiece& piece, bool integers, void* dst, std::int64_t stride) {
+  const auto row = [&](std::int64_t r) { return static_cast<const char*>(piece.src) + r * piece.row_bytes; };
   simd([&] {
     for (std::int64_t r = 0; r < piece.rows; ++r)
-      decode_integers(dst + r * dst_stride, piece.dtype, static_cast<const char*>(piece.src) + r * piece.row_bytes,
-                      piece.cols);
+      if (integers)
+        decode_integers(static_cast<std::int8_t*>(dst) + r * stride, piece.dtype, row(r), piece.cols);
+      else
+        decode(static_cast<bf16*>(dst) + r * stride, piece.dtype, row(r), piece.cols);
   });
+  return integers ? DType::i8 : DType::bf16;
 }
 
 }  // namespace bittern::cpu

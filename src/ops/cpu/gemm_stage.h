@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "bittern/dtype.h"
-#include "bittern/quant/bf16.h"
 
 namespace bittern::cpu {
 
@@ -17,10 +16,13 @@ struct StagePiece {
   std::int64_t rows, cols;
 };
 
-/// dst = the codes, which bf16 holds exactly.
-void stage_codes(const StagePiece& piece, bf16* dst, std::int64_t dst_stride);
+/// Whether the packers cannot read such an operand where it lies: codes, but bytes in a product of integers.
+constexpr bool needs_stage(DType dtype, bool integers) {
+  return integers ? dtype != DType::i8 : is_quantized(dtype);
+}
 
-/// dst = the codes of integers as bytes.
-void stage_integers(const StagePiece& piece, std::int8_t* dst, std::int64_t dst_stride);
+/// dst, with `stride` elements from one row to the next = the codes: as bytes for a product of integers, else as bf16,
+/// which holds them exactly. Returns which of the two.
+DType stage_piece(const StagePiece& piece, bool integers, void* dst, std::int64_t stride);
 
 }  // namespace bittern::cpu

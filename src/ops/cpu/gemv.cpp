@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "bittern/error.h"
+#include "bittern/quant/bf16.h"
 #include "ops/cpu/gemm_kernels.h"
 #include "ops/cpu/gemm_stage.h"
+#include "ops/cpu/multiples.h"
 #include "ops/cpu/parallel.h"
 
 namespace bittern::cpu {
@@ -16,14 +18,8 @@ constexpr std::int64_t part_bytes = 64 << 10;  // of B: some microseconds of a c
 constexpr std::int64_t most_lanes = 16;
 constexpr std::int64_t most_staged = 128 << 10;  // codes that a thread decodes at a time, behind A in the workspace
 
-std::int64_t round_up(std::int64_t x, std::int64_t step) {
-  return (x + step - 1) / step * step;
-}
-
 std::size_t storage(DType dtype) {
-  return static_cast<std::size_t>(dtype == DType::f32    ? Storage::f32
-                                  : dtype == DType::bf16 ? Storage::bf16
-                                                         : Storage::integer);
+  return static_cast<std::size_t>(storage_of(dtype));
 }
 
 /// The matrix from stored row `first` on.
@@ -33,18 +29,15 @@ GemmMatrix rows_from(const GemmMatrix& x, std::int64_t first) {
   return rest;
 }
 
-/// The first `rows` stored rows of codes in `stage`: as bytes among integers, else as bf16.
+/// The first `rows` stored rows of codes, as `stage` holds them then.
 GemmMatrix decoded(const GemmMatrix& codes, std::int64_t rows, std::int64_t k, bool integers, void* stage) {
   const StagePiece piece{.src = codes.data,
                          .row_bytes = row_bytes(codes.dtype, codes.stride),
                          .dtype = codes.dtype,
                          .rows = rows,
                          .cols = k};
-  if (integers)
-    stage_integers(piece, static_cast<std::int8_t*>(stage), k);
-  else
-    stage_codes(piece, static_cast<bf16*>(stage), k);
-  return {.data = stage, .dtype = integers ? DType::i8 : DType::bf16, .stride = k, .transposed = codes.transposed};
+  const DType readable = stage_piece(piece, integers, stage, k);
+  return {.data = stage, .dtype = readable, .stride = k, .transposed = codes.transposed};
 }
 
 }  // namespace
@@ -59,13 +52,12 @@ void gemv(const GemmArgs& g) {
         "gemv: A must not be transposed, B must be; neither accumulate nor alpha");
   const bool integers = multiplies_integers(g);
   const GemmKernels& kernels = integers ? gemm_int8_kernels(isa(), Int8Dot::widened) : gemm_kernels(isa(), g.compute);
-  const auto needs_decoding = [&](DType dtype) { return integers ? dtype != DType::i8 : is_quantized(dtype); };
   auto* const a = static_cast<std::uint32_t*>(g.workspace);
   const std::int64_t a_stride = round_up(g.k, most_lanes * kernels.k_per_word) / kernels.k_per_word;
   const auto stage = [&](int worker) { return reinterpret_cast<bf16*>(a + most_words) + worker * most_staged; };
   for (std::int64_t row = 0; row < g.m; ++row) {
     const GemmMatrix stored = rows_from(g.a, row);
-    const GemmMatrix readable = needs_decoding(g.a.dtype) ? decoded(stored, 1, g.k, integers, stage(0)) : stored;
+    const GemmMatrix readable = needs_stage(g.a.dtype, integers) ? decoded(stored, 1, g.k, integers, stage(0)) : stored;
     kernels.widen[storage(readable.dtype)]({.src = readable.data,
                                             .stride = readable.stride,
                                             .lines = 1,
@@ -95,9 +87,9 @@ void gemv(const GemmArgs& g) {
         .col_scales = g.b.scales == nullptr ? nullptr : g.b.scales + first,
     });
   };
-  parallel_for((g.n + part_columns - 1) / part_columns, [&](std::int64_t part, int worker) {
+  parallel_for(ceil_div(g.n, part_columns), [&](std::int64_t part, int worker) {
     const std::int64_t first = part * part_columns, last = std::min(g.n, first + part_columns);
-    if (!needs_decoding(g.b.dtype)) return columns(rows_from(g.b, first), first, last - first);
+    if (!needs_stage(g.b.dtype, integers)) return columns(rows_from(g.b, first), first, last - first);
     for (std::int64_t col = first; col < last; col += staged_columns) {
       const std::int64_t count = std::min(staged_columns, last - col);
       columns(decoded(rows_from(g.b, col), count, g.k, integers, stage(worker)), col, count);
