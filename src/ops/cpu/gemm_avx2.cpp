@@ -35,9 +35,8 @@ struct LoadWidened {
   using Stored = std::int8_t;
   static constexpr int per_word = 2;
   BITTERN_INLINE __m256i along(const std::int8_t* p, int count = 16) {
-    std::int8_t some[16] = {};
-    if (count < 16) p = static_cast<const std::int8_t*>(std::memcpy(some, p, static_cast<std::size_t>(count)));
-    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    std::int8_t copy[16];
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(filled_up(p, count, copy))));
   }
 };
 

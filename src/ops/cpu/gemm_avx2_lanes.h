@@ -114,6 +114,14 @@ struct Avx2Lanes {
   }
 };
 
+/// `all` bytes at p, or where fewer exist (`count`) a copy of them that is filled up with zeros.
+template <int all>
+BITTERN_INLINE const std::int8_t* filled_up(const std::int8_t* p, int count, std::int8_t (&copy)[all]) {
+  if (count >= all) return p;
+  std::memset(copy, 0, all);
+  return static_cast<const std::int8_t*>(std::memcpy(copy, p, static_cast<std::size_t>(count)));
+}
+
 /// Sums of integers in 32 bits.
 struct Avx2Integers : Avx2Lanes {
   using Acc = __m256i;

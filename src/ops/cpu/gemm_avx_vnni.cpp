@@ -32,9 +32,9 @@ struct LoadBytes {
   using Stored = std::int8_t;
   static constexpr int per_word = 4;
   BITTERN_INLINE __m256i along(const std::int8_t* p, int count = 32) {
-    std::int8_t some[32] = {};
-    if (count < 32) p = static_cast<const std::int8_t*>(std::memcpy(some, p, static_cast<std::size_t>(count)));
-    return _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_set1_epi8(flipped));
+    std::int8_t copy[32];
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(filled_up(p, count, copy)));
+    return _mm256_xor_si256(bytes, _mm256_set1_epi8(flipped));
   }
 };
 
