@@ -9,15 +9,16 @@
 //
 // TDPBSSD's sums are exact modulo 2^32.
 //
-// Code that uses tiles needs BITTERN_HAS_AMX (a compiler that knows them), Isa::amx_bf16 (a CPU and an operating system
+// Code that uses tiles needs BITTERN_HAS_AMX (cpu_features.h: a compiler that knows them), Isa::amx_bf16 (a CPU and an operating system
 // that have them), and configure() before and release() after it on the same thread.
 #pragma once
 
-#if defined(__x86_64__) && defined(__linux__) && (defined(__clang__) || __GNUC__ >= 11)
-#define BITTERN_HAS_AMX 1
-#include "ops/cpu/intrinsics.h"
-
 #include <cstdint>
+
+#include "ops/cpu/cpu_features.h"
+
+#ifdef BITTERN_HAS_AMX
+#include "ops/cpu/intrinsics.h"
 
 namespace bittern::cpu::amx {
 

@@ -17,7 +17,7 @@ constexpr int together = 4;
 /// The quantiles of x (together, n), n a multiple of 16, p not 1. As quantile does it, step by step.
 [[BITTERN_TARGET]] void quantiles_avx512(const float* x, std::int64_t n, float p, float* out) {
   const quantile_detail::Place place = quantile_detail::place(static_cast<std::int32_t>(n), p);
-  std::int32_t low[together], high[together], bound[together];
+  std::int32_t low[together], high[together], bound[together] = {};
   __m512i largest[together];
   bool found[together] = {};
   const auto load = [=](int b, std::int64_t i) __attribute__((always_inline, target("avx512f"))) {

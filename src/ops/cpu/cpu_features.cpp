@@ -6,7 +6,6 @@
 #include <string>
 
 #include "bittern/error.h"
-#include "ops/cpu/amx.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

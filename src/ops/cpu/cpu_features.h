@@ -9,6 +9,11 @@
 #include <string_view>
 #include <vector>
 
+/// Whether the compiler knows AMX and the operating system gives its tiles to those who ask.
+#if defined(__x86_64__) && defined(__linux__) && (defined(__clang__) || __GNUC__ >= 11)
+#define BITTERN_HAS_AMX 1
+#endif
+
 namespace bittern::cpu {
 
 /// From the plainest to the most capable; each includes those before it.
