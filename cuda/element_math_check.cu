@@ -1,9 +1,10 @@
 // element_math_check: on a real GPU, does the shared element math make the bits that it makes on the CPU, and what does
-// it cost? Every function of include/bittern/quant and of the update rules is run over the same arguments by both
-// compilers; a single different bit fails the check. Then the same functions are timed alone, in registers, and the
-// whole ECO step of E4M3 rows (arXiv 2601.22101, algorithm 3) against the bandwidth of a copy, both in this run.
+// it cost? What a step encodes, rounds and updates with (include/bittern/quant and the update rules), each line of the
+// table, is run over the same arguments by both compilers; a single different bit fails the check. Then the same
+// functions are timed alone, in registers, and the whole ECO step of E4M3 rows (arXiv 2601.22101, algorithm 3) against
+// the bandwidth of a copy, both in this run.
 //   element_math_check      prints a table; exit 0 if all bits agree, 1 if not, 2 if there is no usable GPU
-// Built and run by scripts/gpu_check, which needs nvcc alone.
+// Built and run by scripts/gpu_check, which needs nvcc alone. The GPU must be of sm_80 or newer (__reduce_max_sync).
 #include <cuda_runtime.h>
 
 #include <algorithm>

@@ -1,6 +1,4 @@
 // The conversions of include/bittern/quant against those of a GPU's own instructions (tests/golden/gpu).
-#include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>

@@ -6,8 +6,8 @@
 //   Lanes:  a vector of `lanes` words or floats, and the tile: mr rows by 2 vectors
 //   Load:   the only code that knows a storage type. along(p, count): `lanes` words of one line from p on, of which
 //           `count` elements exist. across(p, q, count, has_q): one word of each of `lanes` lines, of which `count`
-//           exist; k lies in row p, and k + 1 in row q where a word is a pair. What does not exist is zero and is not
-//           read.
+//           exist; k lies in row p, and k + 1 in row q where a word is a pair. What does not exist is not read, and
+//           is zero; with scales along k it is zero times a scale, which need not be a number.
 
 /// A Load that multiplies with scales: along(p, count, scales), across(p, q, count, has_q, scale of p, scale of q).
 template <class Load>

@@ -45,8 +45,8 @@ struct StepSums {
 
 /// An optimizer step while it runs.
 struct Step {
-  OptimizerStep
-      args;  ///< a copy: with tensors as one row where all are plain values, constants as the tensor needs them
+  /// A copy: with tensors as one row where all are plain values, constants as the tensor needs them.
+  OptimizerStep args;
   const RuleRows* rule;
   float clip = 1;
   Moment m = {}, v = {};

@@ -8,13 +8,11 @@
 //
 // A master is what is updated; the weight is the encoding of the master as it is stored. Non-finite values: see
 // weight_rows.h and state_rows.h; nothing here hides them, and the trainer skips a step whose gradients have any.
-#include <cmath>
+#include <algorithm>
 #include <numeric>
 
 #include "bittern/profile.h"
-#include "bittern/quant/scales.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/lane_sums.h"
 #include "ops/cpu/optimizer_pieces.h"
 #include "ops/cpu/simd.h"
 
