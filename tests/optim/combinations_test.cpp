@@ -1,5 +1,6 @@
 // Every rule with every weight codec and every codec of the moments: it trains, it stays finite, and neither threads
-// nor instruction sets nor shards change a bit.
+// nor instruction sets nor shards nor the pieces that a row is cut into change a bit.
+#include "ops/cpu/optimizer_pieces.h"
 #include "ops/every_isa.h"
 #include "optim/step_support.h"
 
@@ -140,21 +141,83 @@ TEST_CASE("optimizer_step: every combination of rule, weight and moments stays f
   });
 }
 
-TEST_CASE("optimizer_step: neither threads nor instruction sets change a bit of any combination") {
+namespace {
+
+/// Everything that two steps leave, and what they tell.
+struct Outcome {
+  std::vector<std::uint8_t> bytes;
+  std::vector<float> statistics;
+  bool operator==(const Outcome&) const = default;
+};
+
+Outcome outcome(const StepOptions& options, int threads) {
+  const TestBackend backend(make_cpu_backend(threads));
+  Quadratic problem(*backend, options);
+  problem.p.with_statistics = true;
+  problem.run(2);
+  return {problem.p.all_bytes(), problem.p.statistics()};
+}
+
+}  // namespace
+
+TEST_CASE("optimizer_step: instruction sets change no bit of any combination") {
   int number = 0;
   for_combinations(Shape{5, 613}, [&](const StepOptions& options) {
     if (number++ % 5 != 0) return;  // 5 and the numbers of codecs have no common divisor: all take part
-    const auto run = [&](int threads) {
-      const TestBackend backend(make_cpu_backend(threads));
-      Quadratic problem(*backend, options);
-      problem.p.with_statistics = true;
-      problem.run(2);
-      return problem.p.all_bytes();
-    };
-    const std::vector<std::uint8_t> once = run(1);
-    for (const int threads : {2, 3, 8}) CHECK(run(threads) == once);
-    cpu::on_every_isa([&] { CHECK(run(1) == once); });
+    const Outcome once = outcome(options, 1);
+    cpu::on_every_isa([&] { CHECK(outcome(options, 1) == once); });
   });
+}
+
+TEST_CASE("optimizer_step: threads change no bit of any combination") {
+  // Rows of three pieces, where a row may be cut, and two parts for the threads to share.
+  const std::int64_t rows = 9, cols = 4160;
+  static_assert(2 * cpu::piece_elements < cols && cols < 3 * cpu::piece_elements && rows * cols / 16384 == 2);
+  int number = 0;
+  for_combinations(Shape{rows, cols}, [&](const StepOptions& options) {
+    if (number++ % 23 != 0) return;
+    const Outcome once = outcome(options, 1);
+    for (const int threads : {2, 3, 8}) CHECK(outcome(options, threads) == once);
+  });
+}
+
+TEST_CASE("optimizer_step: a piece of a row becomes what it becomes as a row of its own") {
+  const TestBackend backend(make_cpu_backend(1));
+  const std::int64_t rows = 9, cols = 4160, first = cpu::piece_elements, count = cpu::piece_elements;
+  const auto part_of = [&](const auto& wide, std::int64_t per_row, std::int64_t from, std::int64_t some) {
+    std::remove_cvref_t<decltype(wide)> part;
+    for (std::int64_t r = 0; r < rows; ++r)
+      part.insert(part.end(), wide.begin() + r * per_row + from, wide.begin() + r * per_row + from + some);
+    return part;
+  };
+  const std::vector<float> start = normals(rows * cols, 0);
+  for (const auto& [m, v] : std::vector<std::pair<std::string_view, std::string_view>>{{"fp8", "fp8"},
+                                                                                       {"dynamic8", "dynamic8"},
+                                                                                       {"de4", "de4"},
+                                                                                       {"f32", "log2"},
+                                                                                       {"de2", "log4"},
+                                                                                       {"bf16", "linear4"}})
+    for (const std::int64_t block : {32, 128}) {
+      INFO("m " << m << ", v " << v << ", blocks of " << block);
+      const StepOptions options{.shape = Shape{rows, cols}, .m = m, .v = v, .block = block};
+      StepOptions narrow = options;
+      narrow.shape = Shape{rows, count};
+      StoredParameter whole(*backend, options, start), part(*backend, narrow, part_of(start, cols, first, count));
+      for (const int t : {1, 2}) {
+        const std::vector<float> g = normals(rows * cols, static_cast<std::uint32_t>(t));
+        whole.step(g, t);
+        part.step(part_of(g, cols, first, count), t);
+      }
+      CHECK(part_of(whole.weights(), cols, first, count) == part.weights());
+      CHECK(part_of(whole.m_codes(), cols, first, count) == part.m_codes());
+      CHECK(part_of(whole.v_codes(), cols, first, count) == part.v_codes());
+      const std::int64_t numbers = v.starts_with("log") ? 2 : 1;  // of a block
+      if (!part.m_scales().empty())
+        CHECK(part_of(whole.m_scales(), cols / block + (cols % block != 0), first / block, count / block) ==
+              part.m_scales());
+      CHECK(part_of(whole.v_scales(), numbers * (cols / block + (cols % block != 0)), numbers * (first / block),
+                    numbers * (count / block)) == part.v_scales());
+    }
 }
 
 TEST_CASE("optimizer_step: shards of whole rows make the codes of the whole tensor") {

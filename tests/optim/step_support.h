@@ -28,7 +28,7 @@ inline std::vector<float> normals(std::int64_t n, std::uint32_t stream, float sc
 }
 
 struct StepOptions {
-  Shape shape;
+  Shape shape{};
   WeightCodec weight{};
   std::string_view m = "f32", v = "f32";
   UpdateRule rule = UpdateRule::adamw;
@@ -39,13 +39,20 @@ struct StepOptions {
 
 class StoredParameter {
  public:
+  /// What is in memory of the weight, its master or a moment.
+  struct Store {
+    std::vector<std::uint8_t> codes;
+    std::vector<float> scales, row, column;
+    bool operator==(const Store&) const = default;
+  };
+
   StoredParameter(Backend& backend, const StepOptions& options, const std::vector<float>& values)
       : backend_(backend), options_(options) {
-    weight_ = stored(weight_bytes_, weight_scales_, options.weight.dtype());
+    weight_ = stored(weight_store_.codes, weight_store_.scales, options.weight.dtype());
     backend.encode_weight(weight_, values, options.weight);
     if (options.weight.master != Master::none) {
       const WeightCodec codec = master_codec(options.weight);
-      master_ = stored(master_bytes_, master_scales_, codec.dtype());
+      master_ = stored(master_store_.codes, master_store_.scales, codec.dtype());
       backend.encode_weight(master_, values, codec);
     }
     if (options.options.beta1 > 0) m_ = moment(options.m, options.m_rounding, m_store_);
@@ -85,8 +92,11 @@ class StoredParameter {
   std::vector<int> weight_codes() const { return codes(weight_); }
   std::vector<int> m_codes() const { return codes(m_.codes); }
   std::vector<int> v_codes() const { return codes(v_.codes); }
-  const std::vector<std::uint8_t>& weight_bytes() const { return weight_bytes_; }
-  std::vector<float>& weight_scales() { return weight_scales_; }
+  const std::vector<std::uint8_t>& weight_bytes() const { return weight_store_.codes; }
+  const Store& weight_store() const { return weight_store_; }
+  const Store& m_store() const { return m_store_; }
+  const Store& v_store() const { return v_store_; }
+  std::vector<float>& weight_scales() { return weight_store_.scales; }
   std::vector<float>& m_scales() { return m_store_.scales; }
   std::vector<float>& v_scales() { return v_store_.scales; }
   std::vector<float>& v_row() { return v_store_.row; }
@@ -112,6 +122,7 @@ class StoredParameter {
     return out;
   }
   float statistic(StepStatistic which) const { return statistics_[static_cast<std::size_t>(which)]; }
+  const std::vector<float>& statistics() const { return statistics_; }
 
   /// Everything that is stored, one after another.
   std::vector<std::uint8_t> all_bytes() const {
@@ -120,8 +131,7 @@ class StoredParameter {
       const auto* bytes = reinterpret_cast<const std::uint8_t*>(x.data());
       all.insert(all.end(), bytes, bytes + x.size() * sizeof(x[0]));
     };
-    add(weight_bytes_), add(weight_scales_), add(master_bytes_), add(master_scales_);
-    for (const Store* store : {&m_store_, &v_store_})
+    for (const Store* store : {&weight_store_, &master_store_, &m_store_, &v_store_})
       add(store->codes), add(store->scales), add(store->row), add(store->column);
     return all;
   }
@@ -131,11 +141,6 @@ class StoredParameter {
   bool with_statistics = false;
 
  private:
-  struct Store {
-    std::vector<std::uint8_t> codes;
-    std::vector<float> scales, row, column;
-  };
-
   Tensor stored(std::vector<std::uint8_t>& bytes, std::vector<float>& scales, DType dtype) {
     Tensor tensor(nullptr, dtype, options_.shape);
     bytes.resize(static_cast<std::size_t>(tensor.bytes()));
@@ -205,9 +210,8 @@ class StoredParameter {
 
   Backend& backend_;
   StepOptions options_;
-  std::vector<std::uint8_t> weight_bytes_, master_bytes_;
-  std::vector<float> weight_scales_, master_scales_, clip_, statistics_;
-  Store m_store_, v_store_;
+  std::vector<float> clip_, statistics_;
+  Store weight_store_, master_store_, m_store_, v_store_;
   Tensor weight_, master_;
   StoredMoment m_, v_;
 };
