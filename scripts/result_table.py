@@ -5,6 +5,9 @@ import statistics
 import subprocess
 from pathlib import Path
 
+from svg_chart import Chart
+
+
 def student_t(freedom: int) -> float:
     """The one-sided 95 % quantile of Student's t: few seeds must agree well before anything is said."""
     if freedom <= 9:
@@ -31,6 +34,17 @@ def final_loss(run: Path) -> float | None:
                 loss = json.loads(line)["valid_loss"]
     guessing = math.log(json.loads((run / "config.json").read_text())["model"]["vocab_size"])
     return math.inf if loss is None or loss > guessing + 1 else loss
+
+
+def validation_losses(run: Path) -> dict[int, float]:
+    """Step to loss. A run that went on after a stop may have written a step twice: the last counts."""
+    losses = {}
+    with open(run / "metrics.jsonl") as lines:
+        for line in lines:
+            if '"valid_loss"' in line:
+                values = json.loads(line)
+                losses[values["step"]] = values["valid_loss"]
+    return losses
 
 
 def mean(values: list[float]) -> float:
@@ -117,3 +131,21 @@ def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: di
         shown = number(mean(values), sign=True) + ("" if math.isnan(off) else f" ± {off:.4f}")
         text += f"| {claim.text} | {shown} | {verdict(values)} |\n"
     return text
+
+
+def curves(paper, folder: Path) -> str:
+    """An SVG of the validation losses, the mean of each row's finished seeds, from the baseline's best to a nat and a half above."""
+    rows = {}
+    for row in paper.rows:
+        seeds = [validation_losses(run) for run in (folder / row.name).glob("seed*") if run.is_dir() and final_loss(run) is not None]
+        if seeds:
+            rows[row.label] = [(step, mean([seed[step] for seed in seeds])) for step in sorted(set.intersection(*map(set, seeds))) if step > 0]
+    points = [point for curve in rows.values() for point in curve if all(map(math.isfinite, point))]
+    if not points:
+        return ""
+    least = min(loss for _, loss in points)
+    chart = Chart(x=(0, max(step for step, _ in points)), y=(least - 0.03, least + 1.5), x_label="step", y_label="validation loss", legend_width=280)
+    for k, (label, curve) in enumerate(rows.items()):
+        chart.curve([point for point in curve if math.isfinite(point[1])], k, label)
+        chart.name(k, label if math.isinf(curve[-1][1]) else f"{label}  {number(curve[-1][1])}")
+    return chart.svg()

@@ -65,7 +65,11 @@ run 4 >said.txt 2>&1 || fail "two rows: $(cat said.txt)"
 folder=out/solo-mini-4-steps
 grep -q "| 32/32, beta1 .9 | 12.00 |" "$folder/table.md" || fail "no row in the table: $(cat "$folder/table.md")"
 [ "$(grep -c "^| .* | 2 |" "$folder/table.md")" -eq 2 ] || fail "not two rows of two seeds: $(cat "$folder/table.md")"
+grep -q '<path d="M[0-9. L]*" fill="none"' "$folder/curves.svg" || fail "no curve in the picture"
 grep -q "states_32_beta_0.3-1" "$folder/curves.html" || fail "no curve"
+"$SOURCE/scripts/recipe_table" "$folder" --bittern "$BITTERN" --picture recipes.svg >recipes.md || fail "no table of recipes"
+grep -q "| 12.00 | 32/32, beta1 .9 | solo-mini-4-steps | +0.0000 |" recipes.md || fail "the baseline is not among the recipes: $(cat recipes.md)"
+[ "$(grep -c "<circle\|<path d=.*fill=.#[0-9a-f]*./><text" recipes.svg)" -ge 3 ] || fail "not two points and a legend in the picture of recipes"
 run 4 >said.txt 2>&1 || fail "again: $(cat said.txt)"
 grep -q "4 of 4 runs are finished already" said.txt || fail "finished runs were not left alone: $(cat said.txt)"
 code=0; reproduce solo --rows states_32 --seeds 1 --steps 4 --data "$SOURCE/LICENSE" --out out >said.txt 2>&1 || code=$?
