@@ -1,6 +1,13 @@
 // Schedules by worked numbers: the first rate is above zero, the last is exactly the end's, and pieces are monotone.
 #include "bittern/schedule.h"
 
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "bittern/trainer.h"
 #include "catch.h"
 
 using namespace bittern;
@@ -14,6 +21,7 @@ ScheduleSection schedule(const std::string& shape, double warmup_fraction = 0.1)
   section.warmup_fraction = warmup_fraction;
   section.final_factor = 0.1;
   section.decay_fraction = 0.25;
+  section.second_lr = 1.5;
   return section;
 }
 
@@ -37,17 +45,18 @@ TEST_CASE("schedule: worked numbers") {
 }
 
 TEST_CASE("schedule: ends exactly at the final rate, starts above zero, is monotone in its pieces") {
-  for (const char* shape : {"linear", "cosine", "wsd"})
+  for (const char* shape : {"constant", "linear", "cosine", "wsd", "two_stage"})
     for (const double warmup : {0.0, 0.1, 0.5})
       for (const std::int64_t steps : {2, 7, 100, 1001}) {
         INFO(shape << " warmup " << warmup << " steps " << steps);
         const ScheduleSection s = schedule(shape, warmup);
-        CHECK(learning_rate(s, steps, steps) == Approx(0.2).margin(1e-12));
+        CHECK(learning_rate(s, steps, steps) == Approx(s.shape == "constant" ? 2.0 : 0.2).margin(1e-12));
         CHECK(learning_rate(s, steps, 1) > 0.0);
         const std::int64_t peak = warmup_steps(s, steps);
         for (std::int64_t step = 2; step <= steps; ++step) {
           const double before = learning_rate(s, steps, step - 1), after = learning_rate(s, steps, step);
-          if (step <= peak) CHECK(after >= before);
+          const bool second_stage_begins = s.shape == "two_stage" && step == (steps + 1) / 2;  // there it may only fall
+          if (step <= peak && !second_stage_begins) CHECK(after >= before);
           if (step > peak + 1) CHECK(after <= before);
         }
       }
@@ -99,4 +108,42 @@ TEST_CASE("schedule: second_weight_decay is weight_decay unless it is given") {
   CHECK(parse_config("{}", "test", {{"optimizer.weight_decay=0.3"}}).schedule.second_weight_decay == 0.3);
   CHECK(parse_config("{}", "test", {{"optimizer.weight_decay=0.3", "schedule.second_weight_decay=0"}})
             .schedule.second_weight_decay == 0.0);
+}
+
+TEST_CASE("schedule: a run's logged rate is learning_rate() of its step, the first of them 1") {
+  const std::string folder =
+      (std::filesystem::temp_directory_path() / ("bittern_schedule_" + std::to_string(getpid()))).string();
+  std::filesystem::create_directories(folder);
+  {
+    std::vector<std::int32_t> header(256);
+    header[0] = 20240520;
+    header[1] = 1;
+    header[2] = 2000;
+    std::ofstream file(folder + "/tokens.bin", std::ios::binary);
+    file.write(reinterpret_cast<const char*>(header.data()), 1024);
+    file << std::string(4000, '\0');
+  }
+  for (const char* shape : {"constant", "linear", "cosine", "wsd", "two_stage"}) {
+    INFO(shape);
+    RunConfig config = parse_config(
+        R"({"model": {"vocab_size": 16, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
+                      "intermediate_size": 8},
+            "data": {"sequence_length": 4},
+            "train": {"steps": 12, "batch_sequences": 1, "evaluate_every": 0, "checkpoint_every": 0}})",
+        "test");
+    config.data.path = folder + "/tokens.bin";
+    config.schedule = schedule(shape, 0.25);
+    const std::string run = folder + "/" + shape;
+    REQUIRE(train(config, {.out = run}) == ExitCode::ok);
+    std::ifstream file(run + "/metrics.jsonl");
+    std::int64_t step = 0;
+    for (std::string line; std::getline(file, line);) {
+      const auto metrics = nlohmann::json::parse(line);
+      if (!metrics.contains("lr")) continue;
+      CHECK(metrics.at("step") == ++step);
+      CHECK(metrics.at("lr").get<double>() == learning_rate(config.schedule, 12, step));
+    }
+    CHECK(step == 12);
+  }
+  std::filesystem::remove_all(folder);
 }
