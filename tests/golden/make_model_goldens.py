@@ -1,6 +1,6 @@
 """Makes tests/golden/{llama_gqa,llama_tied,qwen2,qwen3,bitnet}: whole models' logits, losses and gradients; and
-{llama_fp8_e4m3_row,llama_int8_token,bitnet_int8_token}: with the inputs of the blocks' linears quantized
-(fake_quantization.py).
+{llama_fp8_e4m3_row,qwen2_fp8_e4m3_row,llama_int8_token,bitnet_int8_token}: with the inputs of the blocks' linears
+quantized (fake_quantization.py); qwen2 has biases beside them.
 
     python tests/golden/make_model_goldens.py [CASE...]
 
@@ -69,6 +69,12 @@ CASES = {
             hidden_size=36, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=12,
             intermediate_size=52, vocab_size=61, max_position_embeddings=64, rms_norm_eps=1e-5,
             tie_word_embeddings=False)),
+    "qwen2_fp8_e4m3_row": dict(
+        batch=2, length=13, seed=125, z_loss=False, activations="fp8_e4m3_row",
+        config=Qwen2Config(
+            hidden_size=36, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+            intermediate_size=52, vocab_size=61, max_position_embeddings=64, rms_norm_eps=1e-6,
+            rope_parameters=MILLION, tie_word_embeddings=False)),
     "llama_int8_token": dict(
         batch=2, length=13, seed=105, z_loss=False, activations="int8_token",
         config=LlamaConfig(

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "bittern/quant/philox.h"
 #include "catch.h"
 #include "model/golden.h"
 #include "ops/every_isa.h"
@@ -69,7 +70,7 @@ struct Case {
 };
 
 const std::vector<std::string> all_cases = {
-    "llama_gqa",        "llama_tied",       "qwen2", "qwen3", "bitnet", "llama_fp8_e4m3_row",
+    "llama_gqa",        "llama_tied",       "qwen2", "qwen3", "bitnet", "llama_fp8_e4m3_row", "qwen2_fp8_e4m3_row",
     "llama_int8_token", "bitnet_int8_token"};
 
 }  // namespace
@@ -171,6 +172,40 @@ TEST_CASE("model: micro-batches of unequal numbers of targets add up to the batc
     const Result result = golden_case.run(config);
     CHECK(result.sums.targets == golden_case.valid);
     golden_case.check_gradients(result, "grad.", f32_tolerance);
+  }
+}
+
+TEST_CASE("model: the gradients of 64 micro-batches of one sequence are those of one batch of 64, in f32 and in bf16") {
+  const std::string name = "llama_gqa";
+  constexpr std::int64_t batch = 64, length = 16;
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    INFO(bittern::name(compute));
+    RunConfig config = config_of(name, batch, length);
+    config.precision.compute = config.precision.residual = compute;
+    std::vector<std::int32_t> tokens, targets;
+    for (std::uint64_t i = 0; i < batch * length; ++i) {
+      const PhiloxKey key = philox_key(1, Purpose::test);
+      tokens.push_back(static_cast<std::int32_t>(philox(key, i, 0, 0) % 97));
+      targets.push_back(i % 11 == 0 ? -1 : static_cast<std::int32_t>(philox(key, i, 1, 0) % 97));
+    }
+    const std::int64_t valid = std::ranges::count_if(targets, [](std::int32_t target) { return target >= 0; });
+    const auto gradients_in = [&](std::int64_t micro_batch) {
+      config.train.micro_batch_sequences = micro_batch;
+      const std::unique_ptr<Run> run = start(config, name);
+      const auto part = static_cast<std::size_t>(micro_batch * length);
+      for (std::size_t at = 0; at < tokens.size(); at += part)
+        run->model->forward_backward(std::span(tokens).subspan(at, part), std::span(targets).subspan(at, part), valid,
+                                     at == 0);
+      std::map<std::string, std::vector<float>> gradients;
+      for (const Parameter& parameter : run->model->parameters())
+        gradients[parameter.spec.name] = to_host(*run, parameter.gradient);
+      return gradients;
+    };
+    const auto whole = gradients_in(batch), parts = gradients_in(1);
+    for (const auto& [parameter, gradient] : whole) {
+      INFO(parameter);
+      CHECK(relative_error(gradient, parts.at(parameter)) < 1e-5);
+    }
   }
 }
 
