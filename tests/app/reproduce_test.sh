@@ -27,7 +27,7 @@ assert folders == {configs / size.folder for paper in papers.values() for size i
 for name, paper in papers.items():
     for size in paper.sizes:
         files = {path.stem for path in (configs / size.folder).glob("*.json")} - {"recipe"}
-        assert paper.baseline in files and files & {row.name for row in paper.rows}, size
+        assert paper.baseline in files and files <= {row.name for row in paper.rows}, (size, files - {row.name for row in paper.rows})
         assert size.fine_tuning == any(word in size.folder for word in ("finetune", "int4")), size
 for freedom, quantile in ((1, 6.314), (9, 1.833), (10, 1.8125), (12, 1.7823), (15, 1.7531), (30, 1.6973), (10**6, 1.6449)):
     assert abs(result_table.student_t(freedom) - quantile) < (6e-4 if freedom < 10 else 2e-4), (freedom, result_table.student_t(freedom))
