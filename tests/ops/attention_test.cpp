@@ -302,6 +302,22 @@ TEST_CASE("attention: the workspace of a batch serves every smaller and shorter 
   });
 }
 
+TEST_CASE("attention: scratch grows with the sequence and not with its square: T x T never exists") {
+  for (const std::int64_t D : {16, 64, 128}) {
+    const auto bytes = [&](std::int64_t T) {
+      return static_cast<double>(cpu::attention_workspace_bytes(
+          AttentionShape{.batch = 1, .sequence_length = T, .heads = 8, .kv_heads = 8, .head_dim = D}));
+    };
+    cpu::on_every_isa([&] {
+      for (const int threads : {1, 2, 8, 64}) {
+        cpu::set_thread_count(threads);
+        CHECK(bytes(8192) < 2.05 * bytes(4096));
+        CHECK(bytes(65536) < 8.2 * bytes(8192));
+      }
+    });
+  }
+}
+
 TEST_CASE("attention: wrong tensors are named") {
   const AttentionCase c = make(1, 4, 2, 1, 8, DType::f32);
   Matrix qkv = random_qkv(c), out(DType::f32, 4, 16), lse(DType::f32, 2, 4), wrong(DType::bf16, 4, 16);
