@@ -4,14 +4,17 @@
 
 #include <utility>
 
+#include "bittern/error.h"
 #include "train/background_thread.h"
 
 namespace bittern {
 
-DataCheck::DataCheck(std::vector<const TokenStream*> streams) {
+DataCheck::DataCheck(std::vector<const TokenStream*> streams, std::chrono::milliseconds patience)
+    : patience_(patience) {
   thread_ = background_thread("checking the data", [this, streams = std::move(streams)] {
     try {
-      for (const TokenStream* stream : streams) stream->verify_checksums([this] { return !give_up_; });
+      for (const TokenStream* stream : streams)
+        if (!give_up_) stream->verify_checksums([this] { return !give_up_; });
     } catch (...) {
       error_ = std::current_exception();
     }
@@ -25,13 +28,26 @@ DataCheck::~DataCheck() {
 }
 
 void DataCheck::look() {
-  if (done_) wait();
+  if (!done_) return;
+  if (thread_.joinable()) thread_.join();
+  if (!error_) return;
+  if (!saved_unread_) std::rethrow_exception(error_);
+  try {
+    std::rethrow_exception(error_);
+  } catch (const Error& error) {
+    throw Error(error.exit_code(),
+                std::string(error.what()) + "; this run's checkpoints may have learned from it: begin anew with --out");
+  }
 }
 
-void DataCheck::wait() {
-  if (!done_) spdlog::info("the first save waits until the checksums of the data are read");
-  if (thread_.joinable()) thread_.join();
-  if (error_) std::rethrow_exception(error_);
+void DataCheck::wait_for_save() {
+  constexpr std::chrono::milliseconds moment(5);
+  for (; !done_ && patience_.count() > 0; patience_ -= moment) std::this_thread::sleep_for(moment);
+  if (!done_ && !saved_unread_) {
+    spdlog::info("saving before the checksums of all data are read; damage that they show later will stop the run");
+    saved_unread_ = true;
+  }
+  look();
 }
 
 }  // namespace bittern

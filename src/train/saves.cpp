@@ -8,7 +8,7 @@ namespace bittern {
 
 void checkpoint_now(Training& t, Watchers& watchers) {
   if (t.saved_step == t.state.step || t.state.step == 0) return;
-  t.data_check->wait();
+  t.data_check->wait_for_save();
   watchers.heartbeat.beat(t.state.step, RunStatus::saving);
   watchers.metrics.sync();
   write_checkpoint(t.folder->path(), checkpoint_contents(t, false));
@@ -30,7 +30,7 @@ void BackgroundSaves::settle(Training& t, Watchers& watchers, bool wait) {
 
 void BackgroundSaves::begin(Training& t, Watchers& watchers) {
   settle(t, watchers, true);
-  t.data_check->wait();
+  t.data_check->wait_for_save();
   watchers.progress.activity("saving");
   watchers.heartbeat.beat(t.state.step, RunStatus::saving);
   watchers.metrics.sync();

@@ -1,0 +1,76 @@
+#include "train/data_check.h"
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bittern/error.h"
+#include "catch.h"
+#include "train/tiny_corpus.h"
+
+using namespace bittern;
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A copy of the corpus whose training shard has one flipped bit.
+std::string damaged_corpus(const Scratch& scratch) {
+  const std::string data = scratch.path + "/corpus";
+  fs::copy(corpus(), data, fs::copy_options::recursive);
+  std::fstream shard(data + "/train_00000.bin", std::ios::in | std::ios::out | std::ios::binary);
+  shard.seekg(64);
+  const char bit = static_cast<char>(shard.get() ^ 1);
+  shard.seekp(64);
+  shard.put(bit);
+  return data;
+}
+
+std::string message_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("data check: a save waits for what is read soon, and damage stops it") {
+  const Scratch scratch("data_check");
+  const TokenStream whole = TokenStream::open(corpus(), Split::train),
+                    damaged = TokenStream::open(damaged_corpus(scratch), Split::train);
+  DataCheck good({&whole}, 60s);
+  CHECK_NOTHROW(good.wait_for_save());
+  CHECK_NOTHROW(good.look());
+  DataCheck bad({&whole, &damaged}, 60s);
+  const std::string message = message_of([&] { bad.wait_for_save(); });
+  CHECK(message.find("train_00000.bin: checksum is ") != std::string::npos);
+  CHECK(message.find("may have learned") == std::string::npos);
+}
+
+TEST_CASE("data check: a corpus that takes long holds up no save; damage found later says so") {
+  const Scratch scratch("data_check_long");
+  const TokenStream whole = TokenStream::open(corpus(), Split::train),
+                    damaged = TokenStream::open(damaged_corpus(scratch), Split::train);
+  std::vector<const TokenStream*> streams(500, &whole);
+  streams.push_back(&damaged);
+  DataCheck check(streams, 0ms);
+  CHECK_NOTHROW(check.wait_for_save());
+  std::string message;
+  while ((message = message_of([&] { check.look(); })).empty()) std::this_thread::sleep_for(1ms);
+  CHECK(message.find("train_00000.bin: checksum is ") != std::string::npos);
+  CHECK(message.find("this run's checkpoints may have learned from it") != std::string::npos);
+}
+
+TEST_CASE("data check: a run that ends gives up what is not read") {
+  const TokenStream whole = TokenStream::open(corpus(), Split::train);
+  const auto start = std::chrono::steady_clock::now();
+  { const DataCheck check(std::vector<const TokenStream*>(1000000, &whole), 0ms); }
+  CHECK(std::chrono::steady_clock::now() - start < 60s);  // all of it would take minutes
+}
