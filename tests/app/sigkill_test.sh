@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Killed with SIGKILL at random moments, saves included, again and again: every restart goes on, and the final weights and
-# states equal the undisturbed run's, bit for bit. In f32, and a few times with weights and moments in codes: ECO, and DQT with
-# SOLO's moments, whose stochastic rounding must go on with the same random numbers. BITTERN: the program; BITTERN_KILLS: how
-# often in f32 (100). The rate is constant, so the length of a run is chosen when the last kill has happened: a little
-# beyond, however fast the machine.
+# states equal the undisturbed run's, bit for bit. In f32, and a few times with weights and moments in codes, whose
+# stochastic rounding must go on with the same random numbers: ECO, DQT with SOLO's moments, the combined recipe, BitNet with
+# a master in E4M3. BITTERN: the program; BITTERN_KILLS: how often in f32 (100). The rate is constant, so the length of a run
+# is chosen when the last kill has happened: a little beyond, however fast the machine.
 set -euo pipefail
 kills=${BITTERN_KILLS:-100}
 few=$((kills < 60 ? 12 : kills / 5))
@@ -34,6 +34,17 @@ cat >dqt_solo.json <<'E2'
  "weights": {"block_linear": {"codec": "int", "bits": 3, "range": "full", "scale_per": "tensor", "scale_from": "absmean",
                               "scale_update": "fixed", "master": "none", "rounding": "stochastic"}},
  "optimizer": {"betas": [0.3, 0.95], "states": {"m": "de4", "v": "log2", "v_rounding": "stochastic", "on": "all", "min_elements": 0}}}
+E2
+
+# The recipe of docs/methods/combining.md: ECO, the first moment in 8 bits, the second factored.
+cat >combined.json <<'E2'
+{"extends": "eco.json", "optimizer": {"betas": [0.9, 0.98], "states": {"m": "dynamic8", "v": "factored", "on": "linears", "min_elements": 0}}}
+E2
+# A master of its own rounding, and moments whose scales are of rows and columns.
+cat >bitnet_rank1.json <<'E2'
+{"extends": "f32.json", "train": {"checkpoint_every": 5}, "precision": {"compute": "bf16", "activations": "int8_token"},
+ "weights": {"block_linear": {"codec": "ternary", "master": "fp8_e4m3", "master_rounding": "stochastic"}},
+ "optimizer": {"states": {"m": "fp8", "v": "rank1_linear4", "m_rounding": "stochastic", "v_rounding": "stochastic", "min_elements": 0, "block": 16}}}
 E2
 
 kill_and_compare() {  # CONFIG KILLS
@@ -88,4 +99,4 @@ E2
 }
 
 kill_and_compare f32 "$kills"
-for config in eco dqt_solo; do kill_and_compare "$config" "$few"; done
+for config in eco dqt_solo combined bitnet_rank1; do kill_and_compare "$config" "$few"; done
