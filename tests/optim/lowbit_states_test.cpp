@@ -90,12 +90,15 @@ TEST_CASE("SOLO 2/2 bits: the worked example") {
   StoredParameter p(*backend, example("de2", "log2", 0.5), P0);
   p.step(G[0], 1);
   CHECK(p.m_codes() == std::vector<int>{1, 0, 1, 1, 0, 2, 1, 1});
+  CHECK(p.v_codes() == std::vector<int>{1, 1, 2, 3, 0, 0, 3, 1});
   CHECK(p.m_scales()[0] == Approx(.25));
   p.step(G[1], 2);
   CHECK(p.m_codes() == std::vector<int>{1, 1, 1, 1, 0, 2, 1, 1});
+  CHECK(p.v_codes() == std::vector<int>{1, 1, 1, 3, 0, 0, 3, 1});
   CHECK(p.m_scales()[0] == Approx(.29375));
   p.step(G[2], 3);
   CHECK(p.m_codes() == std::vector<int>{1, 0, 1, 1, 0, 3, 1, 1});
+  CHECK(p.v_codes() == std::vector<int>{1, 1, 1, 3, 0, 0, 3, 1});
   CHECK(p.m_scales()[0] == Approx(.23078125));
   check_close(p.weights(),
               {.485388257, -.229624889, .0957144656, -.00867908511, 1.02413486, -1.02187241, .305933106, -.71164685});
