@@ -70,6 +70,7 @@ elsewhere = {
     'QUICKSTART_SET="train.steps=400" scripts/quickstart': "tests/app/quickstart_test.sh runs it with other settings",
     "scripts/perl_manual text": "scripts/quickstart runs it",
     "scripts/test": "this test is a part of it",
+    "scripts/test --fuzz": "needs clang, and minutes",
     "scripts/reproduce eco --smoke": "hours; tests/app/reproduce_test.sh runs it with fewer rows and steps",
     "scripts/reproduce PAPER --smoke": "hours; tests/app/reproduce_test.sh runs it with fewer rows and steps",
     "scripts/reproduce PAPER": "hours; tests/app/reproduce_test.sh runs it with fewer rows and steps",
