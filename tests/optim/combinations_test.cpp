@@ -90,7 +90,7 @@ std::string name_of(const StepOptions& o) {
   return text + " m " + std::string(o.m) + " v " + std::string(o.v);
 }
 
-/// Every rule with every weight codec of the list and every codec of the second moment; that of the first goes by turns.
+/// Every rule with every listed weight codec and every codec of the second moment; that of the first goes by turns.
 template <class F>
 void for_combinations(Shape shape, F body) {
   const auto ms = moment_codecs(&StateCodecInfo::for_first_moment);
