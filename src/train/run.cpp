@@ -100,12 +100,16 @@ std::unique_ptr<Run> Run::for_inference(const RunConfig& config, std::int64_t ba
   return assemble(config, options, false);
 }
 
-void Run::allocate() {
+void Run::check_fits() const {
   const std::int64_t needed = plan.arena_bytes(), available = available_memory();
   if (needed > available && optimizer) throw does_not_fit(config, needed, available);
   if (needed > available)
     throw input_error("this model needs {} of memory and {} is available; lower --batch, --tokens or --sequence-length",
                       short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)));
+}
+
+void Run::allocate() {
+  check_fits();
   arena = std::make_unique<Arena>(*backend, plan);
   backend->bind_workspace(arena->view(workspace));
   model->bind(*arena);

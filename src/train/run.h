@@ -29,7 +29,9 @@ struct Run {
   static std::unique_ptr<Run> for_inference(const RunConfig& config, std::int64_t batch, std::int64_t sequence_length,
                                             std::int64_t cache_length);
 
-  /// Refuses, saying what to change, what does not fit into the machine's memory; then allocates and binds.
+  /// Refuses, saying what to change, what does not fit into the machine's memory.
+  void check_fits() const;
+  /// Allocates and binds what fits.
   void allocate();
 
   /// What a checkpoint holds, as views: parameters by their Hugging Face names, and masters and moments.

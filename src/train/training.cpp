@@ -149,6 +149,8 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
                   config.data.shuffle);
   std::optional<Tokenizer> tokenizer;
   if (!stream.tokenizer_path().empty()) tokenizer = Tokenizer::load(stream.tokenizer_path());
+  std::unique_ptr<Run> run = Run::for_training(config, sample_positions(config, tokenizer));
+  run->check_fits();  // before there is a folder of a run that cannot be
   std::optional<RunFolder> folder;
   std::optional<Checkpoint> checkpoint;
   if (options.profile_steps == 0) {
@@ -171,13 +173,12 @@ Training set_up_training(const RunConfig& requested, const TrainOptions& options
                     .folder = std::move(folder),
                     .communicator = make_self_communicator(),
                     .sample_prompt = {},
-                    .run = nullptr,
+                    .run = std::move(run),
                     .gradients = {},
                     .identity = {},
                     .state = {}};
   if (config.train.sample_every > 0)
     training.sample_prompt = prompt_tokens(*training.tokenizer, training.tokenizer->eos(), config.train.sample_prompt);
-  training.run = Run::for_training(config, sample_positions(config, training.tokenizer));
   training.identity = {.backend = training.run->backend->description(),
                        .data_fingerprint = training.stream.fingerprint()};
 

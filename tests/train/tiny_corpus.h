@@ -31,19 +31,22 @@ struct Scratch {
   ~Scratch() { std::filesystem::remove_all(path); }
 };
 
-/// A small corpus, prepared once for all tests of a program: sentences with structure that a tiny model can learn.
+/// Sentences with structure that a tiny model can learn.
+inline void write_sentences(const std::string& path, unsigned count) {
+  std::ofstream text(path);
+  const char* subjects[] = {"the heron", "a bittern", "the warbler", "one grebe", "the old otter"};
+  const char* verbs[] = {"waits for", "looks at", "finds", "forgets", "calls"};
+  const char* objects[] = {"the reeds", "a small fish", "the evening", "its mate", "the still water"};
+  for (unsigned i = 0; i < count; ++i)
+    text << subjects[i * 7 % 5] << ' ' << verbs[i * i % 5] << ' ' << objects[(i / 3) % 5] << (i % 4 ? ", and " : ".\n");
+}
+
+/// A small corpus of them, prepared once for all tests of a program.
 inline const std::string& corpus() {
   static const Scratch scratch("training_corpus");
   static const std::string out = scratch.path + "/corpus";
   if (!std::filesystem::exists(out)) {
-    std::ofstream text(scratch.path + "/text.txt");
-    const char* subjects[] = {"the heron", "a bittern", "the warbler", "one grebe", "the old otter"};
-    const char* verbs[] = {"waits for", "looks at", "finds", "forgets", "calls"};
-    const char* objects[] = {"the reeds", "a small fish", "the evening", "its mate", "the still water"};
-    for (unsigned i = 0; i < 3000; ++i)
-      text << subjects[i * 7 % 5] << ' ' << verbs[i * i % 5] << ' ' << objects[(i / 3) % 5]
-           << (i % 4 ? ", and " : ".\n");
-    text.close();
+    write_sentences(scratch.path + "/text.txt", 3000);
     PrepareOptions options;
     options.inputs = {scratch.path + "/text.txt"};
     options.out = out;

@@ -1,5 +1,5 @@
-// Whole runs of a tiny model: they learn, they resume bit for bit from any step, and threads, recomputation and
-// interruption change nothing.
+// Whole runs of a tiny model: they learn, they resume bit for bit, and threads, recomputation and interruption change
+// nothing.
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
@@ -15,90 +15,12 @@
 #include "bittern/trainer.h"
 #include "catch.h"
 #include "train/inference.h"
-#include "train/tiny_corpus.h"
+#include "train/tiny_run.h"
 #include "train/training.h"
 
 using namespace bittern;
+using namespace bittern::tiny_run;
 namespace fs = std::filesystem;
-
-namespace {
-
-std::string config_text(const std::string& extra = "{}") {
-  nlohmann::json config = {{"run", {{"name", "tiny"}, {"seed", 3}, {"threads", 2}}},
-                           {"model",
-                            {{"hidden_size", 32},
-                             {"num_hidden_layers", 2},
-                             {"num_attention_heads", 4},
-                             {"num_key_value_heads", 2},
-                             {"intermediate_size", 48},
-                             {"max_position_embeddings", 64}}},
-                           {"data", {{"path", corpus()}, {"sequence_length", 24}}},
-                           {"train",
-                            {{"steps", 12},
-                             {"batch_sequences", 4},
-                             {"micro_batch_sequences", 2},
-                             {"evaluate_every", 4},
-                             {"evaluate_sequences", 4},
-                             {"checkpoint_every", 3},
-                             {"keep_checkpoints", 0},
-                             {"sample_every", 6},
-                             {"sample_tokens", 5}}},
-                           {"schedule", {{"lr", 0.01}, {"warmup_steps", 2}}},
-                           {"precision", {{"compute", "f32"}}}};
-  config.merge_patch(nlohmann::json::parse(extra));
-  return config.dump();
-}
-
-RunConfig config(const std::string& extra = "{}") {
-  return parse_config(config_text(extra), "test");
-}
-
-std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void check_same_weights(const std::string& run_a, const std::string& run_b, std::int64_t step) {
-  for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
-    INFO(file);
-    const std::string a = bytes_of(run_a + "/checkpoints/" + checkpoint_name(step) + "/" + file);
-    REQUIRE(!a.empty());
-    CHECK(a == bytes_of(run_b + "/checkpoints/" + checkpoint_name(step) + "/" + file));
-  }
-}
-
-std::vector<nlohmann::json> metrics(const std::string& run) {
-  std::vector<nlohmann::json> lines;
-  std::ifstream file(run + "/metrics.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    lines.push_back(nlohmann::json::parse(line));
-    for (const char* timing : {"tokens_per_second", "step_ms", "seconds", "peak_rss", "evaluate_ms"})
-      lines.back().erase(timing);
-  }
-  return lines;
-}
-
-/// The undisturbed run of a config, made once.
-const std::string& reference_run() {
-  static const Scratch scratch("training_reference");
-  static const std::string run = scratch.path + "/run";
-  if (!fs::exists(run)) REQUIRE(train(config(), {.out = run}) == ExitCode::ok);
-  return run;
-}
-
-/// Going on with `run` under another config is the user's mistake, and the message names `key`.
-void check_refused(const std::string& run, const std::string& extra, const std::string& key) {
-  INFO(key);
-  try {
-    train(config(extra), {.out = run});
-    FAIL("accepted");
-  } catch (const Error& error) {
-    CHECK(error.exit_code() == ExitCode::bad_input);
-    CHECK(std::string(error.what()).find(key) != std::string::npos);
-  }
-}
-
-}  // namespace
 
 TEST_CASE("training: a tiny model learns, and everything that watches it is there") {
   const std::string& run = reference_run();
@@ -115,24 +37,6 @@ TEST_CASE("training: a tiny model learns, and everything that watches it is ther
     CHECK(fs::exists(run + "/" + file));
   }
   for (const std::int64_t step : {3, 6, 9, 12}) CHECK(fs::exists(run + "/checkpoints/" + checkpoint_name(step)));
-}
-
-TEST_CASE("training: resumed after every single step, weights, states and metrics are those of the undisturbed run") {
-  // A corpus of a few windows, so that the steps go through several epochs.
-  const std::string every = R"({"train":{"checkpoint_every":1},"data":{"sequence_length":60}})";
-  const Scratch scratch("training_resume");
-  const std::string reference = scratch.path + "/reference";
-  REQUIRE(train(config(every), {.out = reference}) == ExitCode::ok);
-  for (std::int64_t step = 1; step < 12; ++step) {
-    INFO("resumed at " << step);
-    const std::string run = scratch.path + "/run" + std::to_string(step);
-    fs::copy(reference, run, fs::copy_options::recursive);
-    for (std::int64_t later = step + 1; later <= 12; ++later)
-      fs::remove_all(run + "/checkpoints/" + checkpoint_name(later));
-    REQUIRE(train(config(every), {.out = run}) == ExitCode::ok);
-    check_same_weights(reference, run, 12);
-    CHECK(metrics(run) == metrics(reference));
-  }
 }
 
 TEST_CASE("training: without periodic checkpoints the last step is saved, and a finished run stays as it is") {
@@ -325,32 +229,22 @@ TEST_CASE("training: a start.json or trainer.json that lies is refused, however 
   const auto write = [&](const std::string& name, const std::string& bytes) {
     std::ofstream(run + "/" + name, std::ios::binary) << bytes;
   };
-  const auto refused = [](const auto& action, const std::string& text) {
-    INFO(text);
-    try {
-      action();
-      FAIL("accepted");
-    } catch (const Error& error) {
-      CHECK(error.exit_code() == ExitCode::bad_input);
-      CHECK(std::string(error.what()).find(text) != std::string::npos);
-    }
-  };
   const std::string start = bytes_of(run + "/start.json");
   write("start.json", deep);
-  refused([&] { train(config(), {.out = run}); }, "start.json is nested deeper than 16 levels");
+  check_refused([&] { train(config(), {.out = run}); }, "start.json is nested deeper than 16 levels");
   for (const char* text : {"[]", "{}", R"({"init":1,"resume":""})", R"({"init":""})"}) {
     write("start.json", text);
-    refused([&] { train(config(), {.out = run}); },
-            "start.json: expected {\"init\": ..., \"resume\": ...}; remove the file");
+    check_refused([&] { train(config(), {.out = run}); },
+                  "start.json: expected {\"init\": ..., \"resume\": ...}; remove the file");
   }
   write("start.json", start);
 
   const std::string checkpoint = run + "/checkpoints/" + checkpoint_name(12), text = R"({"config":)" + deep;
   const auto each_command = [&](const std::string& path, const std::string& message) {
-    refused([&] { evaluate({.checkpoint = path, .data = corpus()}); }, message);
-    refused([&] { generate({.checkpoint = path, .prompt = "the"}); }, message);
-    refused([&] { export_checkpoint({.checkpoint = path, .out = scratch.path + "/exported"}); }, message);
-    refused([&] { train(config(), {.out = scratch.path + "/new", .resume = path}); }, message);
+    check_refused([&] { evaluate({.checkpoint = path, .data = corpus()}); }, message);
+    check_refused([&] { generate({.checkpoint = path, .prompt = "the"}); }, message);
+    check_refused([&] { export_checkpoint({.checkpoint = path, .out = scratch.path + "/exported"}); }, message);
+    check_refused([&] { train(config(), {.out = scratch.path + "/new", .resume = path}); }, message);
   };
   write("checkpoints/" + checkpoint_name(12) + "/trainer.json", text);
   each_command(checkpoint, "trainer.json: has 400010 bytes; expected ");
@@ -361,6 +255,26 @@ TEST_CASE("training: a start.json or trainer.json that lies is refused, however 
       file = {.name = file.name, .bytes = static_cast<std::int64_t>(text.size()), .xxh3 = checksum(as_bytes(text))};
   write("checkpoints/" + checkpoint_name(12) + "/manifest.json", manifest_text(manifest));
   for (const std::string& path : {checkpoint, run}) each_command(path, "trainer.json is nested deeper than 16 levels");
+}
+
+TEST_CASE("training: a run that another process trains, or that cannot fit, is refused, and nothing is left behind") {
+  const Scratch scratch("training_refused");
+  const std::string
+      run = scratch.path + "/run",
+      huge =
+          R"({"model":{"hidden_size":65536,"num_hidden_layers":200,"num_attention_heads":256,"num_key_value_heads":256}})";
+  {
+    const RunFolder held = RunFolder::open(run);
+    check_refused(run, "{}", "run: another bittern is training into this folder; wait for it or choose another --out");
+    CHECK_FALSE(fs::exists(run + "/config.json"));
+  }
+  REQUIRE(train(config(R"({"train":{"steps":2}})"), {.out = run}) == ExitCode::ok);
+  for (const char* text :
+       {"this run needs ", "lower train.micro_batch_sequences (now 2), set train.recompute to \"block\""}) {
+    check_refused(scratch.path + "/huge", huge, text);
+    check_refused([&] { print_plan(config(huge), true); }, text);
+  }
+  CHECK_FALSE(fs::exists(scratch.path + "/huge"));
 }
 
 TEST_CASE("training: weights of another model are refused by key") {
@@ -378,40 +292,6 @@ TEST_CASE("training: weights of another model are refused by key") {
       CHECK(std::string(error.what()).find(key) != std::string::npos);
     }
   }
-}
-
-TEST_CASE("training: a shard with one flipped bit stops train and eval, and nothing is saved") {
-  const Scratch scratch("training_flipped");
-  const std::string data = scratch.path + "/corpus", run = scratch.path + "/run",
-                    extra = R"({"data":{"path":")" + data + R"("}})";
-  fs::copy(corpus(), data, fs::copy_options::recursive);
-  REQUIRE(train(config(extra), {.out = run}) == ExitCode::ok);
-  fs::remove_all(run + "/checkpoints/" + checkpoint_name(12));
-  const std::string nine = bytes_of(run + "/checkpoints/" + checkpoint_name(9) + "/model.safetensors");
-  for (const std::string shard : {"train_00000.bin", "valid_00000.bin"}) {
-    INFO(shard);
-    const std::string path = data + "/" + shard, whole = bytes_of(path);
-    std::string flipped = whole;
-    flipped[64] = static_cast<char>(flipped[64] ^ 1);  // the first id: below the vocabulary as it was before
-    const auto write = [&](const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; };
-    write(flipped);
-    const std::string fresh = scratch.path + "/fresh_" + shard;
-    for (const std::string& out : {fresh, run}) check_refused(out, extra, path + ": checksum is ");
-    check_refused(fresh, extra, "the file is damaged, run `bittern prepare` again");
-    CHECK_FALSE(fs::exists(fresh + "/checkpoints"));
-    CHECK_FALSE(fs::exists(run + "/checkpoints/" + checkpoint_name(12)));
-    CHECK(bytes_of(run + "/checkpoints/" + checkpoint_name(9) + "/model.safetensors") == nine);
-    try {
-      evaluate({.checkpoint = reference_run(), .data = path});
-      FAIL("evaluated");
-    } catch (const Error& error) {
-      CHECK(error.exit_code() == ExitCode::bad_input);
-      CHECK(std::string(error.what()).find(path + ": checksum is ") != std::string::npos);
-    }
-    write(whole);
-  }
-  REQUIRE(train(config(extra), {.out = run}) == ExitCode::ok);
-  check_same_weights(reference_run(), run, 12);
 }
 
 TEST_CASE("training: profiling leaves nothing behind") {
