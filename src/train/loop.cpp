@@ -1,18 +1,12 @@
-// The training loop. A step reads as the story of docs/architecture.md: batch, forward and backward per micro-batch,
-// reduce, norm, update. A stop takes effect between micro-batches: the partial accumulation is dropped, and the last
-// finished step is what is saved.
+// The training loop: steps, and what is due between them (evaluation, samples, saves). After a stop the last finished
+// step is what is saved.
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <numeric>
-
-#include "bittern/schedule.h"
 #include "train/profile_table.h"
 #include "train/saves.h"
 #include "train/signals.h"
 #include "train/statistics.h"
+#include "train/step.h"
 #include "train/text_sampler.h"
 #include "train/training.h"
 #include "train/validation.h"
@@ -20,74 +14,6 @@
 
 namespace bittern {
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-/// The sequences of one step, read by their global sample index.
-struct Batch {
-  std::vector<std::int32_t> tokens, targets;
-  std::int64_t total_targets = 0;
-
-  Batch(const Training& t, std::int64_t step) {
-    const std::int64_t count = t.config.train.batch_sequences, T = t.config.data.sequence_length;
-    std::vector<std::int64_t> samples(static_cast<std::size_t>(count));
-    std::iota(samples.begin(), samples.end(), (step - 1) * count);
-    tokens.resize(static_cast<std::size_t>(count * T));
-    targets.resize(tokens.size());
-    fill_batch(t.stream, t.sampler, samples, tokens.data(), targets.data());
-    total_targets = std::count_if(targets.begin(), targets.end(), [](std::int32_t id) { return id >= 0; });
-  }
-};
-
-/// One step on its batch; nothing if a stop was asked for before it was finished.
-std::optional<StepMetrics> train_step(Training& t, const Batch& batch) {
-  const double started = now();
-  const std::int64_t step = t.state.step + 1;
-  Run& run = *t.run;
-
-  LossSums sums;
-  const std::size_t micro = static_cast<std::size_t>(t.config.micro_batch() * t.config.data.sequence_length);
-  for (std::size_t first = 0; first < batch.tokens.size(); first += micro) {
-    if (stop_requested()) return std::nullopt;
-    const LossSums part =
-        run.model->forward_backward(std::span(batch.tokens).subspan(first, micro),
-                                    std::span(batch.targets).subspan(first, micro), batch.total_targets, first == 0);
-    sums.loss += part.loss;
-    sums.lse_squared += part.lse_squared;
-  }
-  for (const Tensor& gradient : t.gradients) t.communicator->all_reduce_sum(gradient);
-  const float norm = run.optimizer->global_norm(*run.arena, t.gradients);
-
-  const double loss = sums.loss / static_cast<double>(batch.total_targets);
-  const double lr = learning_rate(t.config.schedule, t.config.train.steps, step);
-  const bool skipped = !std::isfinite(loss) || !std::isfinite(norm) || batch.total_targets == 0;
-  if (!skipped)
-    run.optimizer->step(*run.arena, run.model->parameters(), lr, weight_decay(t.config, step), ++t.state.update, step,
-                        statistics_due(t.config.train, step));
-
-  t.state.step = step;
-  t.state.tokens += static_cast<std::int64_t>(batch.tokens.size());
-  t.state.skipped_steps += skipped;
-  t.state.skipped_in_a_row = skipped ? t.state.skipped_in_a_row + 1 : 0;
-
-  StepMetrics metrics;
-  metrics.step = step;
-  metrics.tokens = t.state.tokens;
-  metrics.loss = loss;
-  if (t.config.train.z_loss > 0)
-    metrics.z_loss = t.config.train.z_loss * sums.lse_squared / static_cast<double>(batch.total_targets);
-  metrics.lr = lr;
-  metrics.grad_norm = norm;
-  metrics.clip_scale = run.optimizer->clip_scale(*run.arena);
-  metrics.skipped = skipped;
-  metrics.skipped_steps = t.state.skipped_steps;
-  metrics.step_ms = 1e3 * (now() - started);
-  metrics.tokens_per_second = static_cast<double>(batch.tokens.size()) / (now() - started);
-  metrics.peak_rss = peak_resident_bytes();
-  return metrics;
-}
 
 void check_skipped(const Training& t) {
   if (t.config.train.max_skipped_steps == 0 || t.state.skipped_in_a_row < t.config.train.max_skipped_steps) return;
@@ -102,7 +28,7 @@ void check_skipped(const Training& t) {
 /// False if a stop was asked for before it was finished: nothing is noted then.
 bool evaluate_step(Training& t, Watchers& watchers) {
   watchers.progress.activity("evaluating");
-  const double started = now();
+  const double started = steady_seconds();
   const ValidationResult result = validation_loss(*t.run->model, *t.valid, t.config.train.evaluate_sequences, [&] {
     watchers.heartbeat.beat(t.state.step, RunStatus::training, "evaluating");
   });
@@ -111,7 +37,7 @@ bool evaluate_step(Training& t, Watchers& watchers) {
                        .tokens = t.state.tokens,
                        .valid_loss = result.loss,
                        .valid_tokens = result.targets,
-                       .evaluate_ms = 1e3 * (now() - started),
+                       .evaluate_ms = 1e3 * (steady_seconds() - started),
                        .seconds = watchers.trained_seconds});
   return true;
 }
@@ -177,12 +103,12 @@ void profile_run(Training& t, std::int64_t steps) {
   const auto step = [&] { return train_step(t, Batch(t, t.state.step + 1)).has_value(); };
   if (!step()) return;
   Profile profile;
-  const double started = now();
+  const double started = steady_seconds();
   Profile::current() = &profile;
   std::int64_t done = 0;
   while (done < steps && step()) ++done;
   Profile::current() = nullptr;
-  const double seconds = now() - started;
+  const double seconds = steady_seconds() - started;
   const MachineLimits limits = t.run->backend->measure_limits(t.config.precision.compute, true);
   if (done > 0) fmt::print("{}", profile_table(profile, seconds, done, limits));
 }
