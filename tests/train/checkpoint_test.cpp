@@ -474,6 +474,24 @@ TEST_CASE("checkpoint writer: saves in the background, prunes after success, one
   CHECK(holds_sample(load_checkpoint(checkpoint_path(run, 40)), 40));
 }
 
+TEST_CASE("checkpoint writer: submit returns while the checkpoint is being written") {
+  TemporaryFolder run;
+  // 128 MiB, of one MiB of memory: they take at least 50 ms to write, of which submit and idle() take some 0.1.
+  const OwnedTensor piece = random_tensor("piece", "U8", {1 << 20}, 1);
+  Sample sample(1);
+  for (int i = 0; i < 128; ++i) {
+    sample.contents.model.push_back(piece.view());
+    sample.contents.model.back().name = "piece" + std::to_string(i);
+  }
+  CheckpointWriter writer(run.path(), 1);
+  writer.submit(sample.contents);
+  CHECK_FALSE(writer.idle());
+  CHECK_FALSE(fs::exists(checkpoint_path(run, 1)));
+  writer.wait();
+  CHECK(writer.idle());
+  CHECK(read_all(load_checkpoint(checkpoint_path(run, 1)).model, "piece127") == piece.bytes);
+}
+
 TEST_CASE("checkpoint writer: an error in the background comes out once, as it was, and the next save works") {
   TemporaryFolder run;
   const Sample first(1), second(2, 40), third(3);
