@@ -74,8 +74,13 @@ void check_schedule(const RunConfig& config, const std::string& origin) {
         "{}: schedule.second_lr is {} with schedule.shape {}, which has one stage; set shape to two_stage or second_lr "
         "to 0",
         origin, schedule.second_lr, schedule.shape);
-  const double lowest_peak = two_stage ? std::min(schedule.lr, schedule.second_lr) : schedule.lr;
-  const char* const lowest_name = lowest_peak == schedule.lr ? "schedule.lr" : "schedule.second_lr";
+  if (two_stage && schedule.second_lr > schedule.lr)
+    throw input_error(
+        "{}: schedule.second_lr is {}; expected at most schedule.lr, which is {}: the second stage is the lower one; "
+        "lower it (BitNet b1.58: two thirds of schedule.lr)",
+        origin, schedule.second_lr, schedule.lr);
+  const double lowest_peak = two_stage ? schedule.second_lr : schedule.lr;
+  const char* const lowest_name = two_stage ? "schedule.second_lr" : "schedule.lr";
   if (schedule.final_lr > lowest_peak)
     throw input_error(
         "{}: schedule.final_lr is {}; expected at most {}, which is {}: the rate falls; lower it, or set it to 0 and "

@@ -41,6 +41,8 @@ TEST_CASE("config: a combination that cannot be is refused with both keys, both 
       {{"schedule.second_lr=0.1"}, "schedule.second_lr is 0.1 with schedule.shape cosine, which has one stage"},
       {{"schedule.lr=0.1", "schedule.final_lr=0.2"},
        "schedule.final_lr is 0.2; expected at most schedule.lr, which is 0.1: the rate falls"},
+      {{"schedule.shape=two_stage", "schedule.lr=0.1", "schedule.second_lr=0.11"},
+       "schedule.second_lr is 0.11; expected at most schedule.lr, which is 0.1: the second stage is the lower one"},
       {{"schedule.shape=two_stage", "schedule.lr=0.1", "schedule.second_lr=0.05", "schedule.final_lr=0.06"},
        "expected at most schedule.second_lr, which is 0.05"},
       {{"schedule.shape=two_stage", "schedule.lr=0.1", "schedule.second_lr=0.05", "schedule.final_factor=0.6"},
