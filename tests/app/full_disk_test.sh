@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# A disk that is full while a run saves: it is said, the save is tried again, the run ends with 1, and nothing is lost: with
+# space again, the same command ends with the weights, states and metrics of an undisturbed run. A place that cannot be written
+# to is refused in a sentence. The limit on the size of a file (ulimit -f) stands for the full disk: it binds root too.
+set -euo pipefail
+fail() { echo "FAILED: $*"; cat log.txt; exit 1; }
+
+for i in $(seq 2000); do echo "the heron waits for the small fish under reed $((i % 17)) of the evening water"; done >text.txt
+"$BITTERN" prepare text.txt --out corpus --vocab-size 300 >/dev/null 2>&1
+cat >config.json <<'E2'
+{"data": {"path": "corpus", "sequence_length": 32},
+ "model": {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256},
+ "train": {"steps": 40, "batch_sequences": 2, "checkpoint_every": 10, "keep_checkpoints": 0, "evaluate_every": 0}}
+E2
+last_step() { python3 -c 'import json,sys; print(max(json.loads(l)["step"] for l in open(sys.argv[1]) if l.endswith("\n")))' "$1/metrics.jsonl"; }
+names() { (cd "$1/checkpoints" && echo *); }
+same() {
+  for file in model.safetensors optimizer.safetensors; do
+    cmp "$1/checkpoints/step_00000040/$file" "$2/checkpoints/step_00000040/$file" || fail "$file of $1 and $2 differ"
+  done
+  python3 - "$1" "$2" <<'E2' || fail "the metrics of $1 and $2 differ"
+import json, sys
+timing = ("tokens_per_second", "step_ms", "seconds", "peak_rss", "evaluate_ms")
+def lines(run):
+    return [{k: v for k, v in json.loads(line).items() if k not in timing} for line in open(run + "/metrics.jsonl")]
+sys.exit(lines(sys.argv[1]) != lines(sys.argv[2]))
+E2
+}
+# with_full_disk COMMAND...: no file may grow beyond 512 KiB; metrics and report fit, weights do not. Writing more is an error, no signal.
+with_full_disk() { bash -c "trap '' XFSZ; ulimit -f 512; exec \"\$@\"" - "$@"; }
+
+"$BITTERN" train config.json --out undisturbed 2>log.txt || fail "the undisturbed run ended with $?"
+weights=$(stat -c %s undisturbed/checkpoints/step_00000010/model.safetensors)
+[ "$weights" -gt $((512 * 1024)) ] || fail "the weights have $weights bytes, and would fit the limit"
+
+# Full from the beginning, and full after two checkpoints.
+mkdir later
+cp -r undisturbed/. later
+rm -r later/checkpoints/step_000000[34]0
+for run in never later; do
+  code=0
+  with_full_disk "$BITTERN" train config.json --out $run 2>log.txt || code=$?
+  [ $code -eq 1 ] || fail "$run: exit code $code, expected 1"
+  [ "$(grep -c 'cannot save the checkpoint' log.txt)" -eq 2 ] || fail "$run: a failed save and the one that was tried again are to be said"
+  grep -q 'earlier checkpoints are untouched' log.txt || fail "$run: the message does not say what became of earlier checkpoints"
+  grep -q 'cannot save the checkpoint' $run/log.txt || fail "$run: log.txt does not say it"
+  grep -q '"status": *"failed"' $run/heartbeat.json || fail "$run: the heartbeat does not say failed"
+  [ $run = never ] || [ "$(names $run)" = "step_00000010 step_00000020" ] || fail "$run holds $(names $run)"
+  [ $run = later ] || [ -z "$(ls $run/checkpoints)" ] || fail "$run holds $(names $run)"
+  "$BITTERN" train config.json --out $run 2>log.txt || fail "$run: with space again it ended with $?"
+  same $run undisturbed
+done
+
+# Places that cannot be written to, by root neither.
+for out in /proc/bittern text.txt/run; do
+  code=0
+  "$BITTERN" train config.json --out $out 2>log.txt || code=$?
+  [ $code -eq 1 ] || [ $code -eq 2 ] || fail "--out $out: exit code $code"
+  grep -q "^bittern: .*$out" log.txt || fail "--out $out: no sentence that names it"
+done
+echo "full disk: said, tried again, and nothing lost"
