@@ -67,6 +67,18 @@ for signal in TERM INT; do
   same "$run" "undisturbed_$signal" "$end"
 done
 
+# Between micro-batches, not after the step: here a step is six thousand of them and takes seconds, so a stop that waited
+# for the step would log and save the second one.
+config many.json 10 0
+"$BITTERN" train many.json --out run_many --set train.batch_sequences=6000 2>log.txt &
+pid=$! code=0
+wait_for run_many 1
+kill -TERM $pid
+wait $pid || code=$?
+[ $code -eq 75 ] || fail "between micro-batches: exit code $code, expected 75"
+[ "$(last_step run_many)" -eq 1 ] || fail "the step was finished first: the last one logged is $(last_step run_many)"
+[ "$(ls run_many/checkpoints)" = step_00000001 ] || fail "not the last finished step was saved: $(ls run_many/checkpoints)"
+
 # While it evaluates, which here takes most of the time, on every step: the evaluation is owed, and the resumed run begins with it.
 config evaluating.json 12 1
 during=0
