@@ -216,7 +216,7 @@ TEST_CASE("gemm of integers: without k, C is zero, or the bias, or unchanged, wh
       }
 }
 
-// Where the sums of a block of C stand apart until all of k is added: gemm.cpp says how large the blocks are.
+// Where the sums of a block of C stand apart until all of k is added: gemm_blocks.h says how large the blocks are.
 TEST_CASE("gemm of integers is exact: several blocks of m and n, each of several blocks of k") {
   const Options options{.c = DType::bf16, .accumulate = true, .bias = true, .alpha = 0.3f, .gap = 3, .sampled = 487};
   const Codes a = Codes(467, 1801, DType::i8).random(11), b = Codes(4603, 1801, DType::i8).random(12);
