@@ -13,7 +13,7 @@ trap 'rm -rf "$folder"' EXIT INT TERM
 
 # Words of a made-up language with Zipf-like frequencies, and numbers, which never end being new.
 make_text() {
-  awk -v bytes="$(awk "BEGIN { printf \"%d\", $gigabytes * 1e9 }")" -v json="$1" 'BEGIN {
+  awk -v bytes="$(awk "BEGIN { printf \"%.0f\", $gigabytes * 1e9 }")" -v json="$1" 'BEGIN {
     split("ka to mi re sun dal or en vi sha lu pen ga ist ur bel", syllable, " ")
     for (i = 1; i <= 50000; ++i) { word[i] = ""; for (n = i; n > 0; n = int(n / 16)) word[i] = word[i] syllable[n % 16 + 1] }
     for (made = 0; made < bytes; made += length(line) + 1) {
