@@ -12,6 +12,11 @@
 #include "tokenizer_model.h"
 #include "utf8.h"
 
+// Every version of the library has it, and no installed header.
+namespace sentencepiece::logging {
+void SetMinLogLevel(int level);
+}
+
 namespace bittern {
 namespace {
 
@@ -93,6 +98,7 @@ Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& name) {
   std::string serialized = model->bytes;
   if (model->verbatim) serialized += no_dummy_prefix;
   std::string reason;
+  sentencepiece::logging::SetMinLogLevel(2);  // errors: some versions say of each model that it normalises nothing
   try {
     const auto status = model->processor.LoadFromSerializedProto(serialized);
     if (!status.ok()) reason = status.ToString();

@@ -197,8 +197,13 @@ class StoredParameter {
     backend_.copy(Tensor(out.data(), DType::f32, tensor.shape), tensor);
     return out;
   }
+  /// The codes of a tensor, or the bits of its values where they are floats.
   std::vector<int> codes(const Tensor& tensor) const {
     std::vector<int> out;
+    if (tensor.dtype == DType::f32 || tensor.dtype == DType::bf16) {
+      for (const float value : values_of(tensor)) out.push_back(static_cast<int>(float_bits(value)));
+      return out;
+    }
     const int bits = bits_of(tensor.dtype);
     for (std::int64_t r = 0; r < tensor.rows(); ++r)
       for (std::int64_t c = 0; c < tensor.cols(); ++c) {
