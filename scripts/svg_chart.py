@@ -53,8 +53,8 @@ class Chart:
         self.parts.append(f"<g><title>{escape(title)}</title>{shape}{self.text(at_x + 5, at_y - 4, label, 'start', colour(k))}</g>")
 
     def curve(self, points: list[tuple[float, float]], k: int, title: str):
-        """A line of colour k; it ends where it leaves the top."""
-        inside = [f"{self.at_x(x):.1f} {self.at_y(y):.1f}" for x, y in points if self.x[0] <= x <= self.x[1] and y <= self.y[1]]
+        """A line of colour k through the points within the frame."""
+        inside = [f"{self.at_x(x):.1f} {self.at_y(y):.1f}" for x, y in points if self.x[0] <= x <= self.x[1] and self.y[0] <= y <= self.y[1]]
         if inside:
             self.parts.append(f'<path d="M{"L".join(inside)}" fill="none" stroke="{colour(k)}" stroke-width="1.5">'
                               f"<title>{escape(title)}</title></path>")
