@@ -78,22 +78,14 @@ for killed in range(kills):
         process.send_signal(signal.SIGKILL)
         process.wait()
 E2
-  local reached last
+  local reached
   reached=$(find killed -path '*/checkpoints/step_*' -name 'step_*' -printf '%f\n' | sed 's/[^0-9]//g' | sort -n | tail -1)
   [ -n "$reached" ] || { echo "FAILED: no restart lived until its first checkpoint: this machine is too slow for this test"; exit 1; }
   reached=$((10#$reached))
   # No checkpoint is due at its end, which is where the last one is made.
   local end=$((reached + 1011))
   for run in killed undisturbed; do "$BITTERN" train "$config.json" --out "$run" --set train.steps="$end" 2>/dev/null; done
-  last=checkpoints/$(printf 'step_%08d' "$end")
-  for file in model.safetensors optimizer.safetensors; do cmp "undisturbed/$last/$file" "killed/$last/$file"; done
-  python3 - <<'E2'
-import json
-timing = ("tokens_per_second", "step_ms", "seconds", "peak_rss", "evaluate_ms")
-def lines(run):
-    return [{k: v for k, v in json.loads(line).items() if k not in timing} for line in open(run + "/metrics.jsonl")]
-assert lines("undisturbed") == lines("killed"), "metrics differ"
-E2
+  "$SOURCE/tests/app/compare_runs" undisturbed killed "$end"
   echo "$config: killed $kills times, $reached steps reached: weights, states and metrics equal those of the undisturbed run"
   rm -r killed undisturbed
 }

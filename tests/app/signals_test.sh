@@ -38,21 +38,7 @@ stop() {
   grep -q '"status": *"stopped"' "$2/heartbeat.json" || fail "the heartbeat does not say stopped"
   [ -d "$2/checkpoints/$(printf 'step_%08d' "$(last_step "$2")")" ] || fail "the last finished step $(last_step "$2") was not saved"
 }
-# same RUN RUN STEP: equal weights, states and metrics.
-same() {
-  local step file
-  step=$(printf 'checkpoints/step_%08d' "$3")
-  for file in model.safetensors optimizer.safetensors; do
-    cmp "$1/$step/$file" "$2/$step/$file" || fail "$file of $1 and $2 differ"
-  done
-  python3 - "$1" "$2" <<'E2' || fail "the metrics of $1 and $2 differ"
-import json, sys
-timing = ("tokens_per_second", "step_ms", "seconds", "peak_rss", "evaluate_ms")
-def lines(run):
-    return [{k: v for k, v in json.loads(line).items() if k not in timing} for line in open(run + "/metrics.jsonl")]
-sys.exit(lines(sys.argv[1]) != lines(sys.argv[2]))
-E2
-}
+same() { "$SOURCE/tests/app/compare_runs" "$@" || fail "$1 and $2 differ at step $3"; }
 
 for signal in TERM INT; do
   run=run_$signal

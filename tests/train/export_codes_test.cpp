@@ -6,6 +6,7 @@
 #include "bittern/trainer.h"
 #include "catch.h"
 #include "train/inference.h"
+#include "train/stored_values.h"
 #include "train/tiny_corpus.h"
 
 using namespace bittern;
@@ -44,19 +45,8 @@ double value_of(const Codec& codec, const std::uint8_t* row, std::size_t i) {
     code |= ((row[at / 8] >> (at % 8)) & 1u) << bit;
   }
   const auto number = static_cast<int>(code);
-  if (!codec.fp8) return number >= 1 << (codec.bits - 1) ? number - (1 << codec.bits) : number;
-  const int exponent = (number & 0x7f) / 8, fraction = number & 7;
-  const double magnitude = exponent == 0 ? std::ldexp(fraction, -9) : std::ldexp(8 + fraction, exponent - 10);
-  return number & 0x80 ? -magnitude : magnitude;
-}
-
-template <class T>
-std::vector<T> read(const SafetensorsFile& file, const std::string& name) {
-  const SafetensorsEntry* const entry = file.find(name);
-  REQUIRE(entry != nullptr);
-  std::vector<T> out(static_cast<std::size_t>(entry->bytes) / sizeof(T));
-  file.read(name, std::as_writable_bytes(std::span(out)));
-  return out;
+  if (codec.fp8) return e4m3_value(static_cast<std::uint8_t>(number));
+  return number >= 1 << (codec.bits - 1) ? number - (1 << codec.bits) : number;
 }
 
 std::vector<float> logits(const std::string& folder) {
@@ -84,15 +74,15 @@ TEST_CASE("export: the numbers of a folder are the values of the codes, and its 
     for (const SafetensorsEntry& entry : f32.tensors()) {
       CAPTURE(entry.name);
       CHECK(entry.dtype == "F32");
-      const std::vector<float> numbers = read<float>(f32, entry.name);
+      const std::vector<float> numbers = read_tensor<float>(f32, entry.name);
       if (stored.find(entry.name + "_scale") == nullptr) {
-        CHECK(numbers == read<float>(stored, entry.name));
+        CHECK(numbers == read_tensor<float>(stored, entry.name));
         continue;
       }
       ++compared;
-      const std::vector<float> scales = read<float>(stored, entry.name + "_scale");
-      const std::vector<std::uint8_t> codes = read<std::uint8_t>(stored, entry.name);
-      const std::vector<std::uint16_t> halves = read<std::uint16_t>(bf16s, entry.name);
+      const std::vector<float> scales = read_tensor<float>(stored, entry.name + "_scale");
+      const std::vector<std::uint8_t> codes = read_tensor<std::uint8_t>(stored, entry.name);
+      const std::vector<std::uint16_t> halves = read_tensor<std::uint16_t>(bf16s, entry.name);
       const std::size_t rows = scales.size(), cols = numbers.size() / rows, row_bytes = codes.size() / rows;
       std::size_t wrong = 0, wrong_bf16 = 0;
       for (std::size_t i = 0; i < numbers.size(); ++i) {

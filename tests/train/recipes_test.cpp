@@ -6,6 +6,7 @@
 #include "bittern/checkpoint.h"
 #include "bittern/file.h"
 #include "bittern/trainer.h"
+#include "config/weight_codecs.h"
 #include "train/initialize_from.h"
 #include "train/stored_codes.h"
 #include "train/tiny_corpus.h"
@@ -170,48 +171,38 @@ TEST_CASE("recipes: --init from f32 weights gives any codec the codes that its v
 
 TEST_CASE("recipes: every weight codec that a config accepts trains, and what it then holds could be loaded") {
   std::size_t accepted = 0;
-  for (const std::string_view storage : weight_storage_names)
-    for (const std::int64_t bits : {8, 2, 3, 4, 5, 6, 7})
-      for (const std::string_view range : integer_range_names)
-        for (const std::string_view per : scale_per_names)
-          for (const std::string_view from : scale_from_names)
-            for (const std::string_view update : scale_update_names)
-              for (const std::string_view master : master_names)
-                for (const std::string_view rounding : rounding_names)
-                  for (const std::string_view feedback : error_feedback_names) {
-                    const std::string codec = fmt::format(
-                        R"("block_linear":{{"codec":"{}","bits":{},"range":"{}","scale_per":"{}","scale_from":"{}",)"
-                        R"("scale_update":"{}","master":"{}","rounding":"{}","error_feedback":"{}"}})",
-                        storage, bits, range, per, from, update, master, rounding, feedback);
-                    RunConfig config;
-                    try {
-                      config = with_weights(
-                          codec, {"model.num_hidden_layers=1", "model.hidden_size=16", "model.intermediate_size=24"});
-                    } catch (const Error&) {
-                      continue;  // refused: tests/config
-                    }
-                    ++accepted;
-                    CAPTURE(codec);
-                    Trained model(config);
-                    double first = 0, last = 0;
-                    for (std::uint32_t step = 1; step <= 4; ++step) {
-                      last = model.compute(1);
-                      if (step == 1) first = last;
-                      model.update(step);
-                    }
-                    // Two bits are rough, and nearest rounding may not move at all; none may diverge.
-                    if (!(last < first + 0.2)) FAIL_CHECK("loss " << first << ", then " << last);
-                    for (const Parameter& parameter : model.run->model->parameters()) {
-                      if (!is_linear(parameter)) continue;
-                      const auto bytes = [&](TensorId id) {
-                        const Tensor x = model.run->arena->view(id);
-                        return std::span(static_cast<const std::byte*>(x.data), static_cast<std::size_t>(x.bytes()));
-                      };
-                      const std::int64_t cols = parameter.spec.shape.elements() / parameter.spec.shape[0];
-                      check_elements(bytes(parameter.weight), stored_range(parameter.codec), cols, codec);
-                      if (parameter.scale) check_scales(bytes(parameter.scale), ScaleKind::weights, codec);
-                    }
-                  }
+  for (const std::int64_t bits : {8, 2, 3, 4, 5, 6, 7})
+    for_every_weight_codec([&](const std::string& members) {
+      const std::string codec = fmt::format(R"("block_linear":{{"bits":{},{}}})", bits, members);
+      RunConfig config;
+      try {
+        config =
+            with_weights(codec, {"model.num_hidden_layers=1", "model.hidden_size=16", "model.intermediate_size=24"});
+      } catch (const Error&) {
+        return;  // refused: tests/config
+      }
+      ++accepted;
+      CAPTURE(codec);
+      Trained model(config);
+      double first = 0, last = 0;
+      for (std::uint32_t step = 1; step <= 4; ++step) {
+        last = model.compute(1);
+        if (step == 1) first = last;
+        model.update(step);
+      }
+      // Two bits are rough, and nearest rounding may not move at all; none may diverge.
+      if (!(last < first + 0.2)) FAIL_CHECK("loss " << first << ", then " << last);
+      for (const Parameter& parameter : model.run->model->parameters()) {
+        if (!is_linear(parameter)) continue;
+        const auto bytes = [&](TensorId id) {
+          const Tensor x = model.run->arena->view(id);
+          return std::span(static_cast<const std::byte*>(x.data), static_cast<std::size_t>(x.bytes()));
+        };
+        const std::int64_t cols = parameter.spec.shape.elements() / parameter.spec.shape[0];
+        check_elements(bytes(parameter.weight), stored_range(parameter.codec), cols, codec);
+        if (parameter.scale) check_scales(bytes(parameter.scale), ScaleKind::weights, codec);
+      }
+    });
   // At 8 bits 174 (config_codecs_test). Of each other width, for each range: 24 without master, 3 * 8 with.
   CHECK(accepted == 174 + 6 * 2 * (24 + 3 * 8));
 }

@@ -7,26 +7,12 @@
 #include "bittern/checkpoint.h"
 #include "bittern/trainer.h"
 #include "catch.h"
+#include "train/stored_values.h"
 #include "train/tiny_corpus.h"
 
 using namespace bittern;
 
 namespace {
-
-template <class T>
-std::vector<T> read(const SafetensorsFile& file, const std::string& name) {
-  const SafetensorsEntry* const entry = file.find(name);
-  REQUIRE(entry != nullptr);
-  std::vector<T> out(static_cast<std::size_t>(entry->bytes) / sizeof(T));
-  file.read(name, std::as_writable_bytes(std::span(out)));
-  return out;
-}
-
-double e4m3(std::uint8_t code) {
-  const int exponent = (code & 0x7f) / 8, fraction = code & 7;
-  const double magnitude = exponent == 0 ? std::ldexp(fraction, -9) : std::ldexp(8 + fraction, exponent - 10);
-  return code & 0x80 ? -magnitude : magnitude;
-}
 
 /// What a role's weights of E4M3 beside an f32 master are in one checkpoint.
 struct Stored {
@@ -38,18 +24,18 @@ struct Stored {
     const SafetensorsFile model = SafetensorsFile::open(folder + "/model.safetensors"),
                           optimizer = SafetensorsFile::open(folder + "/optimizer.safetensors");
     for (const std::string& name : names) {
-      const std::vector<std::uint8_t> own = read<std::uint8_t>(model, name);
-      const std::vector<float> scales = read<float>(model, name + "_scale"),
-                               masters = read<float>(optimizer, "master." + name);
+      const std::vector<std::uint8_t> own = read_tensor<std::uint8_t>(model, name);
+      const std::vector<float> scales = read_tensor<float>(model, name + "_scale"),
+                               masters = read_tensor<float>(optimizer, "master." + name);
       for (std::size_t i = 0; i < own.size(); ++i) {
         const double scale = static_cast<double>(scales[i / (own.size() / scales.size())]);
         codes.push_back(own[i]);
         master.push_back(static_cast<double>(masters[i]));
-        error.push_back(master.back() - e4m3(own[i]) * scale);
+        error.push_back(master.back() - e4m3_value(own[i]) * scale);
       }
-      for (const float m : read<float>(optimizer, "m." + name))
+      for (const float m : read_tensor<float>(optimizer, "m." + name))
         m_absmax = std::max(m_absmax, std::fabs(static_cast<double>(m)));
-      for (const float v : read<float>(optimizer, "v." + name)) v_max = std::max(v_max, static_cast<double>(v));
+      for (const float v : read_tensor<float>(optimizer, "v." + name)) v_max = std::max(v_max, static_cast<double>(v));
     }
   }
 };
