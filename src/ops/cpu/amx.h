@@ -9,8 +9,8 @@
 //
 // TDPBSSD's sums are exact modulo 2^32.
 //
-// Code that uses tiles needs BITTERN_HAS_AMX (cpu_features.h: a compiler that knows them), Isa::amx_bf16 (a CPU and an operating system
-// that have them), and configure() before and release() after it on the same thread.
+// Code that uses tiles needs BITTERN_HAS_AMX (cpu_features.h: a compiler that knows them), Isa::amx_bf16 (a CPU and an
+// operating system that have them), and configure() before and release() after it on the same thread.
 #pragma once
 
 #include <cstdint>

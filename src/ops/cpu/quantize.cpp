@@ -14,6 +14,7 @@
 #include "bittern/quant/scales.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
+#include "ops/cpu/lane_sums.h"
 #include "ops/cpu/row_parts.h"
 
 namespace bittern::cpu {
@@ -21,24 +22,19 @@ namespace {
 
 constexpr float largest_e4m3 = 448.0f, largest_i8 = 127.0f, smallest_absmax_i8 = 1e-5f;
 
-/// The largest magnitude and at_least, by their bits, so that a NaN is not passed over.
-inline float absmax(const float* x, std::int64_t C, float at_least) {
-  std::uint32_t largest = magnitude_bits(at_least);
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t i = 0; i < C; ++i) {
-    const std::uint32_t bits = magnitude_bits(x[i]);
-    largest = bits > largest ? bits : largest;
-  }
-  return bits_float(largest);
+/// The largest magnitude, as bits, so that a NaN is not passed over.
+inline std::uint32_t absmax_bits(const float* x, std::int64_t C) {
+  return lane_max(C, [=](std::int64_t i) { return magnitude_bits(x[i]); });
 }
-inline float absmax(const bf16* x, std::int64_t C, float at_least) {
+/// Of integers of sixteen bits: twice as many in a vector.
+inline std::uint32_t absmax_bits(const bf16* x, std::int64_t C) {
   std::uint16_t largest = 0;
 #pragma omp simd reduction(max : largest)
   for (std::int64_t i = 0; i < C; ++i) {
     const auto bits = static_cast<std::uint16_t>(x[i].bits & 0x7fffu);
     largest = bits > largest ? bits : largest;
   }
-  return bits_float(std::max(magnitude_bits(at_least), std::uint32_t{largest} << 16));
+  return std::uint32_t{largest} << 16;
 }
 
 /// q (C) = encode(x / scale), or encode(NaN) where the scale is: encode need not know what to do with a NaN.
@@ -55,14 +51,15 @@ inline void encode_row(std::uint8_t* q, const T* x, std::int64_t C, float scale,
 
 template <typename T>
 inline float quantize_e4m3(std::uint8_t* q, const T* x, std::int64_t C) {
-  const float scale = scale_from_absmax(absmax(x, C, 0.0f), largest_e4m3);
+  const float scale = scale_from_absmax(bits_float(absmax_bits(x, C)), largest_e4m3);
   encode_row(q, x, C, scale, 0x7f, [](float y) { return to_e4m3_in_range(y); });
   return scale;
 }
 
 template <typename T>
 inline float quantize_i8(std::uint8_t* q, const T* x, std::int64_t C) {
-  const float scale = scale_from_absmax(absmax(x, C, smallest_absmax_i8), largest_i8);
+  const std::uint32_t absmax = std::max(absmax_bits(x, C), magnitude_bits(smallest_absmax_i8));
+  const float scale = scale_from_absmax(bits_float(absmax), largest_i8);
   encode_row(q, x, C, scale, 0x80, [](float y) { return to_i8_in_range(y); });
   return scale;
 }
