@@ -17,6 +17,17 @@ def student_t(freedom: int) -> float:
     return z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
 
 
+def validation_losses(run: Path) -> dict[int, float]:
+    """Step to loss. A run that went on after a stop may have written a step twice: the last counts."""
+    losses = {}
+    with open(run / "metrics.jsonl") as lines:
+        for line in lines:
+            if '"valid_loss"' in line:
+                values = json.loads(line)
+                losses[values["step"]] = values["valid_loss"]
+    return losses
+
+
 def final_loss(run: Path) -> float | None:
     """The validation loss after the last step; infinite where the run diverged: the numbers were lost on the way, or it ends a nat
     worse than guessing among all tokens alike. None if it has not finished."""
@@ -27,24 +38,9 @@ def final_loss(run: Path) -> float | None:
         return math.inf
     if heartbeat["status"] != "finished":
         return None
-    loss = None
-    with open(run / "metrics.jsonl") as lines:
-        for line in lines:
-            if '"valid_loss"' in line:
-                loss = json.loads(line)["valid_loss"]
+    loss = next(reversed(validation_losses(run).values()), None)
     guessing = math.log(json.loads((run / "config.json").read_text())["model"]["vocab_size"])
     return math.inf if loss is None or loss > guessing + 1 else loss
-
-
-def validation_losses(run: Path) -> dict[int, float]:
-    """Step to loss. A run that went on after a stop may have written a step twice: the last counts."""
-    losses = {}
-    with open(run / "metrics.jsonl") as lines:
-        for line in lines:
-            if '"valid_loss"' in line:
-                values = json.loads(line)
-                losses[values["step"]] = values["valid_loss"]
-    return losses
 
 
 def mean(values: list[float]) -> float:
