@@ -49,22 +49,28 @@ TEST_CASE("codes in a model: loss and gradients are those of the numbers that th
   for (const auto& [name, weights, precision] : linears) {
     CAPTURE(name);
     Trained coded(with_weights(weights, precision)), plain(with_weights("", precision));
+    // A sum in another order (each instruction set has its own) may round an activation to its other neighbour: one level
+    // of 127. That is rare, and then the loss of one token moves by some 1e-4 of it, the gradients by more.
+    int steps_with_other_roundings = 0;
     for (std::uint32_t step = 1; step <= 6; ++step) {
       for (std::size_t i = 0; i < coded.run->model->parameters().size(); ++i)
         plain.run->model->load_parameter(plain.run->model->parameters()[i],
                                          coded.weight(coded.run->model->parameters()[i]));
-      CHECK(coded.compute(step) == Approx(plain.compute(step)).epsilon(1e-5));
+      const double loss = coded.compute(step), of_plain = plain.compute(step);
+      const double off = std::fabs(loss / of_plain - 1);
+      steps_with_other_roundings += off > 1e-5;
+      CHECK(off < (precision.empty() ? 1e-5 : 2e-4));
       const std::vector<Tensor> a = coded.run->model->gradients(), b = plain.run->model->gradients();
       for (std::size_t i = 0; i < a.size(); ++i) {
         CAPTURE(coded.run->model->parameters()[i].spec.name);
         const auto numbers = [](const Tensor& x) {
           return std::vector<float>(x.as<float>(), x.as<float>() + x.elements());
         };
-        // A sum in another order may round an activation to its other neighbour: one level of 127.
         CHECK(size_of_difference(numbers(a[i]), numbers(b[i])) < (precision.empty() ? 1e-5 : 2e-2));
       }
       coded.update(step);
     }
+    CHECK(steps_with_other_roundings <= 1);
   }
 }
 
