@@ -12,6 +12,7 @@
 #include <cmath>
 #include <csignal>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "bittern/tokenizer.h"
@@ -38,9 +39,12 @@ std::string gzip(std::string_view text) {
   return out;
 }
 
+// With a checksum, as the command zstd writes: without one, a flipped byte may be another text and no error.
 std::string zstd(std::string_view text) {
+  const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(ZSTD_createCCtx(), &ZSTD_freeCCtx);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_checksumFlag, 1);
   std::string out(ZSTD_compressBound(text.size()), '\0');
-  out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
+  out.resize(ZSTD_compress2(context.get(), out.data(), out.size(), text.data(), text.size()));
   return out;
 }
 
@@ -237,9 +241,12 @@ TEST_CASE("prepare: gzip and zstd, several members, padding, told by their first
   std::string flipped = packed_gz;
   flipped[flipped.size() / 2] ^= 0x55;
   CHECK(contains(prepare_error(folder, {folder.write("bad.gz", flipped)}), "the gzip data is damaged at byte "));
-  flipped = packed_zst;
-  flipped[flipped.size() / 2] ^= 0x55;
-  CHECK(contains(prepare_error(folder, {folder.write("bad.zst", flipped)}), "bad.zst: "));
+  for (const double place : {0.1, 0.5, 0.9}) {  // whatever lies there: a header, literals, sequences
+    flipped = packed_zst;
+    flipped[static_cast<std::size_t>(place * static_cast<double>(flipped.size()))] ^= 0x55;
+    CHECK(contains(prepare_error(folder, {folder.write("bad.zst", flipped)}),
+                   "bad.zst: the zstd data is damaged at byte "));
+  }
   CHECK(contains(prepare_error(folder, {folder.write("tail.gz", packed_gz + "extra")}),
                  "something that is not gzip follows at byte"));
   CHECK(contains(prepare_error(folder, {folder.write("none.gz", gzip(""))}), "holds no text"));
