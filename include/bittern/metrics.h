@@ -57,20 +57,24 @@ struct RoleMetrics {
   std::optional<double> expected_changed;  ///< the part that was to be expected of integers rounded stochastically
   std::optional<double> saturated;         ///< the part of the codes that are at an end of their grid
   std::optional<double> m_absmax, v_max;   ///< of the moments, before they are stored
+  std::optional<double> m_relative_error;  ///< |m - stored m| / |m| over all first moments, where they are not f32
+  std::optional<double> v_zeroed;          ///< the part of the second moments above zero that are stored as zero
 };
 
 struct RoleField {
   const char* name;
   std::optional<double> RoleMetrics::*value;
 };
-inline constexpr std::array<RoleField, 8> role_fields = {{{"relative_error", &RoleMetrics::relative_error},
-                                                          {"error_ratio", &RoleMetrics::error_ratio},
-                                                          {"error_cosine", &RoleMetrics::error_cosine},
-                                                          {"changed", &RoleMetrics::changed},
-                                                          {"expected_changed", &RoleMetrics::expected_changed},
-                                                          {"saturated", &RoleMetrics::saturated},
-                                                          {"m_absmax", &RoleMetrics::m_absmax},
-                                                          {"v_max", &RoleMetrics::v_max}}};
+inline constexpr std::array<RoleField, 10> role_fields = {{{"relative_error", &RoleMetrics::relative_error},
+                                                           {"error_ratio", &RoleMetrics::error_ratio},
+                                                           {"error_cosine", &RoleMetrics::error_cosine},
+                                                           {"changed", &RoleMetrics::changed},
+                                                           {"expected_changed", &RoleMetrics::expected_changed},
+                                                           {"saturated", &RoleMetrics::saturated},
+                                                           {"m_absmax", &RoleMetrics::m_absmax},
+                                                           {"v_max", &RoleMetrics::v_max},
+                                                           {"m_relative_error", &RoleMetrics::m_relative_error},
+                                                           {"v_zeroed", &RoleMetrics::v_zeroed}}};
 
 /// One step in train.statistics_every.
 struct StatisticsMetrics {

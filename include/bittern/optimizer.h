@@ -31,8 +31,10 @@ struct RoleStatistics {
   double expected_changed = 0;                  ///< the sum of the probabilities to, of integers rounded stochastically
   double saturated = 0;                         ///< codes at an end of their grid
   double error_squared = 0, value_squared = 0;  ///< of what rounding took, and of the weights before it
-  double error_before_squared = 0;  ///< of what rounding had taken before the step, where there is a master,
-  double error_dot = 0;             ///< and times what it took now
+  double error_before_squared = 0;            ///< of what rounding had taken before the step, where there is a master,
+  double error_dot = 0;                       ///< and times what it took now
+  double m_squared = 0, m_error_squared = 0;  ///< of the first moments, and what storing took of them
+  double v_zeroed = 0;                        ///< second moments above zero that are stored as zero
   float m_absmax = 0, v_max = 0;
 };
 

@@ -180,6 +180,9 @@ std::array<RoleStatistics, role_names.size()> Optimizer::statistics(const Arena&
     role.value_squared += static_cast<double>(of(StepStatistic::value_squared));
     role.error_before_squared += static_cast<double>(of(StepStatistic::error_before_squared));
     role.error_dot += static_cast<double>(of(StepStatistic::error_dot));
+    role.m_squared += static_cast<double>(of(StepStatistic::m_squared));
+    role.m_error_squared += static_cast<double>(of(StepStatistic::m_error_squared));
+    role.v_zeroed += static_cast<double>(of(StepStatistic::v_zeroed));
     const auto larger = [](float a, float b) { return magnitude_bits(b) > magnitude_bits(a) ? b : a; };  // keeps a NaN
     role.m_absmax = larger(role.m_absmax, of(StepStatistic::m_absmax));
     role.v_max = larger(role.v_max, of(StepStatistic::v_max));

@@ -213,7 +213,8 @@ for (const [title, key, smoothing] of [['Gradient norm', 'grad_norm', true], ['L
 const codes = make('div', {class: 'row'}, main);
 for (const [title, key] of [['Relative rounding error', 'relative_error'], ['Rounding error against the step before: norm', 'error_ratio'],
   ['Rounding error against the step before: cosine', 'error_cosine'], ['Weights changed in a step', 'changed'], ['Weights expected to change, by their updates', 'expected_changed'], ['Codes at an end of the grid', 'saturated'],
-  ['Largest |m|', 'm_absmax'], ['Largest v', 'v_max']]) {
+  ['Largest |m|', 'm_absmax'], ['Largest v', 'v_max'],
+  ['Relative rounding error of m', 'm_relative_error'], ['v above zero, stored as zero', 'v_zeroed']]) {
   const names = new Set(runs.flatMap(run => Object.keys(run.curves)).filter(name => name.endsWith('.' + key)));
   const curves = [...names].map(name => ({key: name, label: name.slice(0, -key.length - 1)}));
   if (!curves.length) continue;

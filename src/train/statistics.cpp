@@ -1,8 +1,20 @@
 #include "train/statistics.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace bittern {
+namespace {
+
+/// True where a moment of some parameter of the role is not stored in f32.
+template <class CodecOf>
+bool any_in_few_bits(const Training& t, Role role, CodecOf codec_of) {
+  return std::ranges::any_of(t.run->model->parameters(), [&](const Parameter& parameter) {
+    return parameter.spec.role == role && codec_of(parameter.spec, t.config.optimizer).info->name != "f32";
+  });
+}
+
+}  // namespace
 
 bool statistics_due(const TrainSection& train, std::int64_t step) {
   return train.statistics_every > 0 && step % train.statistics_every == 0;
@@ -33,8 +45,15 @@ StatisticsMetrics step_statistics(const Training& t) {
         role.expected_changed = sums.expected_changed / elements;
       role.saturated = sums.saturated / elements;
     }
-    if (optimizer.beta1 > 0) role.m_absmax = static_cast<double>(sums.m_absmax);
-    if (info(optimizer.rule).has_second_moment) role.v_max = static_cast<double>(sums.v_max);
+    if (optimizer.beta1 > 0) {
+      role.m_absmax = static_cast<double>(sums.m_absmax);
+      if (any_in_few_bits(t, static_cast<Role>(i), first_moment_codec))
+        role.m_relative_error = sums.m_squared > 0 ? std::sqrt(sums.m_error_squared / sums.m_squared) : 0.0;
+    }
+    if (info(optimizer.rule).has_second_moment) {
+      role.v_max = static_cast<double>(sums.v_max);
+      if (any_in_few_bits(t, static_cast<Role>(i), second_moment_codec)) role.v_zeroed = sums.v_zeroed / elements;
+    }
   }
   return metrics;
 }

@@ -157,3 +157,41 @@ TEST_CASE("rank-1: the scale of an element is the smaller of its row's and its c
   check_close(p.v_column(), {.3, 2.0, .09, .8});
   CHECK(p.v_codes() == std::vector<int>{4, 7, 3, 15, 12, 2, 7, 15, 15, 15, 15, 9});
 }
+
+TEST_CASE("statistics: what storing took of the first moment, and second moments that became zero") {
+  // After one step m = 0.1 g and v = 0.001 g^2. Signed DE4 at scale 0.05, by the codes of the worked example above.
+  const TestBackend backend(make_cpu_backend(1));
+  const std::vector<double> stored = {.2125, -.4375, .0775, .0055, -.8875, .4375, 0, .0775};
+  double squared = 0, error = 0;
+  for (std::size_t i = 0; i < 8; ++i) {
+    const double m = 0.1 * static_cast<double>(G[0][i]);
+    squared += m * m;
+    error += (m - 0.05 * stored[i]) * (m - 0.05 * stored[i]);
+  }
+  // g^2 over its largest: .04 .16 .0036 .000064 1 .25 .00000196 .0144; DE4 rounds below .001625 to its zero. In rows of
+  // four, rank-1 divides .000064 by its column's .0144 and keeps it; .00000196 by its column's .0036, and it is zero.
+  struct Case {
+    const char* v;
+    Shape shape;
+    double zeroed;
+  };
+  for (const Case& c : {Case{"f32", {1, 8}, 0}, Case{"de4", {1, 8}, 2}, Case{"de4_no_zero", {1, 8}, 0},
+                        Case{"linear4", {1, 8}, 0}, Case{"log2", {1, 8}, 0}, Case{"rank1_de4", {2, 4}, 1},
+                        Case{"rank1_linear4", {2, 4}, 0}, Case{"factored", {2, 4}, 0}}) {
+    CAPTURE(c.v);
+    StepOptions options = example("de4", c.v, 0.9);
+    options.shape = c.shape;
+    StoredParameter p(*backend, options, P0);
+    p.with_statistics = true;
+    p.step(G[0], 1);
+    CHECK(p.statistic(StepStatistic::v_zeroed) == c.zeroed);
+    if (c.shape.rank == 2 && c.shape[0] == 1) {
+      CHECK(p.statistic(StepStatistic::m_squared) == Approx(squared).epsilon(1e-5));
+      CHECK(p.statistic(StepStatistic::m_error_squared) == Approx(error).epsilon(1e-5));
+    }
+  }
+  StoredParameter exact(*backend, example("f32", "f32", 0.9), P0);
+  exact.with_statistics = true;
+  exact.step(G[0], 1);
+  CHECK(exact.statistic(StepStatistic::m_error_squared) == 0.0f);
+}

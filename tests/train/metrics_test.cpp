@@ -84,7 +84,9 @@ TEST_CASE("metrics: statistics of a step are an object by role; what a role has 
                                                 .expected_changed = {},
                                                 .saturated = {},
                                                 .m_absmax = 0.5,
-                                                .v_max = {}},
+                                                .v_max = {},
+                                                .m_relative_error = {},
+                                                .v_zeroed = {}},
                                                {.role = "mlp_linear",
                                                 .relative_error = 0.1 + 0.2,
                                                 .error_ratio = 1.01,
@@ -93,14 +95,16 @@ TEST_CASE("metrics: statistics of a step are an object by role; what a role has 
                                                 .expected_changed = 0.0625,
                                                 .saturated = 0.0,
                                                 .m_absmax = std::numeric_limits<double>::infinity(),
-                                                .v_max = 1e-12}}};
+                                                .v_max = 1e-12,
+                                                .m_relative_error = 0.25,
+                                                .v_zeroed = 0.125}}};
   const std::string line = format_metrics_line(statistics);
   CHECK(
       line ==
       R"({"step":100,"tokens":204800,"statistics":{"norm":{"m_absmax":0.5},"mlp_linear":{)"
       R"("relative_error":0.30000000000000004,"error_ratio":1.01,"error_cosine":-0.5,"changed":0.063,"expected_changed":0.0625,)"
       R"("saturated":0,)"
-      R"("m_absmax":null,"m_absmax_nonfinite":true,"v_max":1e-12}}})");
+      R"("m_absmax":null,"m_absmax_nonfinite":true,"v_max":1e-12,"m_relative_error":0.25,"v_zeroed":0.125}}})");
   const auto back = std::get<StatisticsMetrics>(*parse_metrics_line(line));
   CHECK(back.step == 100);
   REQUIRE(back.roles.size() == 2);

@@ -107,3 +107,33 @@ TEST_CASE("statistics: every number of a role is what the checkpoints before and
   }
   CHECK(compared == 6);
 }
+
+TEST_CASE("statistics: moments in few bits tell what storing them took, moments in f32 do not") {
+  const Scratch scratch("moment_statistics");
+  const std::string run = scratch.path + "/run";
+  REQUIRE(
+      train(
+          parse_config(
+              R"({"model": {"hidden_size": 40, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 56,
+      "max_position_embeddings": 64}, "data": {"sequence_length": 24, "path": ")" +
+                  corpus() +
+                  R"("}, "train": {"steps": 2, "batch_sequences": 4, "statistics_every": 2}, "schedule": {"lr": 0.003},
+      "optimizer": {"states": {"m": "de4", "v": "de4", "min_elements": 0}}})",
+              "test", {}),
+          {.out = run}) == ExitCode::ok);
+  int compared = 0;
+  std::ifstream file(run + "/metrics.jsonl");
+  for (std::string text; std::getline(file, text);) {
+    const nlohmann::json line = nlohmann::json::parse(text);
+    if (!line.contains("statistics")) continue;
+    const nlohmann::json &linear = line["statistics"]["mlp_linear"], &norm = line["statistics"]["norm"];
+    CHECK(linear["m_relative_error"].get<double>() > 0.02);  // nearest in 4 bits
+    CHECK(linear["m_relative_error"].get<double>() < 0.3);
+    CHECK(linear["v_zeroed"].get<double>() > 0.0);  // blocks of 128 hold gradients a thousand times apart, squared
+    CHECK(linear["v_zeroed"].get<double>() < 0.9);
+    CHECK_FALSE(norm.contains("m_relative_error"));
+    CHECK_FALSE(norm.contains("v_zeroed"));
+    ++compared;
+  }
+  CHECK(compared == 1);
+}

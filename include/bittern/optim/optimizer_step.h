@@ -38,7 +38,10 @@ enum class StepStatistic : std::uint8_t {
   error_dot,             ///< e before the step times e after it
   value_squared,         ///< w^2
   m_absmax,              ///< max |m|, after the update
+  m_squared,             ///< m^2
+  m_error_squared,       ///< (m - stored m)^2
   v_max,                 ///< max v
+  v_zeroed,              ///< elements whose v is above zero and is stored as zero
   count
 };
 

@@ -40,6 +40,7 @@ struct PieceScratch {
 struct StepSums {
   double changed = 0, expected_changed = 0, saturated = 0;
   double error_squared = 0, error_before_squared = 0, error_dot = 0, value_squared = 0;
+  double m_squared = 0, m_error_squared = 0, v_zeroed = 0;
   float m_absmax = 0, v_max = 0;
 };
 
@@ -113,7 +114,9 @@ float scale_of_pieces(const Step& step);
 /// optimizer_sums.cpp. Of a weight that was stored: w, what rounding took of it, the codes that it had before.
 void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, const float* error,
                      const std::uint8_t* codes_before, StepSums& sums);
-void add_moment_sums(const RowPiece& piece, const float* m, const float* v, StepSums& sums);
+/// Of moments that were stored: what they were before, and scratch for what they are now.
+void add_moment_sums(const Step& step, const RowPiece& piece, const float* m, const float* v, float* scratch,
+                     StepSums& sums);
 /// The sums of all parts, to OptimizerStep::statistics.
 void write_sums(const Step& step);
 

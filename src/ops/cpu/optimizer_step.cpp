@@ -113,9 +113,9 @@ void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, 
     store_weight(step, piece, w, scratch, sums);
   if (step.args.codec.error_feedback == ErrorFeedback::eco)
     step.rule->eco(m, v, scratch.error, piece.count, step.args.constants);
-  if (sums != nullptr) add_moment_sums(piece, m, v, *sums);
   store_moment(step, step.m, step.has_m, piece, m);
   store_moment(step, step.v, step.has_v, piece, v);
+  if (sums != nullptr) add_moment_sums(step, piece, m, v, scratch.error, *sums);
 }
 
 void run(Step& step) {

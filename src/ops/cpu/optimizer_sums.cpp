@@ -20,6 +20,28 @@ double product(const float* a, const float* b, std::int64_t n) {
   return static_cast<double>(sum);
 }
 
+double squared_distance(const float* a, const float* b, std::int64_t n) {
+  float sum = 0.0f;
+  simd([&] { sum = lane_sum(n, [=](std::int64_t i) { return (a[i] - b[i]) * (a[i] - b[i]); }); });
+  return static_cast<double>(sum);
+}
+
+/// How many values above zero are stored as zero.
+double zeroed(const float* values, const float* stored, std::int64_t n) {
+  float sum = 0.0f;
+  simd([&] { sum = lane_sum(n, [=](std::int64_t i) { return values[i] > 0.0f && stored[i] == 0.0f ? 1.0f : 0.0f; }); });
+  return static_cast<double>(sum);
+}
+
+/// What the next step will decode of a moment that was just encoded.
+void reload_moment(const Step& step, const Moment& moment, const RowPiece& piece, float* out) {
+  StoredMoment stored = *moment.stored;
+  if (moment.new_column != nullptr) stored.column.data = step.new_column;
+  Moment next = moment;
+  next.stored = &stored;
+  load_moment(next, true, piece, out);
+}
+
 float largest_of(const float* values, std::int64_t n, float so_far) {
   std::uint32_t bits = 0;
   simd([&] { bits = lane_max(n, [=](std::int64_t i) { return magnitude_bits(values[i]); }); });
@@ -61,9 +83,19 @@ void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, co
     sums.expected_changed += expected_changes(step, piece, w, codes_before);
 }
 
-void add_moment_sums(const RowPiece& piece, const float* m, const float* v, StepSums& sums) {
+void add_moment_sums(const Step& step, const RowPiece& piece, const float* m, const float* v, float* scratch,
+                     StepSums& sums) {
   sums.m_absmax = largest_of(m, piece.count, sums.m_absmax);
   sums.v_max = largest_of(v, piece.count, sums.v_max);
+  if (step.has_m) {
+    reload_moment(step, step.m, piece, scratch);
+    sums.m_squared += product(m, m, piece.count);
+    sums.m_error_squared += squared_distance(m, scratch, piece.count);
+  }
+  if (step.has_v) {
+    reload_moment(step, step.v, piece, scratch);
+    sums.v_zeroed += zeroed(v, scratch, piece.count);
+  }
 }
 
 void write_sums(const Step& step) {
@@ -77,6 +109,9 @@ void write_sums(const Step& step) {
     all.error_before_squared += sums.error_before_squared;
     all.error_dot += sums.error_dot;
     all.value_squared += sums.value_squared;
+    all.m_squared += sums.m_squared;
+    all.m_error_squared += sums.m_error_squared;
+    all.v_zeroed += sums.v_zeroed;
     all.m_absmax = largest_of(&sums.m_absmax, 1, all.m_absmax);
     all.v_max = largest_of(&sums.v_max, 1, all.v_max);
   }
@@ -92,7 +127,10 @@ void write_sums(const Step& step) {
   put(StepStatistic::error_dot, all.error_dot);
   put(StepStatistic::value_squared, all.value_squared);
   put(StepStatistic::m_absmax, all.m_absmax);
+  put(StepStatistic::m_squared, all.m_squared);
+  put(StepStatistic::m_error_squared, all.m_error_squared);
   put(StepStatistic::v_max, all.v_max);
+  put(StepStatistic::v_zeroed, all.v_zeroed);
 }
 
 }  // namespace bittern::cpu
