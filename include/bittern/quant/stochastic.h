@@ -21,10 +21,11 @@ inline constexpr float words = 0x1p32f;
 /// True for floor(p * 2^32) of the 2^32 words, the lowest ones. p below 0 counts as 0, from 1 up as the largest float
 /// below 1. Uses all 32 bits of `random`.
 BITTERN_HD bool chance(float p, std::uint32_t random) {
-  // Bounded as an integer, which orders floats that are not negative: of a choice of floats g++ 12 may make a branch.
+  // Bounded as an integer, which orders floats that are not negative: of a choice of floats g++ 12 may make a branch. So
+  // it does of a choice of two named numbers, which is a choice of addresses: hence the zero.
   const std::int32_t bits = static_cast<std::int32_t>(float_bits(p)), positive = bits > 0 ? bits : 0;
   const std::int32_t bounded =
-      positive < chance_detail::largest_below_one ? positive : chance_detail::largest_below_one;
+      positive < chance_detail::largest_below_one ? positive : chance_detail::largest_below_one + 0;
   return random < static_cast<std::uint32_t>(bits_float(static_cast<std::uint32_t>(bounded)) * chance_detail::words);
 }
 
