@@ -110,6 +110,8 @@ TEST_CASE("config: codecs that cannot go together are refused with the keys, the
        "optimizer.states.head_m is bf16, but model.tie_word_embeddings is true"},
       {{"optimizer.states.on=linears", "optimizer.states.head_m=bf16"},
        "optimizer.states.head_m is bf16 with on linears, which leaves the head out"},
+      {{"optimizer.rule=sgdm", "optimizer.states.v=log2"},
+       "optimizer.states.v is log2 with rule sgdm, which has no second moment; set v to f32"},
       {{"optimizer.eco.cap=3"}, "optimizer.eco.cap is 3, but no weights.*.error_feedback is eco"},
       {{"weights.head.codec=bf16", "weights.head.error_feedback=eco", "optimizer.rule=sgdm", "optimizer.eco.cap=3"},
        "optimizer.eco.cap is 3 with rule sgdm; a cap is told in roots of adamw's second moment; set cap to 0"},

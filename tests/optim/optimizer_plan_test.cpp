@@ -78,6 +78,30 @@ TEST_CASE("optimizer: states.on, min_elements and head_m say whose moments are i
   CHECK(m(Role::head, matrix) == "dynamic8");
 }
 
+TEST_CASE("optimizer: a moment's codec has the config's block, quantile, and its own rounding") {
+  OptimizerSection config;
+  config.states = {.m = "de4",
+                   .v = "log2",
+                   .block = 64,
+                   .m_rounding = Rounding::stochastic,
+                   .v_rounding = Rounding::nearest,
+                   .quantile = 0.25,
+                   .min_elements = 0,
+                   .head_m = "de3"};
+  for (const Rounding m : {Rounding::stochastic, Rounding::nearest})
+    for (const Role role : {Role::mlp_linear, Role::head}) {
+      config.states.m_rounding = m;
+      config.states.v_rounding = m == Rounding::nearest ? Rounding::stochastic : Rounding::nearest;
+      const ParameterSpec parameter{.name = "w", .shape = Shape{128, 64}, .role = role};
+      const StateCodec first = first_moment_codec(parameter, config), second = second_moment_codec(parameter, config);
+      CHECK(first.rounding == m);
+      CHECK(second.rounding != m);
+      CHECK(first.block == 64);
+      CHECK(second.block == 64);
+      CHECK(second.quantile == 0.25f);
+    }
+}
+
 TEST_CASE("optimizer: a row has at most as many pieces as the plan counts, whatever the block") {
   // A block of 1040 leaves pieces of 1040 columns, not of 2048.
   for (std::int64_t unit = 16; unit <= 8192; unit += 16)

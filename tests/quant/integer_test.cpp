@@ -17,7 +17,8 @@ struct Grid {
 };
 // Ternary, full and symmetric grids of the bits that weights have.
 constexpr Grid ternary{-1, 1}, full4{-8, 7};
-constexpr Grid grids[] = {ternary, {-2, 1}, {-4, 3}, full4, {-128, 127}, {-3, 3}, {-7, 7}, {-127, 127}};
+constexpr Grid grids[] = {ternary,     {-2, 1}, {-4, 3}, full4,     {-16, 15}, {-32, 31}, {-64, 63},
+                          {-128, 127}, {-3, 3}, {-7, 7}, {-15, 15}, {-31, 31}, {-63, 63}, {-127, 127}};
 
 /// The exact expectation of stochastic rounding, over all random words.
 double expectation(float t, const Grid& g) {

@@ -1,6 +1,8 @@
 // ECO in a whole model: the codec and the injection touch the blocks' linears and nothing else, and what forward
 // computes with are the codes.
+#include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "catch.h"
@@ -44,6 +46,50 @@ TEST_CASE("eco in a model: embedding, head and norms are updated as they are wit
     CHECK(eco.values(a.m.codes) == plain.values(b.m.codes));
   }
   CHECK(linears == 14);
+}
+
+TEST_CASE("eco in a model: the config's decay factor and cap reach the injection") {
+  // The first step of all four makes the same weights; what differs is what rounding's error adds to m.
+  const auto first_step = [](const std::vector<std::string>& settings, const char* codec = eco_fp8) {
+    auto model = std::make_unique<Trained>(with_weights(codec, settings));
+    model->compute(1);
+    model->update(1);
+    return model;
+  };
+  const auto naive = first_step({}, naive_fp8), eco = first_step({}),
+             decayed = first_step({"optimizer.eco.decay_factor=true"}), capped = first_step({"optimizer.eco.cap=0.005"});
+  std::size_t parted = 0, cut = 0;
+  for (std::size_t i = 0; i < eco->run->model->parameters().size(); ++i) {
+    const Parameter& parameter = eco->run->model->parameters()[i];
+    if (!is_linear(parameter)) continue;
+    CAPTURE(parameter.spec.name);
+    const auto m = [&](const std::unique_ptr<Trained>& of) {
+      return of->values(of->run->model->parameters()[i].m.codes);
+    };
+    CHECK(eco->weight(parameter) == decayed->weight(decayed->run->model->parameters()[i]));
+    CHECK(eco->weight(parameter) == capped->weight(capped->run->model->parameters()[i]));
+    const std::vector<float> without = m(naive), whole = m(eco), with_factor = m(decayed), with_cap = m(capped);
+    const std::vector<float> v = eco->values(parameter.v.codes);
+    std::size_t wrong_factor = 0, wrong_cap = 0;
+    for (std::size_t k = 0; k < whole.size(); ++k) {
+      const double injected = static_cast<double>(whole[k]) - static_cast<double>(without[k]);
+      if (std::abs(injected) > 0.03 * std::abs(static_cast<double>(without[k]))) {  // where float can tell 0.9995 from 1
+        ++parted;
+        const double factor = (static_cast<double>(with_factor[k]) - static_cast<double>(without[k])) / injected;
+        wrong_factor += std::abs(factor - (1.0 - 0.005 * 0.1)) > 5e-5;
+      }
+      // v of the first step is 0.05 g^2; its root, corrected, is |g|.
+      const double limit = 0.005 * std::sqrt(static_cast<double>(v[k]) / 0.05);
+      const double expected = std::clamp(injected, -limit, limit);
+      cut += std::abs(injected) > limit;
+      wrong_cap += std::abs(static_cast<double>(with_cap[k]) - static_cast<double>(without[k]) - expected) >
+                   1e-6 * std::abs(static_cast<double>(without[k])) + 1e-5 * limit;
+    }
+    CHECK(wrong_factor == 0);
+    CHECK(wrong_cap == 0);
+  }
+  CHECK(parted > 1000);
+  CHECK(cut > 1000);
 }
 
 TEST_CASE("eco in a model: weights are on their grid after every step, and it is with them that forward computes") {

@@ -108,3 +108,43 @@ TEST_CASE("export: the numbers of a folder are the values of the codes, and its 
     CHECK(worst < 1e-5 * largest);
   }
 }
+
+TEST_CASE("export: --weights ternary is BitNet's quantizer of what the codes stand for") {
+  // gamma the mean magnitude of the tensor, levels round(w / gamma) within -1 and 1, as numbers of gamma.
+  const Scratch scratch("export_ternary");
+  const std::string run = scratch.path + "/run";
+  REQUIRE(
+      train(
+          config(
+              R"({"codec":"int","range":"full","scale_per":"tensor","scale_from":"absmean","rounding":"stochastic"})"),
+          {.out = run}) == ExitCode::ok);
+  export_checkpoint({.checkpoint = run, .out = scratch.path + "/numbers", .dtype = "f32"});
+  export_checkpoint({.checkpoint = run, .out = scratch.path + "/ternary", .dtype = "f32", .weights = "ternary"});
+  const SafetensorsFile numbers = SafetensorsFile::open(scratch.path + "/numbers/model.safetensors"),
+                        ternary = SafetensorsFile::open(scratch.path + "/ternary/model.safetensors");
+  std::size_t compared = 0;
+  for (const SafetensorsEntry& entry : numbers.tensors()) {
+    CAPTURE(entry.name);
+    const std::vector<float> w = read_tensor<float>(numbers, entry.name), t = read_tensor<float>(ternary, entry.name);
+    if (!entry.name.ends_with("_proj.weight")) {
+      CHECK(t == w);
+      continue;
+    }
+    ++compared;
+    double gamma = 0;
+    for (const float x : w) gamma += std::fabs(static_cast<double>(x));
+    gamma /= static_cast<double>(w.size());
+    std::size_t wrong = 0, zeros = 0;
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const double ratio = static_cast<double>(w[i]) / gamma;
+      if (std::fabs(std::fabs(ratio) - 0.5) < 1e-5) continue;  // a tie, but for the rounding of gamma
+      const double level = std::clamp(std::nearbyint(ratio), -1.0, 1.0);
+      zeros += level == 0;
+      wrong += std::fabs(static_cast<double>(t[i]) - level * gamma) > 1e-6 * gamma;
+    }
+    CHECK(wrong == 0);
+    CHECK(zeros > w.size() / 8);  // an absmax scale would make nearly all of them zero
+    CHECK(zeros < w.size() / 2);
+  }
+  CHECK(compared == 14);
+}

@@ -9,6 +9,7 @@
 #include "catch.h"
 #include "storage_support.h"
 #include "train/hf_config.h"
+#include "train/initialize_from.h"
 #include "train/restore.h"
 
 using namespace bittern;
@@ -178,6 +179,37 @@ TEST_CASE("quantized checkpoint: what no run could have written is refused by fi
   CHECK(thrown.code == ExitCode::bad_input);
   CHECK(contains(thrown.text, ".safetensors: " + damage.tensor + damage.message));
   CHECK(contains(thrown.text, "use another"));
+}
+
+TEST_CASE("quantized checkpoint: damaged codes and scales are refused by --init too, and without any checksum") {
+  struct Damage {
+    std::vector<std::string> settings;
+    std::string tensor;
+    std::vector<std::uint8_t> bytes;
+    std::string message;
+  };
+  const std::string k = "model.layers.0.self_attn.k_proj.weight";
+  const auto damage = GENERATE_COPY(values<Damage>({
+      {{"weights.block_linear.codec=fp8_e4m3"},
+       k,
+       {0x7f},
+       k + " is nan at element 0; expected levels from -448 to 448"},
+      {{"weights.block_linear.codec=fp8_e4m3"}, k + "_scale", bytes_of(-1.0f), k + "_scale is -1 at element 0;"},
+      {three_bits, k, {0x04}, k + " is -4 at element 0; expected levels from -3 to 3"},
+      {{}, k, bytes_of(std::nanf("")), k + "\" is nan at element 0; expected finite numbers"},
+  }));
+  CAPTURE(damage.message);
+  const RunConfig config = small(damage.settings);
+  const auto run = allocated(config), other = allocated(small({}));
+  fill(*run, 1);
+  set_bytes(*run, damage.tensor, 0, damage.bytes);
+  const TemporaryFolder folder;
+  const std::string checkpoint = write(*run, folder);
+  std::filesystem::remove(checkpoint + "/manifest.json");  // as a folder from elsewhere
+  const Thrown thrown = error_of([&] { initialize_from(*other, checkpoint); });
+  CAPTURE(thrown.text);
+  CHECK(thrown.code == ExitCode::bad_input);
+  CHECK(contains(thrown.text, damage.message));
 }
 
 TEST_CASE("quantized checkpoint: moments that were never updated are all zeros, and load") {

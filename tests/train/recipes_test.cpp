@@ -170,14 +170,18 @@ TEST_CASE("recipes: --init from f32 weights gives any codec the codes that its v
 }
 
 TEST_CASE("recipes: every weight codec that a config accepts trains, and what it then holds could be loaded") {
+  // What the products' other operand is goes by turns: all six meet every storage.
+  constexpr const char* activations[] = {"compute", "int8_token", "fp8_e4m3_row"};
+  constexpr const char* computes[] = {"f32", "bf16"};
   std::size_t accepted = 0;
   for (const std::int64_t bits : {8, 2, 3, 4, 5, 6, 7})
     for_every_weight_codec([&](const std::string& members) {
       const std::string codec = fmt::format(R"("block_linear":{{"bits":{},{}}})", bits, members);
       RunConfig config;
       try {
-        config =
-            with_weights(codec, {"model.num_hidden_layers=1", "model.hidden_size=16", "model.intermediate_size=24"});
+        config = with_weights(codec, {"model.num_hidden_layers=1", "model.hidden_size=16", "model.intermediate_size=24",
+                                      fmt::format("precision.activations={}", activations[accepted % 3]),
+                                      fmt::format("precision.compute={}", computes[accepted / 3 % 2])});
       } catch (const Error&) {
         return;  // refused: tests/config
       }

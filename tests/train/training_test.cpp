@@ -119,6 +119,10 @@ TEST_CASE("training: every recipe resumes bit for bit, its statistics too, and i
        R"({"optimizer":{"states":{"m":"dynamic8","v":"rank1_linear4","min_elements":0,"m_rounding":"stochastic"}}})"},
       {"eco_solo", R"({"weights":{"block_linear":{"codec":"fp8_e4m3","error_feedback":"eco"}},
                        "optimizer":{"states":{"m":"fp8","v":"log4","min_elements":0}}})"},
+      {"eco_sgdm", R"({"optimizer":{"rule":"sgdm"},
+                       "weights":{"block_linear":{"codec":"fp8_e4m3","rounding":"stochastic","error_feedback":"eco"}}})"},
+      {"adafactor",
+       R"({"optimizer":{"rule":"adafactor","betas":[0,0.95],"states":{"v":"factored","min_elements":0}}})"},
       {"two_stage", R"({"schedule":{"shape":"two_stage","second_lr":0.005,"final_lr":0.001,"second_weight_decay":0}})"},
   }));
   CAPTURE(name);
