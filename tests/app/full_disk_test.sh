@@ -39,6 +39,23 @@ for run in never later; do
   "$SOURCE/tests/app/compare_runs" "$run" undisturbed 40 || fail "$run is not the undisturbed run"
 done
 
+# A disk that becomes read-only, where the test may mount one: said, and what is there stays as it is.
+mkdir disk
+if mount -t tmpfs none disk 2>/dev/null; then
+  trap 'umount disk 2>/dev/null || umount -l disk' EXIT
+  mkdir disk/run
+  cp -r undisturbed/. disk/run
+  rm -r disk/run/checkpoints/step_000000[234]0
+  mount -o remount,ro disk
+  code=0
+  "$BITTERN" train config.json --out disk/run 2>log.txt || code=$?
+  [ $code -eq 1 ] && grep -q "^bittern: disk/run.*[Rr]ead-only" log.txt || fail "a read-only disk: exit code $code"
+  mount -o remount,rw disk
+  [ "$(names disk/run)" = "step_00000010" ] || fail "the read-only disk holds $(names disk/run)"
+  "$BITTERN" train config.json --out disk/run 2>log.txt || fail "writable again, it ended with $?"
+  "$SOURCE/tests/app/compare_runs" disk/run undisturbed 40 || fail "the run on the disk that was read-only is not the undisturbed run"
+fi
+
 # Places that cannot be written to, by root neither.
 for out in /proc/bittern text.txt/run; do
   code=0

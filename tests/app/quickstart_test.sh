@@ -19,13 +19,21 @@ case "$*" in
   *) echo "cmake was called with $*; it would make a build folder that scripts/test or the next quickstart has to redo" >&2; exit 1 ;;
 esac
 E2
-chmod +x path/cmake
+# Nothing comes over the network but the distribution's packages.
+for tool in curl wget git pip pip3; do
+  printf '#!/bin/sh\necho "%s $*" >>"%s/network.log"\nexit 1\n' "$tool" "$PWD" >"path/$tool"
+done
+chmod +x path/*
 export PATH=$PWD/path:$PATH
 export QUICKSTART_SET="train.steps=2 train.batch_sequences=2 train.micro_batch_sequences=1 train.evaluate_every=0 train.sample_every=0"
 
 new_clone clone
 clone/scripts/quickstart >out.txt 2>&1 || fail "the quickstart: $(cat out.txt)"
 grep -q "== a sample" out.txt || fail "no sample: $(cat out.txt)"
+for said in "The curves are in" "tok/s" "% of peak" "left"; do
+  grep -q -- "$said" out.txt || fail "the quickstart does not say '$said': $(cat out.txt)"
+done
+[ ! -e network.log ] || fail "the quickstart called $(cat network.log)"
 grep -q "The function" out.txt || fail "no sample: $(cat out.txt)"
 for made in data/quickstart/data.json runs/quickstart/report.html runs/quickstart/checkpoints/step_00000002 build/release/bittern; do
   [ -e "clone/$made" ] || fail "no $made"

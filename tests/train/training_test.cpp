@@ -26,10 +26,15 @@ TEST_CASE("training: a tiny model learns, and everything that watches it is ther
   const std::string& run = reference_run();
   const auto lines = metrics(run);
   double first = 0, last = 0;
+  std::vector<int> evaluated, sampled;
   for (const auto& line : lines) {
     if (line.contains("loss") && line["step"] == 1) first = line["loss"];
     if (line.contains("loss") && line["step"] == 12) last = line["loss"];
+    if (line.contains("valid_loss")) evaluated.push_back(line["step"]);
+    if (line.contains("sample")) sampled.push_back(line["step"]);
   }
+  CHECK(evaluated == std::vector<int>{4, 8, 12});  // evaluate_every 4 of 12 steps, sample_every 6
+  CHECK(sampled == std::vector<int>{6, 12});
   CHECK(first == Approx(std::log(320.0)).epsilon(0.05));
   CHECK(last < first - 0.5);
   for (const char* file : {"config.json", "metrics.jsonl", "report.html", "heartbeat.json", "log.txt", "tensorboard"}) {
