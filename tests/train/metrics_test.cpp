@@ -9,8 +9,10 @@
 #include "bittern/error.h"
 #include "bittern/file.h"
 #include "catch.h"
+#include "train/storage_support.h"
 
 using namespace bittern;
+using namespace bittern::storage_test;
 using nlohmann::json;
 
 namespace {
@@ -112,6 +114,28 @@ TEST_CASE("metrics: statistics of a step are an object by role; what a role has 
   CHECK(back.roles[0].relative_error == 0.1 + 0.2);
   CHECK(std::isnan(back.roles[0].m_absmax.value()));
   CHECK_FALSE(back.roles[1].changed.has_value());
+}
+
+TEST_CASE("metrics: thousands of damaged lines are read or passed over") {
+  const std::string lines[] = {
+      format_metrics_line(step_at(3)),
+      R"({"step":100,"tokens":204800,"statistics":{"mlp_linear":{"changed":0.06,"m_absmax":null,"m_absmax_nonfinite":true}}})",
+      R"({"step":4,"tokens":64,"valid_loss":5.5,"valid_tokens":100,"evaluate_ms":3.5,"seconds":1.25})",
+      R"({"step":6,"sample":"the heron\u00e9"})", R"({"step":0,"run":"tiny","parameters":1000})"};
+  Random random(1);
+  int read = 0, passed_over = 0;
+  for (int i = 0; i < 6000; ++i) {
+    const std::string& good = lines[static_cast<std::size_t>(i) % std::size(lines)];
+    REQUIRE(parse_metrics_line(good));
+    const std::string bad = damaged(good, good.size(), random);
+    CAPTURE(bad);
+    std::optional<MetricsLine> line;
+    CHECK_NOTHROW(line = parse_metrics_line(bad));
+    if (line) CHECK_NOTHROW(std::visit([](const auto& of) { (void)format_metrics_line(of); }, *line));
+    (line ? read : passed_over) += 1;
+  }
+  CHECK(read > 500);
+  CHECK(passed_over > 500);
 }
 
 TEST_CASE("metrics: a number that is not finite is valid JSON with a flag") {

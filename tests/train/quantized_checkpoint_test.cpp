@@ -6,6 +6,7 @@
 
 #include "bittern/checkpoint.h"
 #include "bittern/hf_import.h"
+#include "bittern/strict_json.h"
 #include "catch.h"
 #include "storage_support.h"
 #include "train/hf_config.h"
@@ -273,4 +274,25 @@ TEST_CASE("quantized checkpoint: a quantization_config that is not bittern's is 
   CHECK(thrown.code == ExitCode::bad_input);
   CHECK(thrown.text.starts_with("c.json: "));
   CHECK(contains(thrown.text, part));
+}
+
+TEST_CASE("quantized checkpoint: thousands of damaged quantization_configs are read or refused") {
+  const RunConfig config = small({"weights.block_linear.codec=int", "weights.block_linear.bits=3",
+                                  "weights.mlp_linear.scale_per=tensor", "weights.head.codec=bf16"});
+  const std::string good =
+      json::parse(hf_config_json(config.model, stored_codecs(config.weights), -1))["quantization_config"].dump();
+  int refused = 0;
+  for (std::uint32_t seed = 0; seed < 4000; ++seed) {
+    Random random(seed);
+    const std::string bad = damaged(good, good.size(), random);
+    CAPTURE(bad);
+    const Thrown thrown = error_of([&] {
+      const json whole = parse_strict_json(R"({"quantization_config":)" + bad + "}", "c.json");
+      for (const WeightCodec& codec : parse_quantization_config(whole, "c.json")) (void)codec.dtype();
+    });
+    CHECK((thrown.code == ExitCode::ok || thrown.code == ExitCode::bad_input));
+    CHECK((thrown.code == ExitCode::ok || contains(thrown.text, "c.json")));
+    refused += thrown.code != ExitCode::ok;
+  }
+  CHECK(refused > 2000);
 }

@@ -319,6 +319,25 @@ TEST_CASE("safetensors: an index cannot lead out of its folder") {
   CHECK(contains(error_of([&] { SafetensorsFolder::open(folder.path()); }).text, "convert pytorch_model.bin"));
 }
 
+TEST_CASE("safetensors: thousands of damaged indexes are read or refused by name") {
+  TemporaryFolder folder;
+  const std::string index = folder / "model.safetensors.index.json";
+  write_bytes(folder / "good.safetensors", small_file());
+  const std::string good = R"({"metadata":{"total_size":64},"weight_map":{"a":"good.safetensors"}})";
+  int refused = 0;
+  for (std::uint32_t seed = 0; seed < 3000; ++seed) {
+    Random random(seed);
+    const std::string bad = damaged(good, good.size(), random);
+    CAPTURE(bad);
+    write_bytes(index, bad);
+    const Thrown thrown = error_of([&] { SafetensorsFolder::open(folder.path()); });
+    CHECK((thrown.code == ExitCode::ok || thrown.code == ExitCode::bad_input));
+    CHECK((thrown.code == ExitCode::ok || contains(thrown.text, index)));
+    refused += thrown.code != ExitCode::ok;
+  }
+  CHECK(refused > 1500);
+}
+
 TEST_CASE("safetensors: a device that is full is an error, not a short file") {
   if (!std::filesystem::exists("/dev/full")) return;
   const OwnedTensor tensor = random_tensor("w", "F32", {100}, 1);

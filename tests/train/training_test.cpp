@@ -15,6 +15,7 @@
 #include "bittern/trainer.h"
 #include "catch.h"
 #include "train/inference.h"
+#include "train/storage_support.h"
 #include "train/tiny_run.h"
 #include "train/training.h"
 
@@ -75,6 +76,24 @@ TEST_CASE("training: an evaluation that a stop interrupted is made when the run 
     REQUIRE(train(config(), {.out = run}) == ExitCode::ok);
     CHECK(metrics(run) == metrics(reference_run()));
   }
+}
+
+TEST_CASE("training: a damaged start.json is read or refused, and the run is as it was") {
+  const Scratch scratch("training_start");
+  const std::string run = scratch.path + "/run", start = run + "/start.json";
+  fs::copy(reference_run(), run, fs::copy_options::recursive);
+  const std::string good = read_whole_file(start, 1 << 20, "a run's start");
+  int refused = 0;
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    storage_test::Random random(seed);
+    storage_test::write_bytes(start, storage_test::damaged(good, good.size(), random));
+    const auto thrown = storage_test::error_of([&] { train(config(), {.out = run}); });
+    CAPTURE(seed, thrown.text);
+    CHECK((thrown.code == ExitCode::ok || thrown.code == ExitCode::bad_input));
+    refused += thrown.code != ExitCode::ok;
+  }
+  CHECK(refused > 15);
+  check_same_weights(reference_run(), run, 12);
 }
 
 TEST_CASE("training: bits do not depend on threads or recomputation") {
