@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "attention_reference.h"
 #include "catch.h"
+#include "ops/attention_reference.h"
+#include "ops/cases/attention.h"
+#include "ops/cpu.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/parallel.h"
 #include "ops/every_isa.h"
@@ -71,7 +73,7 @@ AttentionCase make(std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t 
 
 constexpr DType dtypes[] = {DType::f32, DType::bf16};
 
-bool same_bits(const Matrix& a, const Matrix& b) {
+bool same_bytes(const Matrix& a, const Matrix& b) {
   return a.bytes == b.bytes;
 }
 
@@ -96,22 +98,15 @@ TEST_CASE("attention: the reference's gradients are the numeric gradients of its
   }
 }
 
-TEST_CASE("attention: every sequence length from 1 to 65, and odd ones") {
-  for (const DType dtype : dtypes) {
-    for (std::int64_t T = 1; T <= 65; ++T) compare(make(1, T, 2, 1, 16, dtype));
-    for (const std::int64_t T : {127, 128, 129, 257, 300}) compare(make(1, T, 2, 2, 32, dtype));
-  }
+TEST_CASE("attention agrees with double precision on every instruction set and thread count") {
+  check_on_cpu(attention_cases());
 }
 
-TEST_CASE("attention: every head size") {
-  for (const DType dtype : dtypes)
-    for (const std::int64_t D : {2, 4, 6, 8, 10, 16, 30, 32, 34, 48, 64, 80, 96, 128, 256})
-      compare(make(2, 67, 2, 1, D, dtype));
-}
-
-TEST_CASE("attention: query heads share key/value heads in any ratio") {
+TEST_CASE("attention: long sequences, the largest heads, many query heads to a key/value head") {
   for (const DType dtype : dtypes) {
-    for (const std::int64_t group : {1, 2, 3, 4, 5, 8, 17}) compare(make(1, 77, 2 * group, 2, 8, dtype));
+    for (const std::int64_t T : {129, 257, 300}) compare(make(1, T, 2, 2, 32, dtype));
+    compare(make(2, 67, 2, 1, 256, dtype));
+    compare(make(1, 77, 34, 2, 8, dtype));
     compare(make(1, 200, 8, 2, 16, dtype));
     compare(make(3, 150, 6, 3, 16, dtype));
     compare(make(5, 40, 8, 4, 16, dtype));
@@ -226,9 +221,9 @@ TEST_CASE("attention: bits do not depend on the number of threads") {
         for (const int threads : {2, 3, 8}) {
           cpu::set_thread_count(threads);
           const Result many = run(c, qkv, &dout);
-          CHECK(same_bits(one.out, many.out));
-          CHECK(same_bits(one.lse, many.lse));
-          CHECK(same_bits(one.dqkv, many.dqkv));
+          CHECK(same_bytes(one.out, many.out));
+          CHECK(same_bytes(one.lse, many.lse));
+          CHECK(same_bytes(one.dqkv, many.dqkv));
         }
       });
     }
@@ -274,8 +269,8 @@ TEST_CASE("attention: rows may lie apart, and nothing between them is touched") 
       Matrix out(dtype, c.rows(), C), dqkv(dtype, c.rows(), P);
       copy(out.tensor, b);
       copy(dqkv.tensor, d);
-      CHECK(same_bits(out, expected.out));
-      CHECK(same_bits(dqkv, expected.dqkv));
+      CHECK(same_bytes(out, expected.out));
+      CHECK(same_bytes(dqkv, expected.dqkv));
       for (std::int64_t r = 0; r < c.rows(); ++r)
         for (const std::int64_t gap : {std::int64_t{2}, P + 3, P + 4, P + C + 6, 2 * P + C + 10, 2 * P + 2 * C + 12})
           CHECK(wide.get(r * wide.tensor.row_stride + gap) == clean.get(r * wide.tensor.row_stride + gap));

@@ -37,6 +37,43 @@ struct StepOptions {
   RuleOptions options{.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
 };
 
+/// Contiguous tensors of the host in a back end's memory while it works on them, and back when it is done.
+class Moved {
+ public:
+  explicit Moved(Backend& backend) : backend_(backend) {}
+  ~Moved() {
+    backend_.synchronize();
+    for (const Piece& piece : pieces_) {
+      backend_.to_host(piece.host, piece.memory, piece.bytes);
+      backend_.release(piece.memory, piece.bytes);
+    }
+  }
+  Moved(const Moved&) = delete;
+  Moved& operator=(const Moved&) = delete;
+
+  Tensor operator()(Tensor tensor) {
+    if (!tensor) return tensor;
+    tensor.data = move(tensor.data, tensor.bytes());
+    if (tensor.scales != nullptr)
+      tensor.scales = static_cast<float*>(move(tensor.scales, tensor.rows() * size_of(DType::f32)));
+    return tensor;
+  }
+
+ private:
+  struct Piece {
+    void *host, *memory;
+    std::int64_t bytes;
+  };
+  void* move(void* host, std::int64_t bytes) {
+    void* const memory = backend_.allocate(bytes);
+    backend_.from_host(memory, host, bytes);
+    pieces_.push_back({host, memory, bytes});
+    return memory;
+  }
+  Backend& backend_;
+  std::vector<Piece> pieces_;
+};
+
 class StoredParameter {
  public:
   /// What is in memory of the weight, its master or a moment.
@@ -49,11 +86,11 @@ class StoredParameter {
   StoredParameter(Backend& backend, const StepOptions& options, const std::vector<float>& values)
       : backend_(backend), options_(options) {
     weight_ = stored(weight_store_.codes, weight_store_.scales, options.weight.dtype());
-    backend.encode_weight(weight_, values, options.weight);
+    backend.encode_weight(Moved(backend)(weight_), values, options.weight);
     if (options.weight.master != Master::none) {
       const WeightCodec codec = master_codec(options.weight);
       master_ = stored(master_store_.codes, master_store_.scales, codec.dtype());
-      backend.encode_weight(master_, values, codec);
+      backend.encode_weight(Moved(backend)(master_), values, codec);
     }
     if (options.options.beta1 > 0) m_ = moment(options.m, options.m_rounding, m_store_);
     if (info(options.rule).has_second_moment) v_ = moment(options.v, options.v_rounding, v_store_);
@@ -68,7 +105,7 @@ class StoredParameter {
     step_with(std::move(g), info(options_.rule).constants(rule, t), t);
   }
   void step_with(std::vector<float> g, const RuleConstants& constants, long long t) {
-    backend_.optimizer_step(arguments(g, constants, t));
+    update(arguments(g, constants, t));
   }
   /// The same, rows [first, first + rows) alone, as a shard does it.
   void step_rows(std::vector<float> g, long long t, std::int64_t first, std::int64_t rows) {
@@ -83,7 +120,7 @@ class StoredParameter {
       moment->scales = slice(moment->scales, all);
     }
     args.first_element = static_cast<std::uint64_t>(first * args.weight.cols());
-    backend_.optimizer_step(args);
+    update(args);
   }
 
   std::vector<float> weights() const { return values_of(weight_); }
@@ -141,6 +178,14 @@ class StoredParameter {
   bool with_statistics = false;
 
  private:
+  void update(OptimizerStep args) {
+    Moved moved(backend_);
+    for (Tensor* tensor : {&args.weight, &args.master, &args.gradient, &args.clip, &args.statistics})
+      *tensor = moved(*tensor);
+    for (StoredMoment* moment : {&args.m, &args.v})
+      for (Tensor* tensor : {&moment->codes, &moment->scales, &moment->row, &moment->column}) *tensor = moved(*tensor);
+    backend_.optimizer_step(args);
+  }
   Tensor stored(std::vector<std::uint8_t>& bytes, std::vector<float>& scales, DType dtype) {
     Tensor tensor(nullptr, dtype, options_.shape);
     bytes.resize(static_cast<std::size_t>(tensor.bytes()));
@@ -194,7 +239,10 @@ class StoredParameter {
   }
   std::vector<float> values_of(const Tensor& tensor) const {
     std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
-    backend_.copy(Tensor(out.data(), DType::f32, tensor.shape), tensor);
+    {
+      Moved moved(backend_);
+      backend_.copy(moved(Tensor(out.data(), DType::f32, tensor.shape)), moved(tensor));
+    }
     return out;
   }
   /// The codes of a tensor, or the bits of its values where they are floats.
