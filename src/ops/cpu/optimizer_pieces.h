@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "bittern/ops.h"
@@ -36,12 +37,10 @@ struct PieceScratch {
   std::uint8_t* codes;
 };
 
-/// Sums for the metrics over the pieces of one part, in the order of StepStatistic.
+/// What the metrics want of the pieces of one part: sums, and largest magnitudes, which are floats.
 struct StepSums {
-  double changed = 0, expected_changed = 0, saturated = 0;
-  double error_squared = 0, error_before_squared = 0, error_dot = 0, value_squared = 0;
-  double m_squared = 0, m_error_squared = 0, v_zeroed = 0;
-  float m_absmax = 0, v_max = 0;
+  std::array<double, static_cast<std::size_t>(StepStatistic::count)> values{};
+  double& operator[](StepStatistic which) { return values[static_cast<std::size_t>(which)]; }
 };
 
 /// An optimizer step while it runs.

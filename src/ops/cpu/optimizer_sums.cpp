@@ -42,10 +42,15 @@ void reload_moment(const Step& step, const Moment& moment, const RowPiece& piece
   load_moment(next, true, piece, out);
 }
 
-float largest_of(const float* values, std::int64_t n, float so_far) {
+/// The larger magnitude of two; a NaN is larger than any.
+double larger(double a, double b) {
+  return static_cast<double>(
+      bits_float(std::max(magnitude_bits(static_cast<float>(a)), magnitude_bits(static_cast<float>(b)))));
+}
+double absmax(const float* values, std::int64_t n) {
   std::uint32_t bits = 0;
   simd([&] { bits = lane_max(n, [=](std::int64_t i) { return magnitude_bits(values[i]); }); });
-  return bits_float(std::max(bits, magnitude_bits(so_far)));
+  return static_cast<double>(bits_float(bits));
 }
 
 /// The probabilities that stochastic rounding of w to the grid changes a code, summed: |t - level before|, at most 1.
@@ -68,69 +73,48 @@ double expected_changes(const Step& step, const RowPiece& piece, const float* w,
 
 void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, const float* error,
                      const std::uint8_t* codes_before, StepSums& sums) {
-  sums.error_squared += product(error, error, piece.count);
-  sums.value_squared += product(w, w, piece.count);
+  sums[StepStatistic::error_squared] += product(error, error, piece.count);
+  sums[StepStatistic::value_squared] += product(w, w, piece.count);
   if (step.args.master) {
     const float* const before = step.error_before(piece);
-    sums.error_before_squared += product(before, before, piece.count);
-    sums.error_dot += product(before, error, piece.count);
+    sums[StepStatistic::error_before_squared] += product(before, before, piece.count);
+    sums[StepStatistic::error_dot] += product(before, error, piece.count);
   }
   if (!is_quantized(step.args.weight.dtype)) return;
   const CodeCounts counts = count_codes(step.args.weight, step.args.codec, piece, codes_before);
-  sums.changed += static_cast<double>(counts.changed);
-  sums.saturated += static_cast<double>(counts.saturated);
+  sums[StepStatistic::changed] += static_cast<double>(counts.changed);
+  sums[StepStatistic::saturated] += static_cast<double>(counts.saturated);
   if (step.args.codec.rounding == Rounding::stochastic && is_integer_code(step.args.weight.dtype))
-    sums.expected_changed += expected_changes(step, piece, w, codes_before);
+    sums[StepStatistic::expected_changed] += expected_changes(step, piece, w, codes_before);
 }
 
 void add_moment_sums(const Step& step, const RowPiece& piece, const float* m, const float* v, float* scratch,
                      StepSums& sums) {
-  sums.m_absmax = largest_of(m, piece.count, sums.m_absmax);
-  sums.v_max = largest_of(v, piece.count, sums.v_max);
+  sums[StepStatistic::m_absmax] = larger(sums[StepStatistic::m_absmax], absmax(m, piece.count));
+  sums[StepStatistic::v_max] = larger(sums[StepStatistic::v_max], absmax(v, piece.count));
   if (step.has_m) {
     reload_moment(step, step.m, piece, scratch);
-    sums.m_squared += product(m, m, piece.count);
-    sums.m_error_squared += squared_distance(m, scratch, piece.count);
+    sums[StepStatistic::m_squared] += product(m, m, piece.count);
+    sums[StepStatistic::m_error_squared] += squared_distance(m, scratch, piece.count);
   }
   if (step.has_v) {
     reload_moment(step, step.v, piece, scratch);
-    sums.v_zeroed += zeroed(v, scratch, piece.count);
+    sums[StepStatistic::v_zeroed] += zeroed(v, scratch, piece.count);
   }
 }
 
 void write_sums(const Step& step) {
-  StepSums all;
-  for (std::int64_t part = 0; part < step.parts(); ++part) {
-    const StepSums& sums = step.sums[part];
-    all.changed += sums.changed;
-    all.expected_changed += sums.expected_changed;
-    all.saturated += sums.saturated;
-    all.error_squared += sums.error_squared;
-    all.error_before_squared += sums.error_before_squared;
-    all.error_dot += sums.error_dot;
-    all.value_squared += sums.value_squared;
-    all.m_squared += sums.m_squared;
-    all.m_error_squared += sums.m_error_squared;
-    all.v_zeroed += sums.v_zeroed;
-    all.m_absmax = largest_of(&sums.m_absmax, 1, all.m_absmax);
-    all.v_max = largest_of(&sums.v_max, 1, all.v_max);
-  }
   float* const out = step.args.statistics.as<float>();
-  const auto put = [&](StepStatistic which, double value) {
-    out[static_cast<std::size_t>(which)] = static_cast<float>(value);
-  };
-  put(StepStatistic::changed, all.changed);
-  put(StepStatistic::expected_changed, all.expected_changed);
-  put(StepStatistic::saturated, all.saturated);
-  put(StepStatistic::error_squared, all.error_squared);
-  put(StepStatistic::error_before_squared, all.error_before_squared);
-  put(StepStatistic::error_dot, all.error_dot);
-  put(StepStatistic::value_squared, all.value_squared);
-  put(StepStatistic::m_absmax, all.m_absmax);
-  put(StepStatistic::m_squared, all.m_squared);
-  put(StepStatistic::m_error_squared, all.m_error_squared);
-  put(StepStatistic::v_max, all.v_max);
-  put(StepStatistic::v_zeroed, all.v_zeroed);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(StepStatistic::count); ++i) {
+    const auto which = static_cast<StepStatistic>(i);
+    const bool largest = which == StepStatistic::m_absmax || which == StepStatistic::v_max;
+    double all = 0;
+    for (std::int64_t part = 0; part < step.parts(); ++part) {
+      const double of_part = step.sums[part][which];
+      all = largest ? larger(all, of_part) : all + of_part;
+    }
+    out[i] = static_cast<float>(all);
+  }
 }
 
 }  // namespace bittern::cpu
