@@ -1,10 +1,9 @@
-// Attention with caches: a sequence fed in pieces gives what the forward pass gives at once. Every length from 1 to 65 is
-// in the table of cases/attention.h.
+// Attention with caches: a sequence fed in pieces gives what the forward pass gives at once.
 #include <cstdint>
 #include <vector>
 
-#include "attention_reference.h"
 #include "catch.h"
+#include "ops/cases/attention.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/parallel.h"
 #include "ops/every_isa.h"
@@ -73,6 +72,23 @@ TEST_CASE("attention_cached: a sequence fed in pieces gives what the whole gives
         }
       });
     }
+}
+
+TEST_CASE(
+    "attention_cached: the table's sequences in pieces of 1, 6 and all, in a workspace of exactly the promised size") {
+  for (const auto& [c, gap, piece] : attention_table()) {
+    if (c.shape.batch != 1 || c.shape.sequence_length > 65) continue;
+    const Matrix qkv = random_qkv(c);
+    const AttentionReference truth(c.shape, qkv.doubles(), {});
+    cpu::on_every_isa([&, &c = c] {
+      for (const std::int64_t rows : {std::int64_t{1}, std::int64_t{6}, c.shape.sequence_length}) {
+        INFO(c.text() << " pieces of " << rows);
+        const Fed fed = feed(c, qkv, {rows});
+        CHECK(relative_error([&](std::int64_t i) { return fed.out.get(i); }, truth.out) <
+              (c.dtype == DType::bf16 ? 1e-2 : 2e-6));
+      }
+    });
+  }
 }
 
 TEST_CASE("attention_cached: bits do not depend on the number of threads") {

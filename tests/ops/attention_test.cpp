@@ -102,6 +102,10 @@ TEST_CASE("attention agrees with double precision on every instruction set and t
   check_on_cpu(attention_cases());
 }
 
+TEST_CASE("attention: the table's cases in a workspace of exactly the promised size, dirty before each pass") {
+  for (const AttentionOnBackend& c : attention_table()) compare(c.of);
+}
+
 TEST_CASE("attention: long sequences, the largest heads, many query heads to a key/value head") {
   for (const DType dtype : dtypes) {
     for (const std::int64_t T : {129, 257, 300}) compare(make(1, T, 2, 2, 32, dtype));

@@ -10,19 +10,13 @@
 namespace bittern {
 
 struct AttentionOnBackend {
-  AttentionShape shape;
-  DType act;
-  std::int64_t gap = 0;
+  test::AttentionCase of;
+  std::int64_t gap = 0;    ///< between rows
   std::int64_t piece = 1;  ///< rows fed to the caches at a time
 
-  std::string name() const {
-    return fmt::format("attention B={} T={} H={} KV={} D={} {}{}", shape.batch, shape.sequence_length, shape.heads,
-                       shape.kv_heads, shape.head_dim, text(act), gap ? " with gaps" : "");
-  }
-  std::int64_t rows() const { return shape.batch * shape.sequence_length; }
-  std::int64_t width() const { return shape.heads * shape.head_dim; }
+  std::string name() const { return "attention " + of.text() + (gap ? " with gaps" : ""); }
   Array qkv(Backend& backend) const {
-    return {backend, act, rows(), shape.packed(), noise(1, rows() * shape.packed(), 3.0), gap};
+    return {backend, of.dtype, of.rows(), of.shape.packed(), noise(1, of.rows() * of.shape.packed(), 3.0), gap};
   }
   /// Weights are all positive and sum to 1, so what counts is the error beside the largest value.
   Output beside_largest(const char* what, const Array& actual, const Values& expected, double f32, double bf16) const {
@@ -33,71 +27,75 @@ struct AttentionOnBackend {
   }
 
   std::vector<Output> forward_and_backward(Backend& backend) const {
-    const Array input = qkv(backend), out(backend, act, rows(), width(), {}, gap);
-    const Array lse(backend, DType::f32, shape.batch * shape.heads, shape.sequence_length);
-    const Array dinput(backend, act, rows(), shape.packed(), {}, gap);
-    const Array dout(backend, act, rows(), width(), noise(2, rows() * width()), gap);
-    const Attention args{.shape = shape, .qkv = input, .out = out, .lse = lse};
+    const Array input = qkv(backend), out(backend, of.dtype, of.rows(), of.out_cols(), {}, gap);
+    const Array lse(backend, DType::f32, of.shape.batch * of.shape.heads, of.shape.sequence_length);
+    const Array dinput(backend, of.dtype, of.rows(), of.shape.packed(), {}, gap);
+    const Array dout(backend, of.dtype, of.rows(), of.out_cols(), noise(2, of.rows() * of.out_cols()), gap);
+    const Attention args{.shape = of.shape, .qkv = input, .out = out, .lse = lse};
     backend.attention_forward(args);
     backend.attention_backward(args, dinput, dout);
-    const test::AttentionReference truth(shape, input.values(), dout.values());
+    const test::AttentionReference truth(of.shape, input.values(), dout.values());
     // bf16 rounds the logits' operands, but lse is f32 and of the operands as they are.
     return {beside_largest("out", out, truth.out, 2e-6, 1e-2), beside_largest("lse", lse, truth.lse, 2e-6, 0),
             beside_largest("dqkv", dinput, truth.dqkv, 5e-6, 1.5e-2)};
   }
 
   std::vector<Output> cached(Backend& backend) const {
-    const std::int64_t T = shape.sequence_length, kv = shape.kv_heads * shape.head_dim, capacity = T + 3;
-    const Array input = qkv(backend), out(backend, act, T, width(), {}, gap);
-    const Array k(backend, act, capacity, kv), v(backend, act, capacity, kv);
+    const std::int64_t T = of.shape.sequence_length, kv = of.shape.kv_heads * of.shape.head_dim, capacity = T + 3;
+    const Array input = qkv(backend), out(backend, of.dtype, T, of.out_cols(), {}, gap);
+    const Array k(backend, of.dtype, capacity, kv), v(backend, of.dtype, capacity, kv);
     for (std::int64_t done = 0; done < T; done += piece) {
-      AttentionShape part = shape;
+      AttentionShape part = of.shape;
       part.sequence_length = std::min(piece, T - done);
       backend.attention_cached(out.tensor().slice_rows(done, part.sequence_length),
                                input.tensor().slice_rows(done, part.sequence_length), k, v, part, done);
     }
     const Values all = input.values();
-    const test::AttentionReference truth(shape, all, {});
+    const test::AttentionReference truth(of.shape, all, {});
     // The caches hold the keys and values as they came; rows that nobody wrote are the canary, a NaN.
     const auto kept = [&](const char* what, const Array& cache, std::int64_t first) -> Output {
       Values actual = cache.values(), expected;
       for (std::int64_t t = 0; t < T; ++t)
         for (std::int64_t i = 0; i < kv; ++i)
-          expected.push_back(all[static_cast<std::size_t>(t * shape.packed() + first + i)]);
+          expected.push_back(all[static_cast<std::size_t>(t * of.shape.packed() + first + i)]);
       for (std::size_t i = expected.size(); i < actual.size(); ++i) REQUIRE(std::isnan(actual[i]));
       actual.resize(expected.size());
       return {what, actual, expected, 0.0, 0.0};
     };
-    return {beside_largest("out", out, truth.out, 2e-6, 1e-2), kept("k_cache", k, width()),
-            kept("v_cache", v, width() + kv)};
+    return {beside_largest("out", out, truth.out, 2e-6, 1e-2), kept("k_cache", k, of.out_cols()),
+            kept("v_cache", v, of.out_cols() + kv)};
   }
 };
 
+inline std::vector<AttentionOnBackend> attention_table() {
+  std::vector<AttentionOnBackend> table;
+  for (const DType act : acts) {
+    const auto add = [&](std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t KV, std::int64_t D,
+                         std::int64_t piece = 1, std::int64_t gap = 0) {
+      table.push_back(
+          {.of = {.shape = {.batch = B, .sequence_length = T, .heads = H, .kv_heads = KV, .head_dim = D}, .dtype = act},
+           .gap = gap,
+           .piece = piece});
+    };
+    for (std::int64_t T = 1; T <= 65; ++T) {
+      add(1, T, 2, 1, 16, 1 + T * 5 % 13);
+      add(1, T, 2 + T % 2, 1, 2 + T * 14 % 66, T % 3 == 0 ? 6 : T % 3 == 1 ? T : 1);
+    }
+    for (const std::int64_t T : {127, 128}) add(1, T, 2, 2, 32, 50);
+    for (const std::int64_t D : {2, 4, 6, 8, 10, 16, 30, 32, 34, 48, 64, 80, 96, 128})
+      for (const std::int64_t batch : {1, 2}) add(batch, 67, 2, 1, D);
+    for (const std::int64_t group : {1, 2, 3, 4, 5, 8}) add(1, 77, 2 * group, 2, 8, 7);
+    for (const std::int64_t batch : {1, 3}) add(batch, 40, 6, 3, 6, 1, 5);
+  }
+  return table;
+}
+
 inline std::vector<Case> attention_cases() {
   std::vector<Case> cases;
-  const auto add = [&](const AttentionOnBackend& c) {
+  for (const AttentionOnBackend& c : attention_table()) {
     cases.push_back({c.name(), [c](Backend& b) { return c.forward_and_backward(b); }});
-    if (c.shape.batch == 1)
+    if (c.of.shape.batch == 1)
       cases.push_back({c.name() + fmt::format(" in pieces of {}", c.piece), [c](Backend& b) { return c.cached(b); }});
-  };
-  for (const DType act : acts) {
-    for (std::int64_t T = 1; T <= 65; ++T)
-      add({.shape = {.batch = 1, .sequence_length = T, .heads = 2, .kv_heads = 1, .head_dim = 16},
-           .act = act,
-           .piece = 1 + T * 5 % 13});
-    for (const std::int64_t T : {127, 128})
-      add({.shape = {.batch = 1, .sequence_length = T, .heads = 2, .kv_heads = 2, .head_dim = 32},
-           .act = act,
-           .piece = 50});
-    for (const std::int64_t D : {2, 4, 6, 8, 10, 30, 32, 34, 48, 64, 80, 96, 128})
-      for (const std::int64_t batch : {1, 2})
-        add({.shape = {.batch = batch, .sequence_length = 67, .heads = 2, .kv_heads = 1, .head_dim = D}, .act = act});
-    for (const std::int64_t group : {1, 2, 3, 4, 5, 8})
-      add({.shape = {.batch = 1, .sequence_length = 77, .heads = 2 * group, .kv_heads = 2, .head_dim = 8},
-           .act = act,
-           .piece = 7});
-    add({.shape = {.batch = 3, .sequence_length = 40, .heads = 6, .kv_heads = 3, .head_dim = 6}, .act = act, .gap = 5});
-    add({.shape = {.batch = 1, .sequence_length = 40, .heads = 6, .kv_heads = 3, .head_dim = 6}, .act = act, .gap = 5});
   }
   return cases;
 }
