@@ -2,17 +2,16 @@
 # Every `#pragma omp simd` loop of the element math and the optimizer step is one that g++ can make branch-free. Where it cannot, it
 # says nothing and the loop takes four times as long: a choice between two named floats in a header has done that more than once.
 set -euo pipefail
-root=$(cd "$(dirname "$0")/../.." && pwd)
 cxx=${CXX:-c++}
 if ! "$cxx" -v 2>&1 | grep -q "^gcc version" || [ "$(uname -m)" != x86_64 ]; then
   echo "SKIPPED: $cxx is not g++ for x86-64, whose reports this test reads"
   exit 77
 fi
-flags="-std=c++20 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp-simd -I$root/include -I$root/src"
+flags="-std=c++20 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp-simd -I$SOURCE/include -I$SOURCE/src"
 failed=0
 for name in state_logarithmic state_codebook state_factored state_rows codebook_codes weight_rows rule_rows quantize \
   optimizer_statistics optimizer_step; do
-  source=$root/src/ops/cpu/$name.cpp
+  source=$SOURCE/src/ops/cpu/$name.cpp
   "$cxx" $flags -fopt-info-vec-missed -c "$source" -o object.o 2>report.txt
   grep -q "missed:" report.txt || { echo "$name.cpp: $cxx reports nothing"; exit 1; }
   # FILE:LINE of what it left as it is; the loop is the last `for` at or above the line.

@@ -8,9 +8,10 @@
 #include "bittern/trainer.h"
 #include "catch.h"
 #include "train/stored_values.h"
-#include "train/tiny_corpus.h"
+#include "train/tiny_run.h"
 
 using namespace bittern;
+using namespace bittern::tiny_run;
 
 namespace {
 
@@ -52,16 +53,9 @@ TEST_CASE("statistics: every number of a role is what the checkpoints before and
   const Scratch scratch("statistics");
   const std::string run = scratch.path + "/run";
   REQUIRE(
-      train(
-          parse_config(
-              R"({"model": {"hidden_size": 40, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 56,
-      "max_position_embeddings": 64}, "data": {"sequence_length": 24, "path": ")" +
-                  corpus() +
-                  R"("}, "train": {"steps": 4, "batch_sequences": 4, "checkpoint_every": 1, "keep_checkpoints": 0,
-      "statistics_every": 1}, "schedule": {"lr": 0.003}, "precision": {"compute": "f32"},
-      "weights": {"block_linear": {"codec": "fp8_e4m3", "master": "f32"}}})",
-              "test", {}),
-          {.out = run}) == ExitCode::ok);
+      train(config(R"({"train": {"steps": 4, "checkpoint_every": 1, "statistics_every": 1}, "schedule": {"lr": 0.003},
+                           "weights": {"block_linear": {"codec": "fp8_e4m3", "master": "f32"}}})"),
+            {.out = run}) == ExitCode::ok);
 
   std::map<std::string, std::vector<std::string>> names;
   for (int layer = 0; layer < 2; ++layer) {
@@ -72,9 +66,7 @@ TEST_CASE("statistics: every number of a role is what the checkpoints before and
       names["mlp_linear"].push_back(block + ".mlp." + name + ".weight");
   }
   int compared = 0;
-  std::ifstream file(run + "/metrics.jsonl");
-  for (std::string text; std::getline(file, text);) {
-    const nlohmann::json line = nlohmann::json::parse(text);
+  for (const nlohmann::json& line : metrics(run)) {
     if (!line.contains("statistics") || line["step"] == 1) continue;
     const int step = line["step"];
     for (const auto& [role, list] : names) {
@@ -111,20 +103,11 @@ TEST_CASE("statistics: every number of a role is what the checkpoints before and
 TEST_CASE("statistics: moments in few bits tell what storing them took, moments in f32 do not") {
   const Scratch scratch("moment_statistics");
   const std::string run = scratch.path + "/run";
-  REQUIRE(
-      train(
-          parse_config(
-              R"({"model": {"hidden_size": 40, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 56,
-      "max_position_embeddings": 64}, "data": {"sequence_length": 24, "path": ")" +
-                  corpus() +
-                  R"("}, "train": {"steps": 2, "batch_sequences": 4, "statistics_every": 2}, "schedule": {"lr": 0.003},
-      "optimizer": {"states": {"m": "de4", "v": "de4", "min_elements": 0}}})",
-              "test", {}),
-          {.out = run}) == ExitCode::ok);
+  REQUIRE(train(config(R"({"train": {"steps": 2, "statistics_every": 2}, "schedule": {"lr": 0.003},
+                           "optimizer": {"states": {"m": "de4", "v": "de4", "min_elements": 0}}})"),
+                {.out = run}) == ExitCode::ok);
   int compared = 0;
-  std::ifstream file(run + "/metrics.jsonl");
-  for (std::string text; std::getline(file, text);) {
-    const nlohmann::json line = nlohmann::json::parse(text);
+  for (const nlohmann::json& line : metrics(run)) {
     if (!line.contains("statistics")) continue;
     const nlohmann::json &linear = line["statistics"]["mlp_linear"], &norm = line["statistics"]["norm"];
     CHECK(linear["m_relative_error"].get<double>() > 0.02);  // nearest in 4 bits

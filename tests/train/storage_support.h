@@ -126,6 +126,23 @@ inline std::string damaged(std::string bytes, std::size_t window, Random& random
   return bytes;
 }
 
+/// Gives `read` a text with seeded damage, so many times. It reads it, or refuses it as bad input by an Error that names
+/// `file`; returns how often it refused.
+template <typename Read>
+int refusals_of_damaged(const std::string& good, std::uint32_t times, const std::string& file, Read read) {
+  int refused = 0;
+  for (std::uint32_t seed = 0; seed < times; ++seed) {
+    Random random(seed);
+    const std::string bad = damaged(good, good.size(), random);
+    const Thrown thrown = error_of([&] { read(bad); });
+    CAPTURE(seed, bad, thrown.text);
+    CHECK((thrown.code == ExitCode::ok || thrown.code == ExitCode::bad_input));
+    CHECK((thrown.code == ExitCode::ok || contains(thrown.text, file)));
+    refused += thrown.code != ExitCode::ok;
+  }
+  return refused;
+}
+
 /// A tensor and the memory that it views.
 struct OwnedTensor {
   std::string name, dtype;
