@@ -29,7 +29,9 @@ double squared_distance(const float* a, const float* b, std::int64_t n) {
 /// How many values above zero are stored as zero.
 double zeroed(const float* values, const float* stored, std::int64_t n) {
   float sum = 0.0f;
-  simd([&] { sum = lane_sum(n, [=](std::int64_t i) { return values[i] > 0.0f && stored[i] == 0.0f ? 1.0f : 0.0f; }); });
+  simd([&] {
+    sum = lane_sum(n, [=](std::int64_t i) { return static_cast<float>((values[i] > 0.0f) & (stored[i] == 0.0f)); });
+  });
   return static_cast<double>(sum);
 }
 
