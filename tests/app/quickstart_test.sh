@@ -33,6 +33,7 @@ grep -q "== a sample" out.txt || fail "no sample: $(cat out.txt)"
 for said in "The curves are in" "tok/s" "% of peak" "left"; do
   grep -q -- "$said" out.txt || fail "the quickstart does not say '$said': $(cat out.txt)"
 done
+grep -nE "FetchContent|ExternalProject|file\(DOWNLOAD" "$SOURCE/CMakeLists.txt" && fail "the build would fetch that"
 [ ! -e network.log ] || fail "the quickstart called $(cat network.log)"
 grep -q "The function" out.txt || fail "no sample: $(cat out.txt)"
 for made in data/quickstart/data.json runs/quickstart/report.html runs/quickstart/checkpoints/step_00000002 build/release/bittern; do

@@ -30,7 +30,7 @@ Fed feed(const AttentionCase& c, const Matrix& qkv, const std::vector<std::int64
     const std::int64_t rows = std::min(pieces[piece++ % pieces.size()], T - done);
     AttentionShape shape = c.shape;
     shape.sequence_length = rows;
-    std::vector<float> workspace(static_cast<std::size_t>(cpu::attention_workspace_bytes(shape) / 4 + 1),
+    std::vector<float> workspace(static_cast<std::size_t>((cpu::attention_workspace_bytes(shape) + 3) / 4),
                                  std::nanf(""));
     cpu::attention_cached(fed.out.tensor.slice_rows(done, rows), qkv.tensor.slice_rows(done, rows), fed.k_cache.tensor,
                           fed.v_cache.tensor, shape, done, workspace.data());
@@ -120,7 +120,7 @@ TEST_CASE("attention_cached: large scores neither overflow nor lose the softmax"
 TEST_CASE("attention_cached: a full cache is refused") {
   const AttentionCase c{.shape = {.batch = 1, .sequence_length = 2, .heads = 2, .kv_heads = 1, .head_dim = 4}};
   Matrix qkv = random_qkv(c), out(DType::f32, 2, 8), cache(DType::f32, 10, 4);
-  std::vector<float> workspace(static_cast<std::size_t>(cpu::attention_workspace_bytes(c.shape) / 4 + 1));
+  std::vector<float> workspace(static_cast<std::size_t>((cpu::attention_workspace_bytes(c.shape) + 3) / 4));
   const auto at = [&](std::int64_t first) {
     cpu::attention_cached(out.tensor, qkv.tensor, cache.tensor, cache.tensor, c.shape, first, workspace.data());
   };

@@ -195,3 +195,19 @@ TEST_CASE("statistics: what storing took of the first moment, and second moments
   exact.step(G[0], 1);
   CHECK(exact.statistic(StepStatistic::m_error_squared) == 0.0f);
 }
+
+TEST_CASE("a step whose tensors are moved to the back end's memory and back is the step that takes them as they are") {
+  const TestBackend backend(make_cpu_backend(2));
+  StepOptions options = example("de4", "rank1_de4", 0.9);
+  options.shape = Shape{2, 4};
+  options.weight = {.storage = WeightStorage::fp8_e4m3, .master = Master::bf16};
+  StoredParameter stays(*backend, options, P0), moves(*backend, options, P0);
+  moves.always_moved = true;
+  for (StoredParameter* p : {&stays, &moves}) {
+    p->with_statistics = true;
+    for (int t = 1; t <= 3; ++t) p->step(G[static_cast<std::size_t>(t - 1)], t);
+  }
+  CHECK(stays.all_bytes() == moves.all_bytes());
+  CHECK(stays.statistics() == moves.statistics());
+  CHECK(stays.weights() != P0);
+}

@@ -37,10 +37,13 @@ struct StepOptions {
   RuleOptions options{.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
 };
 
-/// Contiguous tensors of the host in a back end's memory while it works on them, and back when it is done.
+/// Contiguous tensors of the host in a back end's memory while it works on them, and back when it is done. On the CPU
+/// they stay where they are unless `always`: in vectors of exactly their size, past whose ends the address sanitizer
+/// lets nothing pass.
 class Moved {
  public:
-  explicit Moved(Backend& backend) : backend_(backend) {}
+  explicit Moved(Backend& backend, bool always = false)
+      : backend_(backend), stay_(!always && backend.description().starts_with("cpu")) {}
   ~Moved() {
     backend_.synchronize();
     for (const Piece& piece : pieces_) {
@@ -52,7 +55,7 @@ class Moved {
   Moved& operator=(const Moved&) = delete;
 
   Tensor operator()(Tensor tensor) {
-    if (!tensor) return tensor;
+    if (!tensor || stay_) return tensor;
     tensor.data = move(tensor.data, tensor.bytes());
     if (tensor.scales != nullptr)
       tensor.scales = static_cast<float*>(move(tensor.scales, tensor.rows() * size_of(DType::f32)));
@@ -71,6 +74,7 @@ class Moved {
     return memory;
   }
   Backend& backend_;
+  bool stay_;
   std::vector<Piece> pieces_;
 };
 
@@ -176,10 +180,11 @@ class StoredParameter {
   std::uint32_t seed = 1, tensor_id = 3;
   float clip = 1.0f;
   bool with_statistics = false;
+  bool always_moved = false;  ///< by the steps, on the CPU too
 
  private:
   void update(OptimizerStep args) {
-    Moved moved(backend_);
+    Moved moved(backend_, always_moved);
     for (Tensor* tensor : {&args.weight, &args.master, &args.gradient, &args.clip, &args.statistics})
       *tensor = moved(*tensor);
     for (StoredMoment* moment : {&args.m, &args.v})

@@ -170,7 +170,7 @@ TEST_CASE("recipes: --init from f32 weights gives any codec the codes that its v
 }
 
 TEST_CASE("recipes: every weight codec that a config accepts trains, and what it then holds could be loaded") {
-  // What the products' other operand is goes by turns: all six meet every storage.
+  // What the products' other operand is goes by turns: all six meet every storage of codes.
   constexpr const char* activations[] = {"compute", "int8_token", "fp8_e4m3_row"};
   constexpr const char* computes[] = {"f32", "bf16"};
   std::size_t accepted = 0;

@@ -16,6 +16,7 @@
 #include "bittern/error.h"
 #include "bittern/quant/philox.h"
 #include "bittern/safetensors.h"
+#include "catch.h"
 
 namespace bittern::storage_test {
 
