@@ -57,8 +57,8 @@ struct RoleMetrics {
   std::optional<double> expected_changed;  ///< the part that was to be expected of integers rounded stochastically
   std::optional<double> saturated;         ///< the part of the codes that are at an end of their grid
   std::optional<double> m_absmax, v_max;   ///< of the moments, before they are stored
-  std::optional<double> m_relative_error;  ///< |m - stored m| / |m| over all first moments, where they are not f32
-  std::optional<double> v_zeroed;          ///< the part of the second moments above zero that are stored as zero
+  std::optional<double> m_relative_error;  ///< |m - stored m| / |m| over all first moments, where some are not f32
+  std::optional<double> v_zeroed;          ///< the part of the second moments that are above zero and stored as zero
 };
 
 struct RoleField {
