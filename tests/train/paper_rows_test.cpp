@@ -234,10 +234,14 @@ TEST_CASE("paper rows: SOLO with its momentum from the bits, and what it is comp
   };
   Rows more = rows;
   more["states_32_beta_0.3"] = more["states_32_beta_0.1"] = rows.at("states_32");
+  more["solo_4_2_m_sr"] = {"f32", "m de4 stochastic, v " + log2 + ", block 128, all above 0, head de4"};
+  more["solo_4_2_v_nearest"] = {"f32", states("de4", "log2 nearest at 0.1")};
   more["solo_4_2_beta_0.9"] = rows.at("solo_4_2");
   more["solo_2_beta_0.9"] = rows.at("solo_2");
   check_rows("solo/130m", more, scratch("0.9"), "768 2048 12 12 32000",
              {{"solo_4_2", scratch("0.3")},
+              {"solo_4_2_m_sr", scratch("0.3")},
+              {"solo_4_2_v_nearest", scratch("0.3")},
               {"linear_4_2", scratch("0.3")},
               {"states_32_beta_0.3", scratch("0.3")},
               {"solo_2", scratch("0.1")},
@@ -285,8 +289,8 @@ TEST_CASE("paper rows: low-bit weights with low-bit states, by ECO's 30M recipe 
         beta1);
   };
   const std::string eco = e4m3 + ", stochastic, eco" + row_inputs;
-  const auto states = [](const char* m, const char* v) {
-    return fmt::format("m {}, v {}, block 128, linears above 4096, head f32", m, v);
+  const auto states = [](const char* m, const char* v, int block = 128) {
+    return fmt::format("m {}, v {}, block {}, linears above 4096, head f32", m, v, block);
   };
   const std::string m8_log2 = states("dynamic8", "log2 stochastic at 0.1"),
                     m8_factored = states("dynamic8", "factored"), m4_rank1 = states("de4 stochastic", "rank1_linear4"),
@@ -294,13 +298,17 @@ TEST_CASE("paper rows: low-bit weights with low-bit states, by ECO's 30M recipe 
                     m4_factored = states("de4 stochastic", "factored");
   check_rows("combined/30m",
              {{"bf16_master", {"f32"}},
+              {"bf16_master_beta_0.3", {"f32"}},
               {"eco_sr", {eco}},
               {"eco_sr_m_8_v_log2", {eco, m8_log2}},
               {"eco_sr_m_8_v_factored", {eco, m8_factored}},
               {"eco_sr_m_4_v_rank1", {eco, m4_rank1}},
               {"eco_sr_m_4_v_log2", {eco, m4_log2}},
               {"eco_sr_m_4_v_log2_beta_0.3", {eco, m4_log2}},
+              {"eco_sr_m_8_row_v_factored", {eco, states("dynamic8", "factored", 2048)}},
               {"eco_sr_m_4_v_factored", {eco, m4_factored}},
+              {"eco_sr_m_4_row_v_factored", {eco, states("de4 stochastic", "factored", 2048)}},
+              {"eco_sr_m_4_nearest_v_factored", {eco, states("de4", "factored")}},
               {"dqt_8", {dqt(8)}},
               {"dqt_8_m_8_v_log2", {dqt(8), m8_log2}},
               {"dqt_8_m_4_v_rank1", {dqt(8), m4_rank1}},
@@ -309,7 +317,8 @@ TEST_CASE("paper rows: low-bit weights with low-bit states, by ECO's 30M recipe 
               {"dqt_ternary", {dqt_ternary}},
               {"dqt_ternary_m_4_v_log2_beta_0.3", {dqt_ternary, m4_log2}}},
              recipe("0.9"), "640 1792 6 5 32128",
-             {{"eco_sr_m_4_v_log2_beta_0.3", recipe("0.3")},
+             {{"bf16_master_beta_0.3", recipe("0.3")},
+              {"eco_sr_m_4_v_log2_beta_0.3", recipe("0.3")},
               {"dqt_8_m_4_v_log2_beta_0.3", recipe("0.3")},
               {"dqt_ternary_m_4_v_log2_beta_0.3", recipe("0.3")}});
 }
