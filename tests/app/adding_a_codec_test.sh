@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# docs/adding_a_codec.md: its changes are made to a copy of the sources, which must compile, and the new codec and rule must do what
-# the page says. CXX: the compiler, c++ if not given.
+# docs/adding_a_codec.md: its changes are made to a copy of the sources. What they change is compiled and linked before the
+# library of this build, and a parameter takes steps with the new rule, its first moment in the new codec. CXX: the compiler,
+# c++ if not given.
 set -euo pipefail
 cp -r "$SOURCE/include" "$SOURCE/src" .
 
@@ -35,9 +36,12 @@ cat >example.cpp <<'E2'
 #include <cmath>
 #include <cstdio>
 
-#include "bittern/optim/update_rule.h"
+#include <memory>
+#include <vector>
+
+#include "bittern/ops.h"
+#include "bittern/optim/optimizer_step.h"
 #include "bittern/quant/codebook.h"
-#include "bittern/quant/state_codec.h"
 using namespace bittern;
 
 bool check(bool true_or_not, const char* what) {
@@ -57,11 +61,47 @@ int main() {
   float w = 0.0f, m = 0.0f, v = 0.0f;
   nadamw_eco(m, v, 0.25f, c);
   for (int i = 0; i < 400; ++i) nadamw(w, m, v, 0.0f, c);
-  return check(std::fabs(w - 0.25f) < 1e-5f, "an error that ECO put into the moment of nadamw comes back whole") && good ? 0 : 1;
+  good = check(std::fabs(w - 0.25f) < 1e-5f, "an error that ECO put into the moment of nadamw comes back whole") && good;
+
+  // The step by the table: 2 rows of 96 weights go down a bowl, m in blocks of 64.
+  const std::unique_ptr<Backend> backend = make_cpu_backend(1);
+  const Shape shape{2, 96};
+  const std::int64_t bytes = backend->workspace_bytes({.parameter_rows = 2, .parameter_cols = 96});
+  backend->bind_workspace(Tensor(backend->allocate(bytes), DType::u8, Shape{bytes}));
+  std::vector<float> weight(192), gradient(192), v2(192), scales(4), clip = {0.0f, 1.0f};
+  std::vector<unsigned char> codes(96, 0x77);  // 7 is the zero of nf4
+  for (int i = 0; i < 192; ++i) weight[i] = 0.01f * static_cast<float>(i % 40 - 20) + 0.005f;
+  const auto energy = [&] {
+    double sum = 0;
+    for (const float x : weight) sum += x * x;
+    return sum;
+  };
+  const double before = energy();
+  std::vector<unsigned char> zeros = codes;
+  for (unsigned t = 1; t <= 60; ++t) {
+    gradient = weight;
+    backend->optimizer_step({.weight = Tensor(weight.data(), DType::f32, shape),
+                             .m = {.codec = {.info = find_state_codec("nf4"), .block = 64},
+                                   .codes = Tensor(codes.data(), DType::u4, shape),
+                                   .scales = Tensor(scales.data(), DType::f32, Shape{2, 2})},
+                             .v = {.codes = Tensor(v2.data(), DType::f32, shape)},
+                             .gradient = Tensor(gradient.data(), DType::f32, shape),
+                             .clip = Tensor(clip.data(), DType::f32, Shape{2}),
+                             .rule = UpdateRule::nadamw,
+                             .constants = info(UpdateRule::nadamw).constants({.lr = 5e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.0}, t),
+                             .seed = 1,
+                             .step = t,
+                             .tensor_id = 1});
+  }
+  good = check(energy() < 0.1 * before, "nadamw with its first moment in nf4 goes down a bowl") && good;
+  return check(codes != zeros && scales[3] > 0, "the moment is stored in nf4's codes and scales") && good ? 0 : 1;
 }
 E2
 flags="-std=c++20 -O1 -Iinclude -Isrc -DFMT_SHARED -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL"
-${CXX:-c++} $flags example.cpp -o example
+libraries=$(dirname "$BITTERN")
+${CXX:-c++} $flags -fsyntax-only src/config/table.cpp
+# All that reads the changed tables.
+${CXX:-c++} $flags example.cpp src/ops/cpu/{rule_rows,state_rows,state_codebook,codebook_codes,optimizer_step}.cpp \
+  "$libraries/libbittern_ops.a" "$libraries/libbittern_base.a" -pthread -lspdlog -lfmt -o example
 ./example
-for file in src/ops/cpu/rule_rows.cpp src/ops/cpu/state_rows.cpp src/config/table.cpp; do ${CXX:-c++} $flags -fsyntax-only $file; done
-echo "adding_a_codec.md: its codec and its rule compile and work"
+echo "adding_a_codec.md: its codec and its rule compile, and a parameter takes steps with them"

@@ -20,11 +20,11 @@ struct UpdateRuleInfo {
   bool reads_adam_options;  ///< betas[1], eps and eco.cap, as adamw does; false: it has no use for them
   RuleConstants (*constants)(const RuleOptions& options, long long t);
 };
-inline constexpr std::array<UpdateRuleInfo, 3> update_rule_table = {{
+inline constexpr auto update_rule_table = std::to_array<UpdateRuleInfo>({
     {"adamw", true, true, adamw_constants},
     {"sgdm", false, false, sgdm_constants},
     {"adafactor", true, false, adafactor_constants},
-}};
+});
 
 constexpr const UpdateRuleInfo& info(UpdateRule rule) {
   return update_rule_table[static_cast<std::size_t>(rule)];

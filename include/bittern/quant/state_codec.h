@@ -33,7 +33,7 @@ struct StateCodecInfo {
   std::string_view signed_codebook, unsigned_codebook;  ///< names in codebook.h's table
 };
 
-inline constexpr std::array<StateCodecInfo, 21> state_codec_table = {{
+inline constexpr auto state_codec_table = std::to_array<StateCodecInfo>({
     {"f32", StateKind::values, DType::f32, true, true, "", ""},
     {"bf16", StateKind::values, DType::bf16, true, true, "", ""},
     {"fp8", StateKind::fp8, DType::e4m3, true, true, "", ""},
@@ -55,7 +55,7 @@ inline constexpr std::array<StateCodecInfo, 21> state_codec_table = {{
     {"log4", StateKind::logarithmic, DType::u4, false, true, "", ""},
     {"log3", StateKind::logarithmic, DType::u3, false, true, "", ""},
     {"log2", StateKind::logarithmic, DType::u2, false, true, "", ""},
-}};
+});
 
 constexpr const StateCodecInfo* find_state_codec(std::string_view name) {
   for (const StateCodecInfo& row : state_codec_table)

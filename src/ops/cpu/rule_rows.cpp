@@ -61,13 +61,14 @@ void update_sgdm(float* w, float* m, float*, const float* g, float clip, std::in
   });
 }
 
-void eco_adamw(float* m, const float* v, const float* e, std::int64_t n, const RuleConstants& constants) {
+template <void (*Element)(float&, float, float, const RuleConstants&)>
+void eco_with_second_moment(float* m, const float* v, const float* e, std::int64_t n, const RuleConstants& constants) {
   simd([=] {
     const RuleConstants c = constants;
 #pragma omp simd
     for (std::int64_t i = 0; i < n; ++i) {
       float mi = m[i];
-      adamw_eco(mi, v[i], e[i], c);
+      Element(mi, v[i], e[i], c);
       m[i] = mi;
     }
   });
@@ -84,13 +85,14 @@ float adafactor_update_square(const float* v, const float* g, float clip, std::i
   return sum;
 }
 
-constexpr std::array<RuleRows, 3> table = {{
+constexpr auto table = std::to_array<RuleRows>({
     // in the order of UpdateRule
-    {update_with_second_moment<adamw>, second_moment<adamw_second_moment>, eco_adamw, nullptr},
+    {update_with_second_moment<adamw>, second_moment<adamw_second_moment>, eco_with_second_moment<adamw_eco>, nullptr},
     {update_sgdm, nullptr, eco_without_second_moment<sgdm_eco>, nullptr},
     {update_with_second_moment<adafactor>, second_moment<adafactor_second_moment>,
      eco_without_second_moment<adafactor_eco>, adafactor_update_square},
-}};
+});
+static_assert(table.size() == update_rule_table.size());
 
 }  // namespace
 
