@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Killed with SIGKILL at random moments, saves included, again and again: every restart goes on, and the final weights and
 # states equal the undisturbed run's, bit for bit. In f32, and a few times with weights and moments in codes, whose
-# stochastic rounding must go on with the same random numbers: ECO, DQT with SOLO's moments, the combined recipe, BitNet with
-# a master in E4M3. BITTERN: the program; BITTERN_KILLS: how often in f32 (100). The rate is constant, so the length of a run
+# stochastic rounding must go on with the same random numbers: ECO in FP8 by row and in INT4 by tensor, DQT with SOLO's moments,
+# the combined recipe, BitNet with a master in E4M3. Together they have every kind of tensor that a run stores: numbers, bytes and
+# packed codes, scales of rows, tensors and blocks, levels of a quantile, rows and columns, factors, masters; that each recipe
+# of configs/ resumes bit for bit without a kill is tests/train/recipes_test. BITTERN: the program; BITTERN_KILLS: how often in f32 (100). The rate is constant, so the length of a run
 # is chosen when the last kill has happened: a little beyond, however fast the machine.
 set -euo pipefail
 kills=${BITTERN_KILLS:-100}
@@ -28,6 +30,10 @@ E2
 cat >eco.json <<'E2'
 {"extends": "f32.json", "train": {"checkpoint_every": 5}, "precision": {"compute": "bf16", "activations": "fp8_e4m3_row"},
  "weights": {"block_linear": {"codec": "fp8_e4m3", "scale_per": "row", "master": "none", "rounding": "stochastic", "error_feedback": "eco"}}}
+E2
+cat >eco_int4.json <<'E2'
+{"extends": "f32.json", "train": {"checkpoint_every": 5}, "precision": {"compute": "bf16"},
+ "weights": {"block_linear": {"codec": "int", "bits": 4, "scale_per": "tensor", "rounding": "stochastic", "error_feedback": "eco"}}}
 E2
 cat >dqt_solo.json <<'E2'
 {"extends": "f32.json", "train": {"checkpoint_every": 5}, "precision": {"compute": "bf16", "activations": "int8_token"},
@@ -91,4 +97,4 @@ E2
 }
 
 kill_and_compare f32 "$kills"
-for config in eco dqt_solo combined bitnet_rank1; do kill_and_compare "$config" "$few"; done
+for config in eco eco_int4 dqt_solo combined bitnet_rank1; do kill_and_compare "$config" "$few"; done

@@ -296,3 +296,38 @@ TEST_CASE("codebook: worked example, a matrix with rank-1 scales") {
   pack_codes(4, codes.data(), 0, 12, bytes.data());
   CHECK(bytes == Codes{0x74, 0xf3, 0x2c, 0xf7, 0xff, 0x9f});
 }
+
+TEST_CASE(
+    "codebook: second moments under rank-1 scales are off by half a gap of the smaller scale, and none becomes 0") {
+  // Second moments of seven decades, larger in some rows and columns than in others, as the scales expect them.
+  constexpr int rows = 24, cols = 40;
+  std::vector<Floats> x(rows, Floats(cols));
+  Floats row(rows, 0.0f), column(cols, 0.0f);
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < cols; ++j) {
+      const double u = static_cast<double>((i * 7919 + j * 104729) % 10007) / 10007.0;
+      x[i][j] = static_cast<float>(std::pow(10.0, -7.0 * u - (i % 3) - 0.5 * (j % 5)));
+      row[i] = std::max(row[i], x[i][j]);
+      column[j] = std::max(column[j], x[i][j]);
+    }
+  const Codebook& b = book("linear4");
+  int at_the_lowest = 0;
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < cols; ++j) {
+      CAPTURE(i, j, x[i][j]);
+      const float scale = rank1_scale(block_scale(row[i]), block_scale(column[j]));
+      CHECK(scale == std::min(row[i], column[j]));
+      const float decoded = b.level[nearest(b, x[i][j] * inverse_scale(scale))] * scale;
+      CHECK(decoded > 0);
+      CHECK(decoded <= scale);
+      const double off = std::fabs(double{decoded} - double{x[i][j]});
+      if (x[i][j] >= scale / 16) {
+        CHECK(off <= double{scale} / 32 * (1 + 1e-6));
+      } else {
+        ++at_the_lowest;  // it has no level of its own, and is lifted to a sixteenth: its steps are smaller, never larger
+        CHECK(decoded == scale / 16);
+      }
+    }
+  CHECK(at_the_lowest > rows * cols / 4);
+  CHECK(at_the_lowest < rows * cols);
+}

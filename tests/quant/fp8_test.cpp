@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "bittern/quant/scales.h"
 #include "catch.h"
 #include "quant/rounding_support.h"
 
@@ -217,4 +218,27 @@ TEST_CASE("to_e4m3_in_range is to_e4m3 up to 464, the last number that rounds to
   }
   if (!same(last)) first_wrong = last;
   CHECK(first_wrong == last + 1);
+}
+
+TEST_CASE("fp8: a moment in E4M3 keeps its sign, a block's largest and three binary digits down to 2^-15 of it") {
+  // A block of 128 over nine decades and both signs; the scale brings the largest to 448.
+  std::vector<float> x;
+  for (int i = 0; i < 128; ++i)
+    x.push_back(static_cast<float>((i % 2 == 0 ? 1.0 : -1.0) * 3.7e-4 * std::pow(10.0, -9.0 * i / 127.0)));
+  const float scale = scale_from_absmax(x[0], 448.0f);
+  int vanished = 0;
+  for (const float value : x) {
+    CAPTURE(value);
+    const float decoded = e4m3_to_float(to_e4m3(value * inverse_scale(scale))) * scale;
+    const double off = std::fabs(double{decoded} - double{value}), part = std::fabs(double{value} / double{scale});
+    if (part >= 0x1p-6)
+      CHECK(off <= 0x1p-4 * std::fabs(double{value}) * (1 + 1e-6));
+    else
+      CHECK(off <= 0x1p-10 * double{scale} * (1 + 1e-6));  // half of the smallest subnormal
+    CHECK(decoded * value >= 0);
+    vanished += decoded == 0.0f;
+    if (part < 0x1p-10 * (1 - 1e-6)) CHECK(decoded == 0.0f);
+  }
+  CHECK(std::fabs(e4m3_to_float(to_e4m3(x[0] * inverse_scale(scale))) * scale / x[0] - 1) < 1e-6f);
+  CHECK(vanished > 30);  // which is what a second moment must not do: fp8 there is a baseline
 }

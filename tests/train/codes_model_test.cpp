@@ -1,6 +1,8 @@
 // Forward and backward compute with the codes: a model whose linears are stored in codes has the loss and the gradients
 // of one whose linears are f32 numbers, the codes' values. With int8 activations the one multiplies integers, the other
 // the numbers they stand for.
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "catch.h"
@@ -143,4 +145,49 @@ TEST_CASE("codes in a model: the plan of ECO differs from BF16's by the weights 
     CHECK(f32->plan.shared_bytes() == run->plan.shared_bytes());
     CHECK(run->plan[run->workspace].bytes() == f32->plan[f32->workspace].bytes());
   }
+}
+
+TEST_CASE("codes in a model: the plan of low-bit states differs from that of f32 states by the moments alone") {
+  const auto others = [](const Run& run) {
+    std::vector<PlannedTensor> tensors;
+    for (const PlannedTensor& tensor : run.plan.tensors())
+      if (tensor.category != Category::optimizer_states) tensors.push_back(tensor);
+    return tensors;
+  };
+  const auto f32 = Run::for_training(with_weights(""), 0);
+  for (const auto& [m, v] : {std::pair{"de4", "log2"},
+                             {"de4", "rank1_linear4"},
+                             {"dynamic8", "factored"},
+                             {"fp8", "bf16"},
+                             {"de2", "linear4"}}) {
+    CAPTURE(m, v);
+    const auto run = Run::for_training(
+        with_weights("", {fmt::format("optimizer.states.m={}", m), fmt::format("optimizer.states.v={}", v),
+                          "optimizer.states.on=all", "optimizer.states.min_elements=0",
+                          fmt::format("optimizer.states.head_m={}", m)}),
+        0);
+    const std::vector<PlannedTensor> a = others(*run), b = others(*f32);
+    REQUIRE(a.size() == b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      CAPTURE(b[i].name);
+      CHECK(a[i].name == b[i].name);
+      CHECK(a[i].shape == b[i].shape);
+      CHECK(a[i].dtype == b[i].dtype);
+      CHECK(a[i].lifetime.first == b[i].lifetime.first);
+      CHECK(a[i].lifetime.last == b[i].lifetime.last);
+    }
+    // So no tensor of the run could hold decoded moments; and what the step works in is no larger.
+    CHECK(run->plan.shared_bytes() == f32->plan.shared_bytes());
+    CHECK(run->plan[run->workspace].bytes() == f32->plan[f32->workspace].bytes());
+    CHECK(2 * run->plan.whole_run_bytes(Category::optimizer_states) <
+          f32->plan.whole_run_bytes(Category::optimizer_states));
+  }
+}
+
+TEST_CASE("codes in a model: what the optimizer's step works in is a small part of a parameter") {
+  const auto backend = make_cpu_backend(2);
+  const std::int64_t n = 4096, without = backend->workspace_bytes({}),
+                     with = backend->workspace_bytes({.parameter_rows = n, .parameter_cols = n});
+  CHECK(with > without);
+  CHECK(with - without < n * n * 4 / 16);
 }
