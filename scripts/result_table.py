@@ -43,6 +43,16 @@ def final_loss(run: Path) -> float | None:
     return math.inf if loss is None or loss > guessing + 1 else loss
 
 
+def trained_seconds(run: Path) -> float:
+    """The time that training and evaluating have taken, stops left out: what the last line says that a step or an evaluation wrote."""
+    seconds = 0.0
+    with open(run / "metrics.jsonl") as lines:
+        for line in lines:
+            if '"seconds"' in line:
+                seconds = json.loads(line)["seconds"]
+    return seconds
+
+
 def mean(values: list[float]) -> float:
     return math.inf if any(math.isinf(v) for v in values) else statistics.fmean(values)
 
