@@ -140,7 +140,8 @@ def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: di
 
 
 def curves(paper, folder: Path) -> str:
-    """An SVG of the validation losses, the mean of each row's finished seeds, from the baseline's best to a nat and a half above."""
+    """An SVG of the validation losses, the mean of each row's finished seeds: from the best to what the worst row has half-way, so that
+    rows stand apart at the end, but at most a nat and a half."""
     rows = {}
     for row in paper.rows:
         seeds = [validation_losses(run) for run in (folder / row.name).glob("seed*") if run.is_dir() and final_loss(run) is not None]
@@ -150,7 +151,9 @@ def curves(paper, folder: Path) -> str:
     if not points:
         return ""
     least = min(loss for _, loss in points)
-    chart = Chart(x=(0, max(step for step, _ in points)), y=(least - 0.03, least + 1.5), x_label="step", y_label="validation loss", legend_width=280)
+    last = max(step for step, _ in points)
+    most = min(max(loss for step, loss in points if 2 * step >= last), least + 1.5)
+    chart = Chart(x=(0, last), y=(least - 0.03 * (most - least), most), x_label="step", y_label="validation loss", legend_width=280)
     for k, (label, curve) in enumerate(rows.items()):
         chart.curve([point for point in curve if math.isfinite(point[1])], k, label)
         chart.name(k, label if math.isinf(curve[-1][1]) else f"{label}  {number(curve[-1][1])}")
