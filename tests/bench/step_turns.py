@@ -5,7 +5,8 @@
 
 While one of the two trains, the other is stopped (SIGSTOP), so what else happens on the machine, which moves whole runs by half,
 meets both alike. KEY=VALUE is set in both. After a warm-up of three steps each, counts the steps that each made and the time that
-it was let run, and prints tokens/s and how much longer B's step takes. No checkpoints, samples or validation.
+it was let run for them, from the end of one step to the end of another, and prints tokens/s and how much longer B's step takes.
+No checkpoints, samples or validation.
 """
 import argparse
 import json
@@ -27,6 +28,8 @@ class Trainer:
         self.output = open(folder.with_suffix(".txt"), "w")
         self.process = subprocess.Popen(command, stdout=self.output, stderr=subprocess.STDOUT)
         self.seconds = 0.0
+        self.counted = 0  # steps that have ended
+        self.ends = []  # of those that ended in its turns: (its seconds until then, steps, tokens)
 
     def steps(self):
         """The steps finished, and the tokens of them all."""
@@ -44,9 +47,21 @@ class Trainer:
         self.alive()
         start = time.monotonic()
         os.kill(self.process.pid, signal.SIGCONT)
-        time.sleep(seconds)
+        while (run := time.monotonic() - start) < seconds:
+            time.sleep(min(0.05, seconds - run))
+            steps, tokens = self.steps()
+            if steps > self.counted:
+                self.counted = steps
+                self.ends.append((self.seconds + time.monotonic() - start, steps, tokens))
         os.kill(self.process.pid, signal.SIGSTOP)
         self.seconds += time.monotonic() - start
+
+    def rate(self):
+        """Steps, seconds and tokens/s between the first end and the last."""
+        if len(self.ends) < 2:
+            raise SystemExit("step_turns: fewer than two steps ended; give it more --seconds")
+        first, last = self.ends[0], self.ends[-1]
+        return last[1] - first[1], last[0] - first[0], (last[2] - first[2]) / (last[0] - first[0])
 
 
 def main():
@@ -69,15 +84,15 @@ def main():
                     trainers[-1].alive()
                     time.sleep(0.05)
                 os.kill(trainers[-1].process.pid, signal.SIGSTOP)
-            before = [trainer.steps() for trainer in trainers]
+                trainers[-1].counted = trainers[-1].steps()[0]
             while trainers[0].seconds < given.seconds:
                 for trainer in trainers if int(trainers[0].seconds / given.turn) % 2 == 0 else trainers[::-1]:
                     trainer.turn(given.turn)
             rates = []
-            for trainer, config, start in zip(trainers, (given.a, given.b), before):
-                steps, tokens = trainer.steps()
-                rates.append((tokens - start[1]) / trainer.seconds)
-                print(f"{config}: {steps - start[0]} steps in {trainer.seconds:.1f} s, {rates[-1]:,.0f} tokens/s")
+            for trainer, config in zip(trainers, (given.a, given.b)):
+                steps, seconds, rate = trainer.rate()
+                rates.append(rate)
+                print(f"{config}: {steps} steps in {seconds:.1f} s, {rate:,.0f} tokens/s")
             print(f"a step of the second takes {rates[0] / rates[1]:.3f} times as long")
         finally:
             for trainer in trainers:
