@@ -128,7 +128,7 @@ dqt = Paper(
     claims=[
         better("the unquantized model is better than DQT 8 bit", "llama", "dqt_8"),
         better("DQT 8 bit is at least as good as BitNet b1.58", "dqt_8", "bitnet"),
-        better("and as BitNet b1.58 with its own two-stage recipe", "dqt_8", "bitnet_two_stage"),
+        better("DQT 8 bit is at least as good as BitNet b1.58 with its own two-stage recipe", "dqt_8", "bitnet_two_stage"),
         better("more bits are better: 8 than 4", "dqt_8", "dqt_4"),
         better("more bits are better: 4 than 3", "dqt_4", "dqt_3"),
         better("more bits are better: 3 than ternary", "dqt_3", "dqt_ternary"),
@@ -234,16 +234,16 @@ combined = Paper(
     ],
     claims=[
         within("ECO+SR with m in 8 bits and v factored, 2.1 bytes, is at most 0.05 above BF16 with master", "eco_sr_m_8_v_factored", "bf16_master", 0.05),
-        within("and with m in 4 bits, 1.6 bytes", "eco_sr_m_4_v_factored", "bf16_master", 0.05),
+        within("ECO+SR with m in 4 bits and v factored, 1.6 bytes, is at most 0.05 above BF16 with master", "eco_sr_m_4_v_factored", "bf16_master", 0.05),
         within("an 8-bit first and a 2-bit logarithmic second moment cost ECO at most 0.01", "eco_sr_m_8_v_log2", "eco_sr", 0.01),
         within("an 8-bit first and a factored second moment cost ECO at most 0.01", "eco_sr_m_8_v_factored", "eco_sr", 0.01),
         within("a 4-bit first moment costs ECO at most 0.02 more than an 8-bit one", "eco_sr_m_4_v_log2", "eco_sr_m_8_v_log2", 0.02),
         better("a 4-bit first moment wants stochastic rounding", "eco_sr_m_4_v_factored", "eco_sr_m_4_nearest_v_factored"),
-        within("a scale for each row of m in 8 bits costs at most 0.005 over one for each 128", "eco_sr_m_8_row_v_factored", "eco_sr_m_8_v_factored", 0.005),
-        within("and in 4 bits", "eco_sr_m_4_row_v_factored", "eco_sr_m_4_v_factored", 0.005),
+        within("m in 8 bits with a scale for each row costs at most 0.005 over one for each 128 elements", "eco_sr_m_8_row_v_factored", "eco_sr_m_8_v_factored", 0.005),
+        within("m in 4 bits with a scale for each row costs at most 0.005 over one for each 128 elements", "eco_sr_m_4_row_v_factored", "eco_sr_m_4_v_factored", 0.005),
         better("with 4/2 bits of state, ECO wants a lower beta1", "eco_sr_m_4_v_log2_beta_0.3", "eco_sr_m_4_v_log2"),
-        within("and is then at most 0.05 above BF16 with master and the same beta1", "eco_sr_m_4_v_log2_beta_0.3", "bf16_master_beta_0.3", 0.05),
-        within("the same states cost DQT 8 bit at most 0.01", "dqt_8_m_8_v_log2", "dqt_8", 0.01),
+        within("ECO with 4/2 bits of state and beta1 .3 is at most 0.05 above BF16 with master and the same beta1", "eco_sr_m_4_v_log2_beta_0.3", "bf16_master_beta_0.3", 0.05),
+        within("an 8-bit first and a 2-bit logarithmic second moment cost DQT 8 bit at most 0.01", "dqt_8_m_8_v_log2", "dqt_8", 0.01),
     ],
 )
 

@@ -44,7 +44,7 @@ def final_loss(run: Path) -> float | None:
 
 
 def trained_seconds(run: Path) -> float:
-    """The time that training and evaluating have taken, stops left out: what the last line says that a step or an evaluation wrote."""
+    """The time of the training steps, without evaluations and saves: what the last line of a step or an evaluation says."""
     seconds = 0.0
     with open(run / "metrics.jsonl") as lines:
         for line in lines:
@@ -140,7 +140,7 @@ def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: di
 
 
 def curves(paper, folder: Path) -> str:
-    """An SVG of the validation losses, the mean of each row's finished seeds: from the best to what the worst row has half-way, so that
+    """An SVG of the validation losses, the mean of each row's finished seeds: from the best to the largest of the second half, so that
     rows stand apart at the end, but at most a nat and a half."""
     rows = {}
     for row in paper.rows:
@@ -152,7 +152,7 @@ def curves(paper, folder: Path) -> str:
         return ""
     least = min(loss for _, loss in points)
     last = max(step for step, _ in points)
-    most = min(max(loss for step, loss in points if 2 * step >= last), least + 1.5)
+    most = min(max(max(loss for step, loss in points if 2 * step >= last), least + 0.1), least + 1.5)
     chart = Chart(x=(0, last), y=(least - 0.03 * (most - least), most), x_label="step", y_label="validation loss", legend_width=280)
     for k, (label, curve) in enumerate(rows.items()):
         chart.curve([point for point in curve if math.isfinite(point[1])], k, label)

@@ -43,6 +43,11 @@ run = pathlib.Path("ended"); run.mkdir()
 for loss, expected in ((4.5, 4.5), (8.0, 8.0), (810.2, inf)):
     (run / "metrics.jsonl").write_text(f'{{"step": 4, "valid_loss": {loss}}}\n')
     assert result_table.final_loss(run) == expected, loss
+# A table of a single evaluation has a picture, and its time is that of the last line which has one.
+(run / "metrics.jsonl").write_text('{"step": 2, "loss": 4.6, "seconds": 30}\n{"step": 4, "loss": 4.5, "seconds": 90.5}\n{"step": 4, "valid_loss": 4.5, "seconds": 90.5}\n{"step": 4, "checkpoint_ms": 1}\n')
+assert result_table.trained_seconds(run) == 90.5
+one = pathlib.Path("one/states_32/seed1"); one.parent.mkdir(parents=True); run.rename(one)
+assert "4.5000" in result_table.curves(papers["solo"], pathlib.Path("one"))
 E2
 
 code=0; "$SOURCE/scripts/reproduce" eco --bittern nowhere >said.txt 2>&1 || code=$?
@@ -94,7 +99,7 @@ facts() { sed -n '/^```/,/^```/p' "$folder/table.md"; }
 facts | grep -q "^text      text.txt: $(stat -c %s text.txt | sed ':a;s/\B[0-9]\{3\}\>/,&/;ta') bytes, SHA-256 $hash$" || fail "the text is not in the table: $(facts)"
 known=$(git -C "$SOURCE" rev-parse --short HEAD 2>/dev/null || echo unknown) # a copy without git, or on a machine without
 [ "$(facts | grep -c "^commit    $known\|^program   SHA\|^machine")" -eq 3 ] || fail "not one line a fact: $(facts)"
-facts | grep -q "^time      0 minutes, summed over 4 runs$" || fail "no time: $(facts)"
+facts | grep -q "^time      0 min of training steps, summed over 4 runs$" || fail "no time: $(facts)"
 sed -i 's/"commit": "[^"]*"/"commit": "older"/' "$folder/states_32/seed1.starts.jsonl"
 rm "$folder/states_32_beta_0.3/seed2.starts.jsonl" out/data.text
 run 4 >said.txt 2>&1 || fail "without a file of facts: $(cat said.txt)"

@@ -2,9 +2,9 @@
 # Killed with SIGKILL at random moments, saves included, again and again: every restart goes on, and the final weights and
 # states equal the undisturbed run's, bit for bit. In f32, and a few times with weights and moments in codes, whose
 # stochastic rounding must go on with the same random numbers: ECO in FP8 by row and in INT4 by tensor, DQT with SOLO's moments,
-# the combined recipe, BitNet with a master in E4M3. Together they have every kind of tensor that a run stores: numbers, bytes and
+# the combined recipe, BitNet with a master in E4M3. Together they have every kind of tensor that a run stores, but bf16: f32, bytes and
 # packed codes, scales of rows, tensors and blocks, levels of a quantile, rows and columns, factors, masters; that each recipe
-# of configs/ resumes bit for bit without a kill is tests/train/recipes_test. BITTERN: the program; BITTERN_KILLS: how often in f32 (100). The rate is constant, so the length of a run
+# of configs/mini resumes bit for bit without a kill is tests/train/recipes_test. BITTERN: the program; BITTERN_KILLS: how often in f32 (100). The rate is constant, so the length of a run
 # is chosen when the last kill has happened: a little beyond, however fast the machine.
 set -euo pipefail
 kills=${BITTERN_KILLS:-100}

@@ -299,7 +299,7 @@ TEST_CASE("codebook: worked example, a matrix with rank-1 scales") {
 
 TEST_CASE(
     "codebook: second moments under rank-1 scales are off by half a gap of the smaller scale, and none becomes 0") {
-  // Second moments of seven decades, larger in some rows and columns than in others, as the scales expect them.
+  // Second moments of eleven decades, larger in some rows and columns than in others, as the scales expect them.
   constexpr int rows = 24, cols = 40;
   std::vector<Floats> x(rows, Floats(cols));
   Floats row(rows, 0.0f), column(cols, 0.0f);

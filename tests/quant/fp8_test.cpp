@@ -220,7 +220,7 @@ TEST_CASE("to_e4m3_in_range is to_e4m3 up to 464, the last number that rounds to
   CHECK(first_wrong == last + 1);
 }
 
-TEST_CASE("fp8: a moment in E4M3 keeps its sign, a block's largest and three binary digits down to 2^-15 of it") {
+TEST_CASE("fp8: under a block's scale E4M3 keeps the largest, and four binary digits down to 2^-14.8 of it") {
   // A block of 128 over nine decades and both signs; the scale brings the largest to 448.
   std::vector<float> x;
   for (int i = 0; i < 128; ++i)
@@ -240,5 +240,5 @@ TEST_CASE("fp8: a moment in E4M3 keeps its sign, a block's largest and three bin
     if (part < 0x1p-10 * (1 - 1e-6)) CHECK(decoded == 0.0f);
   }
   CHECK(std::fabs(e4m3_to_float(to_e4m3(x[0] * inverse_scale(scale))) * scale / x[0] - 1) < 1e-6f);
-  CHECK(vanished > 30);  // which is what a second moment must not do: fp8 there is a baseline
+  CHECK(vanished > 30);  // a second moment must not: E4M3 there is only a baseline
 }

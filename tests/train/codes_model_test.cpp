@@ -176,9 +176,8 @@ TEST_CASE("codes in a model: the plan of low-bit states differs from that of f32
       CHECK(a[i].lifetime.first == b[i].lifetime.first);
       CHECK(a[i].lifetime.last == b[i].lifetime.last);
     }
-    // So no tensor of the run could hold decoded moments; and what the step works in is no larger.
+    // So no tensor of the run could hold decoded moments.
     CHECK(run->plan.shared_bytes() == f32->plan.shared_bytes());
-    CHECK(run->plan[run->workspace].bytes() == f32->plan[f32->workspace].bytes());
     CHECK(2 * run->plan.whole_run_bytes(Category::optimizer_states) <
           f32->plan.whole_run_bytes(Category::optimizer_states));
   }
