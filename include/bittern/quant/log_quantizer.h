@@ -6,7 +6,7 @@
 //
 // e = log2(x / delta) / log2(alpha), a real number, is where x lies among the codes. Rounding:
 //   nearest     of e, ties to even
-//   stochastic  of e (the paper's): unbiased for log x, so biased upwards for x, by up to 8 % at alpha = 0.44
+//   stochastic  of e (the paper's): unbiased for log x, so biased upwards for x, by up to 9 % at alpha = 0.44
 // Both are biased upwards below x_p.
 //
 // Where the published code divides by zero, this is what happens: an all-zero block has delta = 0 and decodes to 0. If
