@@ -153,7 +153,9 @@ def curves(paper, folder: Path) -> str:
     least = min(loss for _, loss in points)
     last = max(step for step, _ in points)
     most = min(max(max(loss for step, loss in points if 2 * step >= last), least + 0.1), least + 1.5)
-    chart = Chart(x=(0, last), y=(least - 0.03 * (most - least), most), x_label="step", y_label="validation loss", legend_width=280)
+    first = min(step for step, loss in points if loss <= most)
+    chart = Chart(x=(first if first < last else 0, last), y=(least - 0.03 * (most - least), most), x_label="step", y_label="validation loss",
+                  legend_width=90 + 6 * max(map(len, rows)))
     for k, (label, curve) in enumerate(rows.items()):
         chart.curve([point for point in curve if math.isfinite(point[1])], k, label)
         chart.name(k, label if math.isinf(curve[-1][1]) else f"{label}  {number(curve[-1][1])}")

@@ -53,16 +53,18 @@ class Chart:
         self.parts.append(f"<g><title>{escape(title)}</title>{shape}{self.text(at_x + 5, at_y - 4, label, 'start', colour(k))}</g>")
 
     def curve(self, points: list[tuple[float, float]], k: int, title: str):
-        """A line of colour k through the points within the frame."""
+        """A line of colour k through the points within the frame, dashed where the colours begin anew."""
         inside = [f"{self.at_x(x):.1f} {self.at_y(y):.1f}" for x, y in points if self.x[0] <= x <= self.x[1] and self.y[0] <= y <= self.y[1]]
+        dashes = "" if k < len(COLOURS) else ' stroke-dasharray="5 3"'
         if inside:
-            self.parts.append(f'<path d="M{"L".join(inside)}" fill="none" stroke="{colour(k)}" stroke-width="1.5">'
+            self.parts.append(f'<path d="M{"L".join(inside)}" fill="none" stroke="{colour(k)}" stroke-width="1.5"{dashes}>'
                               f"<title>{escape(title)}</title></path>")
 
     def name(self, k: int, words: str):
         """The next line of the legend."""
         at_y = TOP + 10 + 18 * len(self.legend)
-        self.legend.append(f'<circle cx="{WIDTH - self.legend_width + 20}" cy="{at_y}" r="3.5" fill="{colour(k)}"/>'
+        at_x, paint = WIDTH - self.legend_width + 20, f'fill="{colour(k)}"' if k < len(COLOURS) else f'fill="none" stroke="{colour(k)}"'
+        self.legend.append(f'<circle cx="{at_x}" cy="{at_y}" r="3.5" {paint}/>'
                            + self.text(WIDTH - self.legend_width + 30, at_y + 4, words, "start"))
 
     def svg(self, x_numbers: list[float] | None = None) -> str:
@@ -73,10 +75,12 @@ class Chart:
             if self.x[0] <= value <= self.x[1]:
                 at = self.at_x(value)
                 frame.append(f'<path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#e5e5e5"/>' + self.text(at, HEIGHT - BOTTOM + 15, f"{value:,g}"))
-        for value in round_numbers(*self.y):
+        y_numbers = round_numbers(*self.y)
+        digits = max(0, -math.floor(math.log10(y_numbers[1] - y_numbers[0]) + 1e-9))
+        for value in y_numbers:
             at = self.at_y(value)
             frame.append(f'<path d="M{LEFT} {at:.1f}H{right}" stroke="{"#888" if abs(value) < 1e-12 else "#e5e5e5"}"/>'
-                         + self.text(LEFT - 6, at + 4, f"{value:.3g}" if abs(value) > 1e-12 else "0", "end"))
+                         + self.text(LEFT - 6, at + 4, f"{value:.{digits}f}" if abs(value) > 1e-12 else "0", "end"))
         labels = [self.text((LEFT + right) / 2, HEIGHT - 14, self.x_label),
                   f'<text transform="translate(14 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle" fill="#333">'
                   f"{escape(self.y_label)}</text></svg>"]
