@@ -141,13 +141,15 @@ def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: di
 
 def curves(paper, folder: Path) -> str:
     """An SVG of the validation losses, the mean of each row's finished seeds: from the best to the largest of the second half, so that
-    rows stand apart at the end, but at most a nat and a half."""
-    rows = {}
+    rows stand apart at the end, but at most a nat and a half. Rows that diverged do not count."""
+    rows, ends = {}, {}
     for row in paper.rows:
-        seeds = [validation_losses(run) for run in (folder / row.name).glob("seed*") if run.is_dir() and final_loss(run) is not None]
-        if seeds:
+        runs = [run for run in (folder / row.name).glob("seed*") if run.is_dir() and final_loss(run) is not None]
+        seeds = [validation_losses(run) for run in runs]
+        if runs:
             rows[row.label] = [(step, mean([seed[step] for seed in seeds])) for step in sorted(set.intersection(*map(set, seeds))) if step > 0]
-    points = [point for curve in rows.values() for point in curve if all(map(math.isfinite, point))]
+            ends[row.label] = mean([final_loss(run) for run in runs])
+    points = [point for label, curve in rows.items() for point in curve if math.isfinite(ends[label])]
     if not points:
         return ""
     least = min(loss for _, loss in points)
@@ -158,5 +160,5 @@ def curves(paper, folder: Path) -> str:
                   legend_width=90 + 6 * max(map(len, rows)))
     for k, (label, curve) in enumerate(rows.items()):
         chart.curve([point for point in curve if math.isfinite(point[1])], k, label)
-        chart.name(k, label if math.isinf(curve[-1][1]) else f"{label}  {number(curve[-1][1])}")
+        chart.name(k, f"{label}  {number(ends[label])}")
     return chart.svg()
