@@ -45,12 +45,11 @@ def final_loss(run: Path) -> float | None:
 
 def trained_seconds(run: Path) -> float:
     """The time of the training steps, without evaluations and saves: what the last line of a step or an evaluation says."""
-    seconds = 0.0
+    last = '{"seconds": 0}'
     with open(run / "metrics.jsonl") as lines:
         for line in lines:
-            if '"seconds"' in line:
-                seconds = json.loads(line)["seconds"]
-    return seconds
+            last = line if '"seconds"' in line else last
+    return json.loads(last)["seconds"]
 
 
 def mean(values: list[float]) -> float:
@@ -144,11 +143,11 @@ def curves(paper, folder: Path) -> str:
     rows stand apart at the end, but at most a nat and a half. Rows that diverged do not count."""
     rows, ends = {}, {}
     for row in paper.rows:
-        runs = [run for run in (folder / row.name).glob("seed*") if run.is_dir() and final_loss(run) is not None]
-        seeds = [validation_losses(run) for run in runs]
-        if runs:
+        final = {run: loss for run in (folder / row.name).glob("seed*") if run.is_dir() and (loss := final_loss(run)) is not None}
+        seeds = [validation_losses(run) for run in final]
+        if seeds:
             rows[row.label] = [(step, mean([seed[step] for seed in seeds])) for step in sorted(set.intersection(*map(set, seeds))) if step > 0]
-            ends[row.label] = mean([final_loss(run) for run in runs])
+            ends[row.label] = mean(list(final.values()))
     points = [point for label, curve in rows.items() for point in curve if math.isfinite(ends[label])]
     if not points:
         return ""

@@ -48,8 +48,8 @@ class Chart:
     def point(self, x: float, y: float, k: int, label: str, title: str):
         """A dot of colour k; an arrow at the top or the bottom edge where y is beyond it."""
         at_x, at_y = self.at_x(x), self.at_y(max(min(y, self.y[1]), self.y[0]))
-        shape = (f'<path d="M{at_x:.1f} {at_y - 4:.1f}l4 8h-8z" fill="{colour(k)}"/>' if y > self.y[1]
-                 else f'<path d="M{at_x:.1f} {at_y + 4:.1f}l4 -8h-8z" fill="{colour(k)}"/>' if y < self.y[0]
+        tip = -4 if y > self.y[1] else 4  # of the arrow, from its middle
+        shape = (f'<path d="M{at_x:.1f} {at_y + tip:.1f}l4 {-2 * tip}h-8z" fill="{colour(k)}"/>' if not self.y[0] <= y <= self.y[1]
                  else f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="3.5" fill="{colour(k)}"/>')
         self.parts.append(f"<g><title>{escape(title)}</title>{shape}{self.text(at_x + 5, at_y - 4, label, 'start', colour(k))}</g>")
 

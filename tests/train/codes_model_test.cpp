@@ -45,6 +45,14 @@ double size_of_difference(const std::vector<float>& a, const std::vector<float>&
   return std::sqrt(difference / std::max(size, 1e-30));
 }
 
+void check_alike_but_for_dtype(const PlannedTensor& a, const PlannedTensor& b) {
+  CHECK(a.name == b.name);
+  CHECK(a.shape == b.shape);
+  CHECK(a.category == b.category);
+  CHECK(a.lifetime.first == b.lifetime.first);
+  CHECK(a.lifetime.last == b.lifetime.last);
+}
+
 }  // namespace
 
 TEST_CASE("codes in a model: loss and gradients are those of the numbers that the codes stand for") {
@@ -127,17 +135,13 @@ TEST_CASE("codes in a model: the plan of ECO differs from BF16's by the weights 
     for (std::size_t i = 0; i < without_scales.size(); ++i) {
       const PlannedTensor &a = without_scales[i], &b = f32->plan.tensors()[i];
       CAPTURE(b.name);
-      CHECK(a.name == b.name);
-      CHECK(a.shape == b.shape);
-      CHECK(a.category == b.category);
+      check_alike_but_for_dtype(a, b);
       const bool linear = b.category == Category::weights && b.name.find("_proj.weight") != std::string::npos;
       if (linear)
         CHECK(bits_of(a.dtype) < 32);
       else
         CHECK(a.dtype == b.dtype);
       if (linear) saved += b.bytes() - a.bytes();
-      CHECK(a.lifetime.first == b.lifetime.first);
-      CHECK(a.lifetime.last == b.lifetime.last);
     }
     // So no tensor of the run could hold decoded weights, or a parameter's worth of anything else.
     CHECK(f32->plan.whole_run_bytes(Category::weights) - run->plan.whole_run_bytes(Category::weights) == saved);
@@ -170,11 +174,8 @@ TEST_CASE("codes in a model: the plan of low-bit states differs from that of f32
     REQUIRE(a.size() == b.size());
     for (std::size_t i = 0; i < a.size(); ++i) {
       CAPTURE(b[i].name);
-      CHECK(a[i].name == b[i].name);
-      CHECK(a[i].shape == b[i].shape);
+      check_alike_but_for_dtype(a[i], b[i]);
       CHECK(a[i].dtype == b[i].dtype);
-      CHECK(a[i].lifetime.first == b[i].lifetime.first);
-      CHECK(a[i].lifetime.last == b[i].lifetime.last);
     }
     // So no tensor of the run could hold decoded moments.
     CHECK(run->plan.shared_bytes() == f32->plan.shared_bytes());
