@@ -4,6 +4,8 @@
 // Here are the Loads of both (gemm_template.h): a type of which a packer shall read words directly is one more of them,
 // and an entry of the pack tables in make_kernels and in gemm_amx.cpp.
 
+#include "ops/cpu/e4m3_avx512.h"
+
 struct PairLanes : Avx512Lanes {
   using Floats = PairLanes;
   BITTERN_INLINE Acc multiply_add(Acc acc, Words a, Words b) {
@@ -53,6 +55,24 @@ struct LoadBf16 {
   }
   BITTERN_INLINE __m512i across(const bf16* p, const bf16* q, int count = 16, bool has_q = true) {
     return Lanes::pairs(Lanes::halves(p, count), Lanes::halves(q, has_q ? count : 0));
+  }
+};
+
+/// Decoded in the register on its way: codes that pass through a stage are stored and loaded once more.
+struct LoadE4m3 {
+  using Lanes = PairLanes;
+  using Stored = std::uint8_t;
+  static constexpr int per_word = 2;
+  BITTERN_INLINE __m512i along(const std::uint8_t* p, int count = 32) {
+    return e4m3_to_bf16(_mm512_cvtepu8_epi16(count >= 32 ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
+                                                         : _mm256_maskz_loadu_epi8((1u << count) - 1u, p)));
+  }
+  BITTERN_INLINE __m512i bytes(const std::uint8_t* p, int count) {
+    return _mm512_cvtepu8_epi32(count >= 16 ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))
+                                            : _mm_maskz_loadu_epi8(Lanes::first(count), p));
+  }
+  BITTERN_INLINE __m512i across(const std::uint8_t* p, const std::uint8_t* q, int count = 16, bool has_q = true) {
+    return e4m3_to_bf16(Lanes::pairs(bytes(p, count), bytes(q, has_q ? count : 0)));
   }
 };
 

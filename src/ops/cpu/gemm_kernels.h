@@ -6,9 +6,9 @@
 // along k][row or column]. Ragged edges are padded with zeros. (AMX wants rows of A with words side by side: its
 // packers and microkernels agree on another order within an A panel.)
 //
-// Only packers know how operands are stored: as f32, bf16 or bytes, a Load (gemm_template.h) each. Codes of a quantized
-// weight become bf16, or bytes where both operands are integers, on their way to the packers (gemm_stage.h), for all
-// instruction sets alike; microkernels do not change.
+// Only packers know how operands are stored: as f32, bf16, bytes, or E4M3 where words are pairs of bf16, a Load
+// (gemm_template.h) each. Other codes become bf16, or bytes where both operands are integers, on their way to the packers
+// (gemm_stage.h), for all instruction sets alike; microkernels do not change.
 #pragma once
 
 #include <array>
@@ -80,12 +80,21 @@ using GemvFn = void (*)(const GemvJob&);
 
 /// How an operand lies in memory: its lines are rows with k inside, or k is outside and the lines are side by side.
 enum class Layout { along_k, across_k };
-enum class Storage { f32, bf16, integer };  ///< integer: bytes as operands, 32 bits as sums
-inline constexpr int storages = 3;
+enum class Storage { f32, bf16, integer, e4m3 };  ///< integer: bytes as operands, 32 bits as sums; e4m3: operands alone
+inline constexpr int storages = 4;
 constexpr Storage storage_of(DType dtype) {
-  return dtype == DType::f32 ? Storage::f32 : dtype == DType::bf16 ? Storage::bf16 : Storage::integer;
+  switch (dtype) {
+    case DType::f32:
+      return Storage::f32;
+    case DType::bf16:
+      return Storage::bf16;
+    case DType::e4m3:
+      return Storage::e4m3;
+    default:
+      return Storage::integer;
+  }
 }
-using PackTable = std::array<std::array<PackFn, storages>, 2>;  ///< [Layout][Storage]
+using PackTable = std::array<std::array<PackFn, storages>, 2>;  ///< [Layout][Storage], null where a stage is wanted
 
 struct GemmKernels {
   int mr, nr, lanes;
