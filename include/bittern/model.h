@@ -78,24 +78,26 @@ class Transformer {
   double flops_per_token() const;
 
  private:
-  /// Codes of a linear's input and their scales (N); empty where it is not quantized.
-  struct Codes {
+  /// What a linear of a block reads: act, or codes with scales (N) where activations are quantized.
+  struct LinearInput {
     TensorId values, scales;
   };
   /// The activations of one block. Rows: N = B*T (or the rows of a generation step).
   struct BlockActivations {
-    TensorId x0;                          // (N,C)  block input: the residual stream after the previous block
-    TensorId n1, rstd1;                   // (N,C), (N)
-    TensorId qkv_raw, qkv, q_norm_rstd;   // (N,packed), (N,packed), (N,H+KV); raw and rstd only with qk_norm
-    TensorId attention, lse;              // (N,H*D), (B,H,T)
-    TensorId x1, n2, rstd2;               // (N,C)  the stream after attention
-    TensorId gate_up;                     // (N,2F)
-    TensorId out;                         // (N,C)  output of o_proj, then of down_proj; one for all blocks
-    TensorId h;                           // (N,F)  one for all blocks
-    TensorId attention_n, h_n, sub_rstd;  // (N,H*D), (N,F), (N)  sub-norms, one for all blocks; else attention and h
-    // With quantized activations n1 and n2 are one for all blocks: what is kept are their codes. Those of the others
-    // are made again in backward, which needs attention itself and makes h again.
-    Codes n1_codes, n2_codes, attention_codes, h_codes;
+    TensorId x0;                         // (N,C)  block input: the residual stream after the previous block
+    LinearInput n1;                      // (N,C)
+    TensorId rstd1;                      // (N)
+    TensorId qkv_raw, qkv, q_norm_rstd;  // (N,packed), (N,packed), (N,H+KV); raw and rstd only with qk_norm
+    TensorId attention, lse;             // (N,H*D), (B,H,T)
+    TensorId x1;                         // (N,C)  the stream after attention
+    LinearInput n2;                      // (N,C)
+    TensorId rstd2;                      // (N)
+    TensorId gate_up;                    // (N,2F)
+    // One for all blocks; what o_proj and down_proj read is made again in backward:
+    TensorId out;            // (N,C)  output of o_proj, then of down_proj
+    LinearInput o_input;     // (N,H*D)  attention, its codes, or its sub-norm
+    LinearInput down_input;  // (N,F)  h, or its sub-norm
+    TensorId h, sub_rstd;    // (N,F), (N)  only with sub-norms
   };
   struct FinalActivations {
     TensorId x, n, rstd;  // (N,C), (N,C), (N)
@@ -112,8 +114,8 @@ class Transformer {
   BlockActivations plan_block(Plan& plan, const std::string& prefix, std::int64_t batch, std::int64_t sequence_length,
                               Lifetime kept, const BlockActivations& shared, bool own_input);
   BlockActivations plan_shared(Plan& plan, const std::string& prefix, std::int64_t rows, Lifetime out, Lifetime others);
-  Codes plan_codes(Plan& plan, const std::string& name, std::int64_t rows, std::int64_t cols, Category category,
-                   Lifetime life);
+  LinearInput plan_input(Plan& plan, const std::string& name, std::int64_t rows, std::int64_t cols, Category category,
+                         Lifetime life);
   FinalActivations plan_final(Plan& plan, const std::string& prefix, std::int64_t rows, std::int64_t logits_rows,
                               Lifetime kept, Lifetime head);
 
@@ -122,14 +124,15 @@ class Transformer {
   Tensor weight_stack(std::int32_t first, std::int32_t last) const;  // an empty tensor for -1
   Tensor gradient_stack(std::int32_t first, std::int32_t last) const;
   Tensor rows(TensorId id, std::int64_t count) const { return id ? arena_->view(id).slice_rows(0, count) : Tensor(); }
+  Tensor rows(const LinearInput& input, std::int64_t count) const;
   BlockActivations block(int layer) const;
-  /// n = the norm of x with the weight of a sub-norm; nothing where the model has none.
-  void sub_norm(TensorId n, TensorId x, TensorId rstd, std::int32_t weight_of, std::int64_t count);
+  /// n = the norm of x with the weight of a sub-norm.
+  void sub_norm(const Tensor& n, TensorId x, TensorId rstd, std::int32_t weight_of);
   /// dx = the gradient of x, of which n is the norm, from the gradient dn.
   void sub_norm_backward(const Tensor& dx, const Tensor& dn, TensorId x, TensorId rstd, std::int32_t weight_of);
-  /// What a linear reads: the first `count` rows of x, or their codes, which are kept or are made now.
-  Tensor kept_input(TensorId x, const Codes& codes, std::int64_t count) const;
-  Tensor quantized_input(TensorId x, const Codes& codes, std::int64_t count) const;
+  /// What o_proj reads, made of attention, and what down_proj reads, made of gate_up.
+  Tensor make_o_input(int layer, const BlockActivations& a, std::int64_t count);
+  Tensor make_down_input(int layer, const BlockActivations& a, std::int64_t count);
 
   /// Which rows a forward runs on.
   struct Pass {
@@ -160,6 +163,7 @@ class Transformer {
   FinalActivations final_;
   TensorId tokens_, targets_, losses_, lse_squared_, rope_;
   TensorId dn_, dx_, datt_, dqkv_, dh_;
+  TensorId datt_n_, dh_n_;         // with sub-norms
   BlockActivations cached_block_;  // generation
   FinalActivations cached_final_;
   TensorId cached_tokens_;

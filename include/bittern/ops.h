@@ -94,7 +94,8 @@ class Backend {
 
   // ---- residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * w.   sum may be x's memory.
   //   Without y, sum = x is stored only where sum is a tensor other than x.
-  //   x, y, sum (N,C) act (dtypes may differ)   n (N,C) act   rstd (N) f32, kept for backward   w (C) f32
+  //   x, y, sum (N,C) act (dtypes may differ)   n (N,C) act, or codes as `quantize` makes them of n in fp32
+  //   rstd (N) f32, kept for backward   w (C) f32
   //   With sum stored in bf16 the norm is taken of the stored (rounded) values, so that recomputation gives the same
   //   bits.
   virtual void residual_rmsnorm_forward(const Tensor& sum, const Tensor& n, const Tensor& rstd, const Tensor& x,
@@ -119,7 +120,7 @@ class Backend {
   virtual void attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
                                 const AttentionShape& shape, std::int64_t first_position) = 0;
 
-  // ---- swiglu: out = silu(gate) * up, gate_up (N,2F) = [gate | up].
+  // ---- swiglu: out = silu(gate) * up, gate_up (N,2F) = [gate | up]; out may be codes, as n of residual_rmsnorm.
   //   backward: gate_up is overwritten by its gradient, and out (N,F) by the recomputed forward value, which the weight
   //   gradient of down_proj needs.
   virtual void swiglu_forward(const Tensor& out, const Tensor& gate_up) = 0;

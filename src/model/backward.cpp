@@ -31,7 +31,6 @@ LossSums Transformer::forward_backward(std::span<const std::int32_t> tokens, std
 
 void Transformer::sub_norm_backward(const Tensor& dx, const Tensor& dn, TensorId x, TensorId rstd,
                                     std::int32_t weight_of) {
-  if (weight_of < 0) return;
   backend_.zero(dx);
   backend_.residual_rmsnorm_backward(dx, gradient(weight_of), dn, arena_->view(x), arena_->view(rstd),
                                      weight(weight_of));
@@ -44,7 +43,7 @@ void Transformer::block_backward(int layer, bool accumulate) {
   if (options_.recompute_blocks) block_forward(layer, a, pass, true);
 
   const DType compute = options_.compute;
-  const Tensor dx = arena_->view(dx_), dn = arena_->view(dn_), dh = arena_->view(dh_), h = arena_->view(a.h);
+  const Tensor dx = arena_->view(dx_), dn = arena_->view(dn_), dh = arena_->view(dh_);
   const Tensor dattention = arena_->view(datt_), dqkv = arena_->view(dqkv_);
   const Tensor x0 = arena_->view(a.x0), x1 = arena_->view(a.x1);
   const std::int64_t N = pass.rows();
@@ -52,37 +51,33 @@ void Transformer::block_backward(int layer, bool accumulate) {
 
   // MLP: x1 + down([sub-norm](swiglu(gate_up(norm(x1)))))
   if (spec_.sub_norm) {
-    backend_.swiglu_forward(h, gate_up);
-    sub_norm(a.h_n, a.h, a.sub_rstd, w.mlp_sub_norm, N);
-    backend_.linear_backward_weight(gradient(w.down), dx, quantized_input(a.h_n, a.h_codes, N), accumulate, compute);
-    const Tensor dh_n = arena_->view(a.h_n);  // in the place of what is no longer needed
+    const Tensor dh_n = arena_->view(dh_n_);
+    backend_.linear_backward_weight(gradient(w.down), dx, make_down_input(layer, a, N), accumulate, compute);
     backend_.linear_backward_input(dh_n, dx, weight(w.down), compute);
     sub_norm_backward(dh, dh_n, a.h, a.sub_rstd, w.mlp_sub_norm);
-    backend_.swiglu_backward(gate_up, h, dh);  // gate_up becomes its gradient
+    backend_.swiglu_backward(gate_up, arena_->view(a.h), dh);  // gate_up becomes its gradient
   } else {
+    const Tensor down_input = rows(a.down_input, N);
     backend_.linear_backward_input(dh, dx, weight(w.down), compute);
-    backend_.swiglu_backward(gate_up, h, dh);
-    backend_.linear_backward_weight(gradient(w.down), dx, quantized_input(a.h, a.h_codes, N), accumulate, compute);
+    backend_.swiglu_backward(gate_up, down_input, dh);
+    backend_.linear_backward_weight(gradient(w.down), dx, down_input, accumulate, compute);
   }
   backend_.linear_backward_input(dn, gate_up, weight_stack(w.gate, w.up), compute);
-  backend_.linear_backward_weight(gradient_stack(w.gate, w.up), gate_up, kept_input(a.n2, a.n2_codes, N), accumulate,
-                                  compute);
+  backend_.linear_backward_weight(gradient_stack(w.gate, w.up), gate_up, rows(a.n2, N), accumulate, compute);
   backend_.residual_rmsnorm_backward(dx, gradient(w.post_norm), dn, x1, arena_->view(a.rstd2), weight(w.post_norm));
 
   // Attention: x0 + o([sub-norm](attention(rope(qkv(norm(x0))))))
-  sub_norm(a.attention_n, a.attention, a.sub_rstd, w.attention_sub_norm, N);
-  backend_.linear_backward_weight(gradient(w.o), dx, quantized_input(a.attention_n, a.attention_codes, N), accumulate,
-                                  compute);
-  const Tensor dattention_n = spec_.sub_norm ? arena_->view(a.attention_n) : dattention;
+  backend_.linear_backward_weight(gradient(w.o), dx, make_o_input(layer, a, N), accumulate, compute);
+  const Tensor dattention_n = spec_.sub_norm ? arena_->view(datt_n_) : dattention;
   backend_.linear_backward_input(dattention_n, dx, weight(w.o), compute);
-  sub_norm_backward(dattention, dattention_n, a.attention, a.sub_rstd, w.attention_sub_norm);
+  if (spec_.sub_norm) sub_norm_backward(dattention, dattention_n, a.attention, a.sub_rstd, w.attention_sub_norm);
   backend_.attention_backward(
       {.shape = attention_shape(pass), .qkv = arena_->view(a.qkv), .out = attention, .lse = arena_->view(a.lse)}, dqkv,
       dattention);
   backend_.qk_norm_rope_backward(rope_args(layer, a, pass), dqkv, gradient(w.q_norm), gradient(w.k_norm));
   if (w.q_bias >= 0) backend_.bias_backward(gradient_stack(w.q_bias, w.v_bias), dqkv);
   backend_.linear_backward_input(dn, dqkv, weight_stack(w.q, w.v), compute);
-  backend_.linear_backward_weight(gradient_stack(w.q, w.v), dqkv, kept_input(a.n1, a.n1_codes, N), accumulate, compute);
+  backend_.linear_backward_weight(gradient_stack(w.q, w.v), dqkv, rows(a.n1, N), accumulate, compute);
   backend_.residual_rmsnorm_backward(dx, gradient(w.input_norm), dn, x0, arena_->view(a.rstd1), weight(w.input_norm));
 }
 

@@ -42,8 +42,7 @@ void Transformer::block_forward(int layer, const BlockActivations& a, const Pass
   const float eps = static_cast<float>(spec_.rms_norm_eps);
   const DType compute = options_.compute;
   const Tensor x0 = rows(a.x0, N), n1 = rows(a.n1, N), qkv = rows(a.qkv, N), attention = rows(a.attention, N);
-  const Tensor out = rows(a.out, N), x1 = rows(a.x1, N), n2 = rows(a.n2, N), gate_up = rows(a.gate_up, N),
-               h = rows(a.h, N);
+  const Tensor out = rows(a.out, N), x1 = rows(a.x1, N), n2 = rows(a.n2, N), gate_up = rows(a.gate_up, N);
 
   // Recomputation starts from the kept x0; otherwise x0 = stream after the previous block's attention + its MLP's
   // output.
@@ -55,8 +54,8 @@ void Transformer::block_forward(int layer, const BlockActivations& a, const Pass
   }
 
   const QkNormRope rope = rope_args(layer, a, pass);
-  backend_.linear_forward(spec_.qk_norm ? rope.qkv_raw : qkv, quantized_input(a.n1, a.n1_codes, N),
-                          weight_stack(w.q, w.v), weight_stack(w.q_bias, w.v_bias), compute);
+  backend_.linear_forward(spec_.qk_norm ? rope.qkv_raw : qkv, n1, weight_stack(w.q, w.v),
+                          weight_stack(w.q_bias, w.v_bias), compute);
   backend_.qk_norm_rope_forward(rope);
   if (pass.cached) {
     const Tensor k_cache = arena_->view(k_cache_[static_cast<std::size_t>(layer)]);
@@ -66,20 +65,32 @@ void Transformer::block_forward(int layer, const BlockActivations& a, const Pass
     backend_.attention_forward(
         {.shape = attention_shape(pass), .qkv = qkv, .out = attention, .lse = arena_->view(a.lse)});
   }
-  sub_norm(a.attention_n, a.attention, a.sub_rstd, w.attention_sub_norm, N);
-  backend_.linear_forward(out, quantized_input(a.attention_n, a.attention_codes, N), weight(w.o), {}, compute);
+  backend_.linear_forward(out, make_o_input(layer, a, N), weight(w.o), {}, compute);
 
   backend_.residual_rmsnorm_forward(x1, n2, rows(a.rstd2, N), x0, out, weight(w.post_norm), eps);
-  backend_.linear_forward(gate_up, quantized_input(a.n2, a.n2_codes, N), weight_stack(w.gate, w.up), {}, compute);
+  backend_.linear_forward(gate_up, n2, weight_stack(w.gate, w.up), {}, compute);
   if (for_backward) return;  // backward makes h again and does not need the block's output
-  backend_.swiglu_forward(h, gate_up);
-  sub_norm(a.h_n, a.h, a.sub_rstd, w.mlp_sub_norm, N);
-  backend_.linear_forward(out, quantized_input(a.h_n, a.h_codes, N), weight(w.down), {}, compute);
+  backend_.linear_forward(out, make_down_input(layer, a, N), weight(w.down), {}, compute);
 }
 
-void Transformer::sub_norm(TensorId n, TensorId x, TensorId rstd, std::int32_t weight_of, std::int64_t count) {
-  if (weight_of < 0) return;
-  backend_.residual_rmsnorm_forward({}, rows(n, count), rows(rstd, count), rows(x, count), {}, weight(weight_of),
+Tensor Transformer::make_o_input(int layer, const BlockActivations& a, std::int64_t count) {
+  const Tensor input = rows(a.o_input, count);
+  if (spec_.sub_norm)
+    sub_norm(input, a.attention, a.sub_rstd, weights_[static_cast<std::size_t>(layer)].attention_sub_norm);
+  else if (options_.activations)
+    backend_.quantize(input, rows(a.attention, count));
+  return input;
+}
+
+Tensor Transformer::make_down_input(int layer, const BlockActivations& a, std::int64_t count) {
+  const Tensor input = rows(a.down_input, count);
+  backend_.swiglu_forward(spec_.sub_norm ? rows(a.h, count) : input, rows(a.gate_up, count));
+  if (spec_.sub_norm) sub_norm(input, a.h, a.sub_rstd, weights_[static_cast<std::size_t>(layer)].mlp_sub_norm);
+  return input;
+}
+
+void Transformer::sub_norm(const Tensor& n, TensorId x, TensorId rstd, std::int32_t weight_of) {
+  backend_.residual_rmsnorm_forward({}, n, rows(rstd, n.rows()), rows(x, n.rows()), {}, weight(weight_of),
                                     static_cast<float>(spec_.rms_norm_eps));
 }
 

@@ -109,13 +109,7 @@ Transformer::BlockActivations Transformer::plan_block(Plan& plan, const std::str
   };
   BlockActivations a = shared;
   if (own_input) a.x0 = add("x0", Shape{N, C}, options_.residual);
-  const auto add_norm = [&](const char* name, TensorId& n, Codes& codes) {
-    if (options_.activations)
-      codes = plan_codes(plan, prefix + name, N, C, Category::activations, kept);
-    else
-      n = add(name, Shape{N, C}, options_.compute);
-  };
-  add_norm("n1", a.n1, a.n1_codes);
+  a.n1 = plan_input(plan, prefix + "n1", N, C, Category::activations, kept);
   a.rstd1 = add("rstd1", Shape{N}, DType::f32);
   a.qkv = add("qkv", Shape{N, packed}, options_.compute);
   if (spec_.qk_norm) {
@@ -123,17 +117,18 @@ Transformer::BlockActivations Transformer::plan_block(Plan& plan, const std::str
     a.q_norm_rstd = add("q_norm_rstd", Shape{N, H + KV}, DType::f32);
   }
   a.attention = add("attention", Shape{N, spec_.query_cols()}, options_.compute);
-  if (!spec_.sub_norm) a.attention_n = a.attention;
+  if (!spec_.sub_norm && !options_.activations) a.o_input = {a.attention, {}};
   a.lse = add("lse", Shape{batch, H, sequence_length}, DType::f32);
   a.x1 = add("x1", Shape{N, C}, options_.residual);
-  add_norm("n2", a.n2, a.n2_codes);
+  a.n2 = plan_input(plan, prefix + "n2", N, C, Category::activations, kept);
   a.rstd2 = add("rstd2", Shape{N}, DType::f32);
   a.gate_up = add("gate_up", Shape{N, 2 * spec_.intermediate_size}, options_.compute);
   return a;
 }
 
-Transformer::Codes Transformer::plan_codes(Plan& plan, const std::string& name, std::int64_t rows, std::int64_t cols,
-                                           Category category, Lifetime life) {
+Transformer::LinearInput Transformer::plan_input(Plan& plan, const std::string& name, std::int64_t rows,
+                                                 std::int64_t cols, Category category, Lifetime life) {
+  if (!options_.activations) return {plan.add(name, Shape{rows, cols}, options_.compute, category, life), {}};
   return {.values = plan.add(name + ".codes", Shape{rows, cols}, *options_.activations, category, life),
           .scales = plan.add(name + ".scales", Shape{rows}, DType::f32, category, life)};
 }
@@ -146,17 +141,16 @@ Transformer::BlockActivations Transformer::plan_shared(Plan& plan, const std::st
     return plan.add(prefix + name, Shape{rows, cols}, options_.compute, Category::scratch, life);
   };
   BlockActivations shared{};
+  const auto add_input = [&](const char* name, std::int64_t cols) {
+    return plan_input(plan, prefix + name, rows, cols, Category::scratch, others);
+  };
   shared.out = add("out", C, out);
-  shared.h = shared.h_n = add("h", F, others);
+  shared.down_input = add_input("down_input", F);
+  if (spec_.sub_norm || options_.activations) shared.o_input = add_input("o_input", spec_.query_cols());
   if (spec_.sub_norm) {
-    shared.attention_n = add("attention_n", spec_.query_cols(), others);
-    shared.h_n = add("h_n", F, others);
+    shared.h = add("h", F, others);
     shared.sub_rstd = plan.add(prefix + "sub_rstd", Shape{rows}, DType::f32, Category::scratch, others);
   }
-  if (!options_.activations) return shared;
-  shared.n1 = shared.n2 = add("n", C, others);
-  shared.attention_codes = plan_codes(plan, prefix + "attention", rows, spec_.query_cols(), Category::scratch, others);
-  shared.h_codes = plan_codes(plan, prefix + "h", rows, F, Category::scratch, others);
   return shared;
 }
 
@@ -205,6 +199,10 @@ void Transformer::plan_activations(Plan& plan) {
     datt_ = scratch("dattention", Shape{N, spec_.query_cols()}, act, {L + 2, 2 * L + 2});
     dqkv_ = scratch("dqkv", Shape{N, packed}, act, {L + 2, 2 * L + 2});
     dh_ = scratch("dh", Shape{N, F}, act, {L + 2, 2 * L + 2});
+    if (spec_.sub_norm) {
+      datt_n_ = scratch("dattention_n", Shape{N, spec_.query_cols()}, act, {L + 2, 2 * L + 2});
+      dh_n_ = scratch("dh_n", Shape{N, F}, act, {L + 2, 2 * L + 2});
+    }
   }
 
   if (options_.cache_length > 0) {
@@ -289,15 +287,8 @@ Tensor Transformer::gradient_stack(std::int32_t first, std::int32_t last) const 
                               parameters_[static_cast<std::size_t>(last)].gradient);
 }
 
-Tensor Transformer::kept_input(TensorId x, const Codes& codes, std::int64_t count) const {
-  if (!codes.values) return rows(x, count);
-  return scaled(*arena_, codes.values, codes.scales).slice_rows(0, count);
-}
-
-Tensor Transformer::quantized_input(TensorId x, const Codes& codes, std::int64_t count) const {
-  const Tensor input = kept_input(x, codes, count);
-  if (codes.values) backend_.quantize(input, rows(x, count));
-  return input;
+Tensor Transformer::rows(const LinearInput& input, std::int64_t count) const {
+  return scaled(*arena_, input.values, input.scales).slice_rows(0, count);
 }
 
 Transformer::BlockActivations Transformer::block(int layer) const {

@@ -173,6 +173,17 @@ inline Output output(std::string name, const Array& actual, Values expected, dou
           scale * (rounded ? 2e-5 : 2e-6)};
 }
 
+/// Codes and scales as the op left them, to be those of `expected` (the op's f32 output), quantized: every bit.
+inline std::vector<Output> quantized_outputs(Backend& backend, const std::string& name, const Array& codes,
+                                             const Array& expected) {
+  const Tensor shape = expected.tensor();
+  const Array right(backend, codes.tensor().dtype, shape.rows(), shape.cols());
+  backend.quantize(right, expected);
+  codes.check_canary();
+  return {{name, codes.values(), right.values(), 0.0, 0.0},
+          {name + " scales", codes.scales(), right.scales(), 0.0, 0.0}};
+}
+
 struct Case {
   std::string name;
   std::function<std::vector<Output>(Backend&)> run;

@@ -255,9 +255,10 @@ TEST_CASE("model: bf16 stays as near to the truth as its 8 bits allow") {
       const Result result = golden_case.run(config);
       CHECK(result.sums.loss / static_cast<double>(golden_case.valid) ==
             Approx(golden_case.golden.floats("loss").at(0)).epsilon(0.02));
-      // An input that bf16 moves across the middle of two codes takes the other code.
+      // An input that bf16 moves across the middle of two codes takes the other code; a key's gradient, the small
+      // difference of large terms, feels it most.
       const bool quantized = config.precision.activations != Activations::compute;
-      golden_case.check_gradients(result, "grad.", quantized ? 0.35 : 0.1);
+      golden_case.check_gradients(result, "grad.", quantized ? 0.5 : 0.1);
     }
   });
 }

@@ -14,6 +14,7 @@
 #include "ops/cpu/machine_peak.h"
 #include "ops/cpu/multiples.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/quantize_rows.h"
 #include "ops/cpu/row_parts.h"
 
 namespace bittern {
@@ -83,8 +84,9 @@ std::int64_t CpuBackend::workspace_bytes(const WorkspaceNeeds& needs) const {
   const std::int64_t sums = row_parts(needs.max_rows) * columns * size_of(DType::f32);
   const std::int64_t exponentials =
       thread_count() * cross_entropy_scratch_floats(needs.vocab_size) * size_of(DType::f32);
+  const std::int64_t row_buffers = thread_count() * row_buffer_stride(needs.max_cols) * size_of(DType::f32);
   return round_up(gemm_workspace_bytes(thread_count()), page) +
-         round_up(std::max({sums, exponentials, attention_workspace_bytes(needs),
+         round_up(std::max({sums, exponentials, row_buffers, attention_workspace_bytes(needs),
                             optimizer_scratch_bytes(needs.parameter_rows, needs.parameter_cols)}),
                   page);
 }
@@ -104,6 +106,11 @@ void* CpuBackend::scratch(std::string_view op, std::int64_t bytes) const {
         "another instruction set",
         op, bytes, scratch_.size());
   return scratch_.data();
+}
+
+float* CpuBackend::row_buffers(std::string_view op, const Tensor& out) const {
+  if (!is_quantized(out.dtype)) return nullptr;
+  return static_cast<float*>(scratch(op, thread_count() * row_buffer_stride(out.cols()) * size_of(DType::f32)));
 }
 
 namespace {

@@ -75,6 +75,8 @@ class CpuBackend final : public Backend {
   /// The first `bytes` bytes of the scratch, 64-byte aligned, content undefined. Fails, naming the op, if the workspace
   /// that was bound is too small for it.
   void* scratch(std::string_view op, std::int64_t bytes) const;
+  /// For an output that is codes, what OutputRows (quantize_rows.h) makes its rows in; else null.
+  float* row_buffers(std::string_view op, const Tensor& out) const;
 
   std::span<std::byte> gemm_workspace_, scratch_;
   std::int64_t allocated_ = 0;

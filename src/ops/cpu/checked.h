@@ -35,6 +35,13 @@ struct Checked {
       throw failure("{}: {} has codes of {} without scales", op, name, bittern::name(tensor.dtype));
     return *this;
   }
+  /// Codes that activations may be, with scales.
+  const Checked& quantized_act() const {
+    if (tensor.dtype != DType::e4m3 && tensor.dtype != DType::i8) [[unlikely]]
+      throw failure("{}: {} must be fp8_e4m3 or i8, got {}", op, name, bittern::name(tensor.dtype));
+    return readable();
+  }
+  const Checked& act_or_quantized() const { return is_quantized(tensor.dtype) ? quantized_act() : act(); }
   const Checked& of(DType dtype) const {
     if (tensor.dtype != dtype) [[unlikely]]
       throw failure("{}: {} must be {}, got {}", op, name, bittern::name(dtype), bittern::name(tensor.dtype));

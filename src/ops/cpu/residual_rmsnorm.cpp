@@ -1,5 +1,6 @@
 // residual_rmsnorm: sum = x + y;  n = sum * rstd * w,  rstd = 1 / sqrt(mean(sum^2) + eps)     (Zhang & Sennrich 2019)
-//   x, y, sum, n (N,C) f32|bf16 in any mix   w (C) f32   rstd (N) f32, kept for backward
+//   x, y, sum, n (N,C) f32|bf16 in any mix; n may also be codes of activations   w (C) f32   rstd (N) f32, kept for
+//   backward
 //   forward  overwrites sum, n, rstd. y may be empty: sum = x (and sum may then be empty too: nothing is stored).
 //            sum may be x's memory. The norm is of the stored sum. Reads x, y, writes sum, n: memory-bound.
 //   backward with xhat = sum * rstd, g = dn * w:
@@ -11,6 +12,7 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
+#include "ops/cpu/quantize_rows.h"
 #include "ops/cpu/row_parts.h"
 #include "ops/cpu/vector_math.h"
 
@@ -68,24 +70,29 @@ inline void backward_row(D* dx, float* dw, const G* dn, const S* sum, const floa
 }
 
 template <typename S, typename O, typename X, typename Y>
-void launch_forward(const Tensor& sum, const Tensor& n, float* rstd, const Tensor& x, const Tensor& y, const float* w,
-                    float eps) {
+void launch_forward(const Tensor& sum, const OutputRows<O>& n, float* rstd, const Tensor& x, const Tensor& y,
+                    const float* w, float eps) {
   const std::int64_t N = x.rows(), C = x.cols();
-  for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last) {
+  for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last, int worker) {
     simd([&] {
-      for (std::int64_t r = first; r < last; ++r)
-        rstd[r] =
-            forward_row(row_of<S>(sum, r), row_of<O>(n, r), row_of<X>(x, r), y ? row_of<Y>(y, r) : nullptr, w, C, eps);
+      for (std::int64_t r = first; r < last; ++r) {
+        rstd[r] = forward_row(row_of<S>(sum, r), n.begin(r, worker), row_of<X>(x, r), y ? row_of<Y>(y, r) : nullptr, w,
+                              C, eps);
+        n.end(r, worker);
+      }
     });
   });
 }
 
 template <typename O, typename X>
-void launch_norm(const Tensor& n, float* rstd, const Tensor& x, const float* w, float eps) {
+void launch_norm(const OutputRows<O>& n, float* rstd, const Tensor& x, const float* w, float eps) {
   const std::int64_t N = x.rows(), C = x.cols();
-  for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last) {
+  for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last, int worker) {
     simd([&] {
-      for (std::int64_t r = first; r < last; ++r) rstd[r] = norm_row(row_of<O>(n, r), row_of<X>(x, r), w, C, eps);
+      for (std::int64_t r = first; r < last; ++r) {
+        rstd[r] = norm_row(n.begin(r, worker), row_of<X>(x, r), w, C, eps);
+        n.end(r, worker);
+      }
     });
   });
 }
@@ -112,7 +119,7 @@ void CpuBackend::residual_rmsnorm_forward(const Tensor& sum, const Tensor& n, co
   constexpr std::string_view op = "residual_rmsnorm_forward";
   const std::int64_t N = x.rows(), C = x.cols();
   Checked{op, "x", x}.act().matrix(N, C);
-  Checked{op, "n", n}.act().matrix(N, C);
+  Checked{op, "n", n}.act_or_quantized().matrix(N, C);
   Checked{op, "rstd", rstd}.of(DType::f32).vector(N);
   Checked{op, "w", w}.of(DType::f32).vector(C);
   if (y) Checked{op, "y", y}.act().matrix(N, C);
@@ -124,14 +131,16 @@ void CpuBackend::residual_rmsnorm_forward(const Tensor& sum, const Tensor& n, co
   const OpScope scope(op, bytes_of(x) + bytes_of(y) + (store ? bytes_of(sum) : 0.0) + bytes_of(n));
   auto* rstd_data = rstd.as<float>();
   const auto* w_data = w.as<float>();
-  with_act(n.dtype, [&](auto o) {
+  float* const buffers = row_buffers(op, n);
+  with_output(n, [&](auto o) {
     with_act(x.dtype, [&](auto xt) {
       using O = decltype(o);
       using X = decltype(xt);
-      if (!store) return launch_norm<O, X>(n, rstd_data, x, w_data, eps);
+      const OutputRows<O> rows{n, buffers};
+      if (!store) return launch_norm<O, X>(rows, rstd_data, x, w_data, eps);
       with_act(sum.dtype, [&](auto s) {
         with_act(y.dtype, [&](auto yt) {
-          launch_forward<decltype(s), O, X, decltype(yt)>(sum, n, rstd_data, x, y, w_data, eps);
+          launch_forward<decltype(s), O, X, decltype(yt)>(sum, rows, rstd_data, x, y, w_data, eps);
         });
       });
     });

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
@@ -27,11 +28,17 @@ inline std::int64_t part_begin(std::int64_t rows, std::int64_t parts, std::int64
   return rows * part / parts;
 }
 
-/// body(first, last) on consecutive ranges [first, last) of [0, rows), shared between threads.
+/// body(first, last) or body(first, last, worker) on consecutive ranges [first, last) of [0, rows), shared between
+/// threads.
 template <class F>
 void for_row_ranges(std::int64_t rows, std::int64_t parts, F body) {
-  parallel_for(parts,
-               [&](std::int64_t part) { body(part_begin(rows, parts, part), part_begin(rows, parts, part + 1)); });
+  parallel_for(parts, [&](std::int64_t part, int worker) {
+    const std::int64_t first = part_begin(rows, parts, part), last = part_begin(rows, parts, part + 1);
+    if constexpr (std::is_invocable_v<F&, std::int64_t, std::int64_t, int>)
+      body(first, last, worker);
+    else
+      body(first, last);
+  });
 }
 
 /// out (cols) += the sum over parts of partial (parts, cols), added in the order of parts.

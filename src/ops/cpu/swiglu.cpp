@@ -1,5 +1,5 @@
 // swiglu: out = silu(gate) * up,  silu(g) = g sigmoid(g)                                                (Shazeer 2020)
-//   gate_up (N,2F) = [gate | up]   out, dout (N,F)   all f32|bf16 in any mix
+//   gate_up (N,2F) = [gate | up]   out, dout (N,F)   all f32|bf16 in any mix; out may also be codes of activations
 //   forward  overwrites out. Reads gate_up, writes out: memory-bound.
 //   backward with s = sigmoid(gate):  dgate = dout up s (1 + gate (1 - s))   dup = dout silu(gate)
 //            overwrites gate_up by [dgate | dup], and out by the forward value (for the gradient of down_proj's
@@ -8,6 +8,7 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
+#include "ops/cpu/quantize_rows.h"
 #include "ops/cpu/row_parts.h"
 #include "ops/cpu/vector_math.h"
 
@@ -37,26 +38,28 @@ inline void backward_row(G* gate, G* up, O* out, const D* dout, std::int64_t F) 
 }
 
 template <typename O, typename G>
-void launch_forward(const Tensor& out, const Tensor& gate_up) {
-  const std::int64_t N = out.rows(), F = out.cols();
-  for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last) {
+void launch_forward(const OutputRows<O>& out, const Tensor& gate_up) {
+  const std::int64_t N = gate_up.rows(), F = gate_up.cols() / 2;
+  for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last, int worker) {
     simd([&](auto fused) {
       for (std::int64_t r = first; r < last; ++r) {
         const G* gate = row_of<G>(gate_up, r);
-        forward_row<fused()>(row_of<O>(out, r), gate, gate + F, F);
+        forward_row<fused()>(out.begin(r, worker), gate, gate + F, F);
+        out.end(r, worker);
       }
     });
   });
 }
 
 template <typename G, typename O, typename D>
-void launch_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) {
-  const std::int64_t N = out.rows(), F = out.cols();
-  for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last) {
+void launch_backward(const Tensor& gate_up, const OutputRows<O>& out, const Tensor& dout) {
+  const std::int64_t N = gate_up.rows(), F = gate_up.cols() / 2;
+  for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last, int worker) {
     simd([&](auto fused) {
       for (std::int64_t r = first; r < last; ++r) {
         G* gate = row_of<G>(gate_up, r);
-        backward_row<fused()>(gate, gate + F, row_of<O>(out, r), row_of<D>(dout, r), F);
+        backward_row<fused()>(gate, gate + F, out.begin(r, worker), row_of<D>(dout, r), F);
+        out.end(r, worker);
       }
     });
   });
@@ -66,25 +69,31 @@ void launch_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dou
 
 void CpuBackend::swiglu_forward(const Tensor& out, const Tensor& gate_up) {
   constexpr std::string_view op = "swiglu_forward";
-  Checked{op, "out", out}.act().matrix(out.rows(), out.cols());
+  Checked{op, "out", out}.act_or_quantized().matrix(out.rows(), out.cols());
   Checked{op, "gate_up", gate_up}.act().matrix(out.rows(), 2 * out.cols());
   const OpScope scope(op, bytes_of(out) + bytes_of(gate_up));
-  with_act(out.dtype, [&](auto o) {
-    with_act(gate_up.dtype, [&](auto g) { launch_forward<decltype(o), decltype(g)>(out, gate_up); });
+  float* const buffers = row_buffers(op, out);
+  with_output(out, [&](auto o) {
+    with_act(gate_up.dtype, [&](auto g) {
+      launch_forward<decltype(o), decltype(g)>(OutputRows<decltype(o)>{out, buffers}, gate_up);
+    });
   });
 }
 
 void CpuBackend::swiglu_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) {
   constexpr std::string_view op = "swiglu_backward";
-  Checked{op, "out", out}.act().matrix(out.rows(), out.cols());
+  Checked{op, "out", out}.act_or_quantized().matrix(out.rows(), out.cols());
   Checked{op, "dout", dout}.act().matrix(out.rows(), out.cols());
   Checked{op, "gate_up", gate_up}.act().matrix(out.rows(), 2 * out.cols());
   check(dout.data != out.data || dout.dtype == out.dtype, "{}: dout in out's memory must have out's type {}, got {}",
         op, name(out.dtype), name(dout.dtype));
   const OpScope scope(op, 2 * bytes_of(gate_up) + bytes_of(out) + bytes_of(dout));
+  float* const buffers = row_buffers(op, out);
   with_act(gate_up.dtype, [&](auto g) {
-    with_act(out.dtype, [&](auto o) {
-      with_act(dout.dtype, [&](auto d) { launch_backward<decltype(g), decltype(o), decltype(d)>(gate_up, out, dout); });
+    with_output(out, [&](auto o) {
+      with_act(dout.dtype, [&](auto d) {
+        launch_backward<decltype(g), decltype(o), decltype(d)>(gate_up, OutputRows<decltype(o)>{out, buffers}, dout);
+      });
     });
   });
 }

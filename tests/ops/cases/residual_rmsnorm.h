@@ -30,6 +30,18 @@ struct RmsnormCase {
     return {output("sum", stored, exact), output("n", out, norm.n), output("rstd", rstd, norm.rstd)};
   }
 
+  /// n as codes of type q.
+  std::vector<Output> forward_to(DType q, Backend& backend) const {
+    const float eps = 1e-5f;
+    const Array a(backend, x, N, C, noise(1, N * C, 2.0), gap), b(backend, y, N, C, noise(2, N * C), gap);
+    const Array w(backend, DType::f32, 1, C, noise(3, C, 1.5)), rstd(backend, DType::f32, 1, N);
+    const Array s(backend, sum, N, C, {}, gap), f32(backend, DType::f32, N, C), codes(backend, q, N, C, {}, gap);
+    const Tensor second = has_y ? b.tensor() : Tensor{}, stored = has_y ? s.tensor() : Tensor{};
+    backend.residual_rmsnorm_forward(stored, f32, rstd, a, second, w, eps);
+    backend.residual_rmsnorm_forward(stored, codes, rstd, a, second, w, eps);
+    return quantized_outputs(backend, "n", codes, f32);
+  }
+
   std::vector<Output> backward(Backend& backend) const {
     const float eps = 1e-5f;
     const Array s(backend, sum, N, C, noise(1, N * C, 2.0), gap), dn(backend, n, N, C, noise(2, N * C), gap);
@@ -56,6 +68,13 @@ inline std::vector<Case> residual_rmsnorm_cases() {
     for (const DType y : acts)
       for (const DType sum : acts)
         for (const DType n : acts) add({.N = 67, .C = 45, .x = x, .y = y, .sum = sum, .n = n, .gap = 3});
+  for (const DType act : acts)
+    for (const DType q : {DType::e4m3, DType::i8})
+      for (const std::int64_t C : {1, 31, 64, 129})
+        for (const bool has_y : {false, true}) {
+          const RmsnormCase c{.N = 67, .C = C, .x = act, .y = act, .sum = act, .n = q, .has_y = has_y, .gap = 3};
+          cases.push_back({c.name() + " forward", [c](Backend& b) { return c.forward_to(c.n, b); }});
+        }
   for (const DType act : acts) {
     add({.N = 5, .C = 33, .x = act, .y = act, .sum = act, .n = DType::f32, .in_place = true});
     add({.N = 5, .C = 33, .x = act, .y = DType::f32, .sum = act, .n = act, .has_y = false});

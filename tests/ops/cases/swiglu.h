@@ -30,6 +30,22 @@ struct SwigluCase {
     return {output("out", h, reference::swiglu(half(input.values(), 0), half(input.values(), F)), scale * scale)};
   }
 
+  /// out as codes, from forward and from backward, whose gate_up is not changed by it.
+  std::vector<Output> to_codes(Backend& backend) const {
+    const Values both = noise(1, 2 * N * F, scale);
+    const Array input(backend, gate_up, N, 2 * F, both, gap), again(backend, gate_up, N, 2 * F, both, gap);
+    const Array dh(backend, dout, N, F, noise(2, N * F), gap), f32(backend, DType::f32, N, F);
+    const Array first(backend, out, N, F, {}, gap), second(backend, out, N, F, {}, gap);
+    backend.swiglu_forward(first, input);
+    backend.swiglu_backward(input, second, dh);
+    backend.swiglu_forward(f32, again);
+    std::vector<Output> outputs = quantized_outputs(backend, "forward", first, f32);
+    for (Output& output : quantized_outputs(backend, "backward", second, f32)) outputs.push_back(std::move(output));
+    backend.swiglu_backward(again, f32, dh);
+    outputs.push_back({"dgate_up", input.values(), again.values(), 0.0, 0.0});
+    return outputs;
+  }
+
   std::vector<Output> backward(Backend& backend) const {
     const Array input(backend, gate_up, N, 2 * F, noise(1, 2 * N * F, scale), gap), h(backend, out, N, F, {}, gap);
     const Array dh(backend, dout, N, F, noise(2, N * F), gap);
@@ -58,6 +74,12 @@ inline std::vector<Case> swiglu_cases() {
   for (const DType gate_up : acts)
     for (const DType out : acts)
       for (const DType dout : acts) add({.N = 67, .F = 45, .gate_up = gate_up, .out = out, .dout = dout, .gap = 3});
+  for (const DType act : acts)
+    for (const DType q : {DType::e4m3, DType::i8})
+      for (const std::int64_t F : {1, 31, 64, 129}) {
+        const SwigluCase c{.N = 67, .F = F, .gate_up = act, .out = q, .dout = act, .gap = 3};
+        cases.push_back({c.name() + " to codes", [c](Backend& b) { return c.to_codes(b); }});
+      }
   for (const double scale : {30.0, 300.0})
     add({.N = 4, .F = 100, .gate_up = DType::f32, .out = DType::f32, .dout = DType::f32, .scale = scale});
   return cases;
