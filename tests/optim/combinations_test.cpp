@@ -220,27 +220,53 @@ TEST_CASE("optimizer_step: a piece of a row becomes what it becomes as a row of 
     }
 }
 
-TEST_CASE("optimizer_step: shards of whole rows make the codes of the whole tensor") {
-  const TestBackend backend(make_cpu_backend(1));
-  for_combinations(Shape{8, 131}, [&](const StepOptions& options) {
-    const auto kind = [](std::string_view codec) { return find_state_codec(codec)->kind; };
-    const bool by_rows = kind(options.v) != StateKind::rank1 && kind(options.v) != StateKind::factored &&
-                         options.rule != UpdateRule::adafactor &&
-                         (options.weight.scale_per == ScalePer::row ||
-                          options.weight.scale_update == ScaleUpdate::fixed || !options.weight.quantized());
-    if (!by_rows) return;  // these need sums over the whole tensor
-    std::vector<std::vector<std::uint8_t>> results;
-    for (const std::int64_t shards : {1, 2, 4}) {
-      Quadratic problem(*backend, options);
-      for (int t = 1; t <= 2; ++t) {
-        const std::vector<float> g = problem.gradient();
-        for (std::int64_t s = 0; s < shards; ++s) problem.p.step_rows(g, t, s * 8 / shards, 8 / shards);
-      }
-      results.push_back(problem.p.all_bytes());
+TEST_CASE("optimizer_step: shards make the codes of the whole tensor, whatever needs all of it") {
+  std::vector<std::unique_ptr<TestBackend>> backends;
+  for (int i = 0; i < 4; ++i) backends.push_back(std::make_unique<TestBackend>(make_cpu_backend(1)));
+  // Three parts of rows: two shards are not equal, and of four one is empty.
+  for_combinations(Shape{70, 19}, [&](const StepOptions& options) {
+    Quadratic whole(**backends[0], options);
+    whole.run(2);
+    for (const std::size_t shards : {1u, 2u, 4u}) {
+      CAPTURE(shards);
+      Quadratic problem(**backends[0], options);
+      for (int t = 1; t <= 2; ++t) problem.p.step_shards(problem.gradient(), t, std::span(backends).first(shards));
+      CHECK(problem.p.all_bytes() == whole.p.all_bytes());
     }
-    CHECK(results[1] == results[0]);
-    CHECK(results[2] == results[0]);
   });
+}
+
+TEST_CASE("optimizer_step: a shard that cannot know the whole tensor is refused") {
+  const TestBackend backend(make_cpu_backend(1));
+  SharedNumbers numbers(1);
+  SharedNumbers::End exchange(numbers);
+  const auto refusal = [&](std::string_view v, Shard shard) {
+    Quadratic problem(*backend, {.shape = Shape{32, 16}, .m = "f32", .v = v});
+    problem.p.shard = shard;
+    try {
+      problem.run(1);
+    } catch (const Error& failure) {
+      return std::string(failure.what());
+    }
+    return std::string();
+  };
+  CHECK(refusal("f32", {.first_row = 32, .rows = 96}).empty());
+  CHECK(refusal("f32", {.first_row = 80, .rows = 96}) == "optimizer_step: rows 80 to 112 of a tensor of 96 rows");
+  CHECK(refusal("factored", {.first_row = 32, .rows = 96}) ==
+        "optimizer_step: a shard whose codecs or rule need the whole tensor needs an exchange");
+  CHECK(refusal("factored", {.first_row = 16, .rows = 96, .exchange = &exchange}) ==
+        "optimizer_step: a shard of rows 16 to 48 of 96; expected it to begin and end where shard_begin() says");
+}
+
+TEST_CASE("shard_begin: shards are whole parts, in order, and none is left out") {
+  for (const std::int64_t rows : {1, 31, 33, 70, 640, 2047, 4096, 32000})
+    for (const std::int64_t shards : {1, 2, 3, 4, 8, 64, 100}) {
+      CHECK(shard_begin(rows, shards, 0) == 0);
+      CHECK(shard_begin(rows, shards, shards) == rows);
+      for (std::int64_t s = 0; s < shards; ++s) CHECK(shard_begin(rows, shards, s) <= shard_begin(rows, shards, s + 1));
+    }
+  CHECK(shard_begin(640, 8, 1) == 64);
+  CHECK(shard_begin(4096, 8, 1) == 512);
 }
 
 TEST_CASE("optimizer_step: moments of vectors are stored by blocks where a matrix would need rows and columns") {

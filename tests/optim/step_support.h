@@ -1,10 +1,16 @@
 // A parameter with everything an optimizer step needs, in vectors that a test can look into.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <barrier>
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <span>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "bittern/optim/optimizer_step.h"
@@ -78,6 +84,51 @@ class Moved {
   std::vector<Piece> pieces_;
 };
 
+/// Numbers that shards, each a thread, tell each other.
+class SharedNumbers {
+ public:
+  explicit SharedNumbers(std::int64_t shards) : meeting_(shards) {}
+  struct End : ShardExchange {
+    explicit End(SharedNumbers& numbers) : shared(numbers) {}
+    void all_gather(float* all, std::int64_t first, std::int64_t own, std::int64_t count) override {
+      {
+        const std::scoped_lock lock(shared.mutex_);
+        shared.numbers_.resize(static_cast<std::size_t>(count));
+        std::copy_n(all + first, own, shared.numbers_.begin() + first);
+      }
+      shared.meeting_.arrive_and_wait();
+      std::copy_n(shared.numbers_.begin(), count, all);
+      shared.meeting_.arrive_and_wait();
+    }
+    SharedNumbers& shared;
+  };
+
+ private:
+  std::mutex mutex_;
+  std::vector<float> numbers_;
+  std::barrier<> meeting_;
+};
+
+/// One shard's step. What all shards have, the numbers of columns, it has for itself.
+struct ShardOfTest {
+  OptimizerStep args;
+  std::unique_ptr<SharedNumbers::End> exchange;
+  std::array<std::vector<float>, 2> columns;  ///< of m and v
+
+  void own_columns() {
+    for (const std::size_t i : {0u, 1u}) {
+      Tensor& column = i == 0 ? args.m.column : args.v.column;
+      if (!column) continue;
+      columns[i].assign(column.as<float>(), column.as<float>() + column.elements());
+      column.data = columns[i].data();
+    }
+  }
+  void columns_to(const OptimizerStep& whole) const {
+    for (const std::size_t i : {0u, 1u})
+      std::copy(columns[i].begin(), columns[i].end(), (i == 0 ? whole.m : whole.v).column.as<float>());
+  }
+};
+
 class StoredParameter {
  public:
   /// What is in memory of the weight, its master or a moment.
@@ -111,20 +162,26 @@ class StoredParameter {
   void step_with(std::vector<float> g, const RuleConstants& constants, long long t) {
     update(arguments(g, constants, t));
   }
-  /// The same, rows [first, first + rows) alone, as a shard does it.
-  void step_rows(std::vector<float> g, long long t, std::int64_t first, std::int64_t rows) {
-    OptimizerStep args = arguments(g, info(options_.rule).constants(options_.options, t), t);
-    const auto slice = [&](Tensor x, std::int64_t of) { return x && x.rows() == of ? x.slice_rows(first, rows) : x; };
-    const std::int64_t all = options_.shape[0];
-    args.weight = slice(args.weight, all);
-    args.master = slice(args.master, all);
-    args.gradient = slice(args.gradient, all);
-    for (StoredMoment* moment : {&args.m, &args.v}) {
-      moment->codes = slice(moment->codes, all);
-      moment->scales = slice(moment->scales, all);
+  /// The same in shards, which are threads, each with a back end of its own. On the CPU.
+  void step_shards(std::vector<float> g, long long t, std::span<const std::unique_ptr<TestBackend>> backends) {
+    const OptimizerStep whole = arguments(g, info(options_.rule).constants(options_.options, t), t);
+    const auto shards = static_cast<std::int64_t>(backends.size()), rows = options_.shape[0];
+    SharedNumbers numbers(shards);
+    std::vector<ShardOfTest> all(backends.size());
+    std::vector<std::thread> threads;
+    for (std::int64_t s = 0; s < shards; ++s) {
+      const std::int64_t first = shard_begin(rows, shards, s), count = shard_begin(rows, shards, s + 1) - first;
+      ShardOfTest& one = all[static_cast<std::size_t>(s)];
+      one.args = rows_of(whole, first, count);
+      one.exchange = std::make_unique<SharedNumbers::End>(numbers);
+      one.args.shard = {.first_row = first, .rows = rows, .exchange = one.exchange.get()};
+      one.own_columns();
+      threads.emplace_back(
+          [&one, &backends, s] { (*backends[static_cast<std::size_t>(s)])->optimizer_step(one.args); });
     }
-    args.first_element = static_cast<std::uint64_t>(first * args.weight.cols());
-    update(args);
+    for (std::thread& thread : threads) thread.join();
+    for (const ShardOfTest& one : all) REQUIRE(one.columns == all[0].columns);
+    all[0].columns_to(whole);
   }
 
   std::vector<float> weights() const { return values_of(weight_); }
@@ -181,8 +238,25 @@ class StoredParameter {
   float clip = 1.0f;
   bool with_statistics = false;
   bool always_moved = false;  ///< by the steps, on the CPU too
+  Shard shard;
 
  private:
+  /// Rows [first, first + count) of a step. Everything but the columns' numbers is by rows.
+  static OptimizerStep rows_of(OptimizerStep args, std::int64_t first, std::int64_t count) {
+    const std::int64_t rows = args.weight.rows();
+    const auto slice = [&](Tensor& x) {
+      if (x) x = x.slice_rows(first, count);
+    };
+    for (Tensor* x : {&args.weight, &args.master, &args.gradient}) slice(*x);
+    for (StoredMoment* moment : {&args.m, &args.v}) {
+      slice(moment->codes);
+      slice(moment->scales);
+      if (moment->row) moment->row = Tensor(moment->row.as<float>() + first, DType::f32, Shape{count});
+      REQUIRE((!moment->codes || moment->codes.rows() == count));
+    }
+    REQUIRE(rows >= first + count);
+    return args;
+  }
   void update(OptimizerStep args) {
     Moved moved(backend_, always_moved);
     for (Tensor* tensor : {&args.weight, &args.master, &args.gradient, &args.clip, &args.statistics})
@@ -240,7 +314,8 @@ class StoredParameter {
         .codec = options_.weight,
         .seed = seed,
         .step = static_cast<std::uint32_t>(t),
-        .tensor_id = tensor_id};
+        .tensor_id = tensor_id,
+        .shard = shard};
   }
   std::vector<float> values_of(const Tensor& tensor) const {
     std::vector<float> out(static_cast<std::size_t>(tensor.elements()));

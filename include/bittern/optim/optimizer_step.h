@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "bittern/optim/shard.h"
 #include "bittern/optim/update_rule.h"
 #include "bittern/quant/philox.h"
 #include "bittern/quant/state_codec.h"
@@ -51,15 +52,14 @@ struct OptimizerStep {
   StoredMoment m, v;
   Tensor gradient;    ///< f32; with statistics of a weight with a master overwritten, by e before the step
   Tensor clip;        ///< f32: element 1 is the factor for the gradient (see global_norm)
-  Tensor statistics;  ///< (StepStatistic::count) f32, overwritten; or empty
+  Tensor statistics;  ///< (StepStatistic::count) f32, overwritten, of these rows; or empty
   UpdateRule rule = UpdateRule::adamw;
   RuleConstants constants;
   WeightCodec codec{};
   std::uint32_t seed = 0;  ///< rounding's Philox keys are (seed, Purpose::weight_rounding | ...)
   std::uint32_t step = 0;
   std::uint32_t tensor_id = 0;  ///< position in the model's parameter table
-  std::uint64_t first_element =
-      0;  ///< of a shard of whole rows: where it begins in the tensor. Addresses random numbers
+  Shard shard{};  ///< the tensors above are these rows, but for moments' columns, which every shard has
 };
 
 }  // namespace bittern

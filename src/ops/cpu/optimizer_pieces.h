@@ -56,16 +56,28 @@ struct Step {
 
   // Scratch.
   float* workers = nullptr;        ///< PieceScratch of each thread
-  float* piece_results = nullptr;  ///< (pieces) one number of each
+  float* piece_results = nullptr;  ///< one number of each piece of the whole tensor
   float* new_column = nullptr;     ///< (cols)
-  float* column_parts = nullptr;   ///< (row_parts(rows), cols)
+  float* column_parts = nullptr;   ///< (row_parts(all_rows), cols)
   StepSums* sums = nullptr;        ///< (parts)
 
   std::int64_t pieces_per_row() const { return (cols + piece - 1) / piece; }
   std::int64_t pieces() const { return rows * pieces_per_row(); }
+  /// Of the whole tensor, of which `rows` rows from first_row() on may be a shard.
+  std::int64_t all_rows() const { return args.shard.rows > 0 ? args.shard.rows : rows; }
+  std::int64_t first_row() const { return args.shard.first_row; }
+  /// all (count): of the whole tensor, where this shard has written `own` numbers from `first` on.
+  void gather(float* all, std::int64_t first, std::int64_t own, std::int64_t count) const {
+    if (own < count) args.shard.exchange->all_gather(all, first, own, count);
+  }
+  /// The number of a piece in piece_results, which gather_pieces() completes.
+  float& result_of(std::int64_t number) const { return piece_results[first_row() * pieces_per_row() + number]; }
+  void gather_pieces() const {
+    gather(piece_results, first_row() * pieces_per_row(), pieces(), all_rows() * pieces_per_row());
+  }
   /// About 16 K elements each.
   std::int64_t parts() const {
-    return std::clamp<std::int64_t>(rows * cols / 16384, 1, std::min<std::int64_t>(pieces(), 256));
+    return pieces() == 0 ? 0 : std::clamp<std::int64_t>(rows * cols / 16384, 1, std::min<std::int64_t>(pieces(), 256));
   }
 
   const Tensor& updated() const { return args.master ? args.master : args.weight; }
@@ -73,7 +85,7 @@ struct Step {
   /// Once the update has read it, the gradient's memory keeps the error before the step (statistics, masters).
   float* error_before(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
   std::uint64_t first_element(const RowPiece& at) const {
-    return args.first_element + static_cast<std::uint64_t>(at.row * cols + at.first);
+    return static_cast<std::uint64_t>((first_row() + at.row) * cols + at.first);
   }
   RandomStream random(Purpose purpose) const { return {philox_key(args.seed, purpose), args.step, args.tensor_id}; }
   /// The weight is encoded after all masters are known, because its scale is the tensor's.
@@ -107,7 +119,7 @@ void for_pieces(const Step& step, F body) {
 /// date), the columns' maxima of rank-1, the clipping of adafactor, a scale per tensor of a weight without master.
 void step_statistics(Step& step);
 
-/// The scale per tensor from the statistics that the pieces left in piece_results.
+/// The scale per tensor from the statistics that the pieces left in piece_results, those of the other shards included.
 float scale_of_pieces(const Step& step);
 
 /// optimizer_sums.cpp. Of a weight that was stored: w, what rounding took of it, the codes that it had before.

@@ -1,5 +1,6 @@
 // The passes that an optimizer step makes before its update, each over the whole tensor and in an order fixed by the
-// shape. They write scratch only, except for factored means, which are their own encoding.
+// shape. They write scratch only, except for factored means, which are their own encoding. A shard makes its rows' part of
+// each sum, gathers the others', and adds up all.
 #include <algorithm>
 #include <cmath>
 
@@ -11,14 +12,20 @@
 namespace bittern::cpu {
 namespace {
 
-/// body(first row, last row, (cols) numbers of this part) over row_parts(rows) ranges of rows.
+/// body(first row, last row, (cols) numbers of this part) over the row_parts of the tensor that are this shard's rows; then
+/// column_parts has those of all.
 template <class F>
 void for_column_parts(const Step& step, F body) {
-  const std::int64_t parts = row_parts(step.rows);
-  parallel_for(parts, [&](std::int64_t part, int worker) {
-    body(part_begin(step.rows, parts, part), part_begin(step.rows, parts, part + 1),
+  const std::int64_t all = step.all_rows(), parts = row_parts(all), begin = step.first_row(), end = begin + step.rows;
+  std::int64_t first = 0, last = 0;  // parts
+  while (part_begin(all, parts, first) < begin) ++first;
+  for (last = first; part_begin(all, parts, last) < end;) ++last;
+  parallel_for(last - first, [&](std::int64_t own, int worker) {
+    const std::int64_t part = first + own;
+    body(part_begin(all, parts, part) - begin, part_begin(all, parts, part + 1) - begin,
          step.column_parts + part * step.cols, worker);
   });
+  step.gather(step.column_parts, first * step.cols, (last - first) * step.cols, parts * step.cols);
 }
 
 /// factored: row = b2 row + (1-b2) mean over the row of (g^2 + eps); column alike. From now on decoding gives the
@@ -27,7 +34,7 @@ void update_factored(Step& step) {
   RuleConstants& c = step.args.constants;
   const float beta2 = c.beta2, increment = c.one_minus_beta2, clip = step.clip;
   const float eps = step.args.rule == UpdateRule::adafactor ? c.eps : 0.0f;
-  const std::int64_t rows = step.rows, cols = step.cols;
+  const std::int64_t rows = step.all_rows(), cols = step.cols;
   float* const row = step.v.stored->row.as<float>();
   float* const column = step.v.stored->column.as<float>();
   for_column_parts(step, [&](std::int64_t first, std::int64_t last, float* sums, int) {
@@ -49,8 +56,10 @@ void update_factored(Step& step) {
     for (std::int64_t part = 0; part < parts; ++part) sum += step.column_parts[part * cols + i];
     column[i] = beta2 * column[i] + increment * (sum / static_cast<float>(rows));
   }
+  std::copy_n(row, step.rows, step.piece_results + step.first_row());
+  step.gather(step.piece_results, step.first_row(), step.rows, rows);
   double total = 0;
-  for (std::int64_t r = 0; r < rows; ++r) total += row[r];
+  for (std::int64_t r = 0; r < rows; ++r) total += step.piece_results[r];
   step.v.factor = total == 0.0 ? 0.0f : static_cast<float>(static_cast<double>(rows) / total);
   c.beta2 = 1.0f;
   c.one_minus_beta2 = 0.0f;
@@ -74,7 +83,7 @@ void find_column_maxima(Step& step) {
       });
     }
   });
-  const std::int64_t parts = row_parts(step.rows);
+  const std::int64_t parts = row_parts(step.all_rows());
   for (std::int64_t i = 0; i < cols; ++i) {
     std::uint32_t largest = 0;
     for (std::int64_t part = 0; part < parts; ++part)
@@ -89,12 +98,13 @@ void find_update_scale(Step& step) {
     const float* const g = step.gradient(piece);
     load_moment(step.v, step.has_v, piece, scratch.v);
     step.rule->second_moment(scratch.v, g, step.clip, piece.count, step.args.constants);
-    step.piece_results[number] = step.rule->update_square(scratch.v, g, step.clip, piece.count);
+    step.result_of(number) = step.rule->update_square(scratch.v, g, step.clip, piece.count);
   });
+  step.gather_pieces();
   double sum = 0;
-  for (std::int64_t i = 0; i < step.pieces(); ++i) sum += step.piece_results[i];
+  for (std::int64_t i = 0; i < step.all_rows() * step.pieces_per_row(); ++i) sum += step.piece_results[i];
   step.args.constants.update_scale =
-      adafactor_update_scale(std::sqrt(sum / static_cast<double>(step.rows * step.cols)));
+      adafactor_update_scale(std::sqrt(sum / static_cast<double>(step.all_rows() * step.cols)));
 }
 
 /// A weight without master: the scale of its tensor, from all the updated values.
@@ -106,7 +116,7 @@ void find_tensor_scale(Step& step) {
     load_moment(step.v, step.has_v, piece, scratch.v);
     step.rule->update(scratch.w, scratch.m, scratch.v, step.gradient(piece), step.clip, piece.count,
                       step.args.constants);
-    step.piece_results[number] = scale_statistic(codec, scratch.w, piece.count);
+    step.result_of(number) = scale_statistic(codec, scratch.w, piece.count);
   });
   step.tensor_scale = scale_of_pieces(step);
 }
@@ -114,10 +124,11 @@ void find_tensor_scale(Step& step) {
 }  // namespace
 
 float scale_of_pieces(const Step& step) {
+  step.gather_pieces();
   double statistic = 0;
-  for (std::int64_t i = 0; i < step.pieces(); ++i)
+  for (std::int64_t i = 0; i < step.all_rows() * step.pieces_per_row(); ++i)
     statistic = join_statistics(step.args.codec, statistic, step.piece_results[i]);
-  return scale_from_statistic(step.args.codec, statistic, step.rows * step.cols);
+  return scale_from_statistic(step.args.codec, statistic, step.all_rows() * step.cols);
 }
 
 void step_statistics(Step& step) {

@@ -3,7 +3,7 @@
 //   weight -> [ECO: the weight's error into the first moment] -> encode moments
 // Bytes per element, each read and written once: gradient 4 (read), weight, master and states 2 * their size; what
 // needs statistics first (optimizer_statistics.cpp) is read once more; sums for the metrics are in optimizer_sums.cpp.
-// Element-wise but for sums in an order fixed by the shape, so the bits depend neither on threads nor, by row, on
+// Element-wise but for sums in an order fixed by the whole tensor's shape, so the bits depend neither on threads nor on
 // shards.
 //
 // A master is what is updated; the weight is the encoding of the master as it is stored. Non-finite values: see
@@ -108,7 +108,7 @@ void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, 
   if (errors_before) std::copy_n(scratch.error, piece.count, step.error_before(piece));
   store_master(step, piece, w);
   if (step.weight_after_masters())
-    step.piece_results[number] = scale_statistic(step.args.codec, w, piece.count);
+    step.result_of(number) = scale_statistic(step.args.codec, w, piece.count);
   else
     store_weight(step, piece, w, scratch, sums);
   if (step.args.codec.error_feedback == ErrorFeedback::eco)
@@ -142,10 +142,18 @@ bool plain(const Tensor& tensor) {
   return !tensor || tensor.dtype == DType::f32 || tensor.dtype == DType::bf16;
 }
 
-/// Everything is values: the parameter is one row.
+/// Everything is values, and nothing is summed: the parameter is one row.
 bool one_row(const OptimizerStep& args) {
   const auto values = [](const StoredMoment& moment) { return moment.codec.info->kind == StateKind::values; };
-  return plain(args.weight) && plain(args.master) && values(args.m) && values(args.v);
+  return plain(args.weight) && plain(args.master) && values(args.m) && values(args.v) &&
+         rule_rows(args.rule).update_square == nullptr;
+}
+
+bool needs_sums(const OptimizerStep& args) {
+  const bool tensor_scale = is_quantized(args.weight.dtype) && args.codec.scale_per == ScalePer::tensor &&
+                            args.codec.scale_update == ScaleUpdate::every_step;
+  const bool columns = args.v && state_rows(args.v.codec.info->kind).whole_rows;
+  return tensor_scale || columns || rule_rows(args.rule).update_square != nullptr;
 }
 
 bool needs_whole_rows(const OptimizerStep& args) {
@@ -161,6 +169,23 @@ std::int64_t columns_of_piece(const OptimizerStep& args, std::int64_t cols) {
   for (const StoredMoment* moment : {&args.m, &args.v})
     if (state_rows(moment->codec.info->kind).blocks) unit = std::lcm(unit, moment->codec.block);
   return piece_columns(cols, unit);
+}
+
+void check_shard(const OptimizerStep& args) {
+  const std::int64_t all = args.shard.rows, first = args.shard.first_row, last = first + args.weight.rows();
+  check(first >= 0 && last <= all, "optimizer_step: rows {} to {} of a tensor of {} rows", first, last, all);
+  if (!needs_sums(args) || last - first == all) return;
+  check(args.shard.exchange != nullptr,
+        "optimizer_step: a shard whose codecs or rule need the whole tensor needs an exchange");
+  const auto begins_a_part = [&](std::int64_t row) {
+    const std::int64_t parts = row_parts(all);
+    for (std::int64_t part = 0; part <= parts; ++part)
+      if (part_begin(all, parts, part) == row) return true;
+    return false;
+  };
+  check(begins_a_part(first) && begins_a_part(last),
+        "optimizer_step: a shard of rows {} to {} of {}; expected it to begin and end where shard_begin() says", first,
+        last, all);
 }
 
 void check_moment(const StoredMoment& moment, const char* which, const OptimizerStep& args) {
@@ -203,6 +228,7 @@ void check_step(const OptimizerStep& args) {
         name(args.weight.dtype), master_names[static_cast<std::size_t>(args.codec.master)]);
   check(args.codec.error_feedback == ErrorFeedback::none || (!args.master && args.m && args.weight.dtype != DType::f32),
         "optimizer_step: error feedback needs rounded weights without master and a first moment (beta1 above 0)");
+  if (args.shard.rows > 0) check_shard(args);
   if (args.m) check_moment(args.m, "m", args);
   if (args.v) check_moment(args.v, "v", args);
   check(static_cast<bool>(args.v) == info(args.rule).has_second_moment, "optimizer_step: rule {} {} a second moment",
@@ -234,11 +260,11 @@ std::int64_t lay_out_scratch(Step& step, std::byte* base) {
   };
   const bool columns = step.has_v && state_rows(step.v.stored->codec.info->kind).whole_rows;
   step.workers = take(thread_count() * 5 * step.padded_piece());
-  step.piece_results = take(step.pieces());
+  step.piece_results = take(step.all_rows() * step.pieces_per_row());
   step.sums =
       reinterpret_cast<StepSums*>(take(step.parts() * static_cast<std::int64_t>(sizeof(StepSums) / sizeof(float))));
   step.new_column = take(columns ? step.cols : 0);
-  step.column_parts = take(columns ? row_parts(step.rows) * step.cols : 0);
+  step.column_parts = take(columns ? row_parts(step.all_rows()) * step.cols : 0);
   return used * static_cast<std::int64_t>(sizeof(float));
 }
 
@@ -253,13 +279,13 @@ void CpuBackend::optimizer_step(const OptimizerStep& args) {
             .has_m = static_cast<bool>(args.m),
             .has_v = static_cast<bool>(args.v)};
   OptimizerStep& own = step.args;
-  if (one_row(own)) {
+  if (own.shard.rows == 0 && one_row(own)) {
     for (Tensor* tensor : {&own.weight, &own.master, &own.m.codes, &own.v.codes, &own.gradient})
       if (*tensor) *tensor = Tensor(tensor->data, tensor->dtype, Shape{tensor->elements()});
   }
   step.rows = own.weight.rows();
   step.cols = own.weight.cols();
-  if (step.rows * step.cols == 0) return;
+  if (step.cols == 0 || (step.rows == 0 && own.shard.exchange == nullptr)) return;
   step.piece = columns_of_piece(own, step.cols);
   step.m.stored = &own.m;
   step.m.book = codebook_of(own.m.codec, true);

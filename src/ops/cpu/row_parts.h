@@ -1,31 +1,22 @@
-// row_parts: how work over the rows of a matrix is cut, by its shape alone, so that bits do not depend on threads.
+// How work over the rows of a matrix is cut, by its shape alone, so that bits do not depend on threads.
 //
-// A sum over rows (the gradient of a norm's weight, of a bias) is made in row_parts(rows) partial sums, each over
-// consecutive rows in order, and add_parts then adds these in order.
+// A sum over rows (the gradient of a norm's weight, of a bias) is made in row_parts(rows) partial sums (optim/shard.h), each
+// over consecutive rows in order, and add_parts then adds these in order.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
+#include "bittern/optim/shard.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
 
 namespace bittern::cpu {
 
-/// 32 rows a part, at most 64 parts: enough for the threads of a large machine, few enough to add up for nothing.
-inline std::int64_t row_parts(std::int64_t rows) {
-  return std::clamp<std::int64_t>((rows + 31) / 32, 1, 64);
-}
-
 /// Parts for work without sums: about 16 K elements each (a few microseconds), at least a row, at most 256.
 inline std::int64_t even_parts(std::int64_t rows, std::int64_t cols) {
   return std::clamp<std::int64_t>(rows * cols / 16384, 1, std::clamp<std::int64_t>(rows, 1, 256));
-}
-
-/// The first row of part `part` of `parts`.
-inline std::int64_t part_begin(std::int64_t rows, std::int64_t parts, std::int64_t part) {
-  return rows * part / parts;
 }
 
 /// body(first, last) or body(first, last, worker) on consecutive ranges [first, last) of [0, rows), shared between
