@@ -93,9 +93,9 @@ class Transformer {
     LinearInput n2;                      // (N,C)
     TensorId rstd2;                      // (N)
     TensorId gate_up;                    // (N,2F)
-    // One for all blocks; what o_proj and down_proj read is made again in backward:
+    // One for all blocks (but for an o_input that is attention); the inputs are made again in backward:
     TensorId out;            // (N,C)  output of o_proj, then of down_proj
-    LinearInput o_input;     // (N,H*D)  attention, its codes, or its sub-norm
+    LinearInput o_input;     // (N,H*D)  attention itself, its codes, or its sub-norm
     LinearInput down_input;  // (N,F)  h, or its sub-norm
     TensorId h, sub_rstd;    // (N,F), (N)  only with sub-norms
   };
@@ -163,7 +163,7 @@ class Transformer {
   FinalActivations final_;
   TensorId tokens_, targets_, losses_, lse_squared_, rope_;
   TensorId dn_, dx_, datt_, dqkv_, dh_;
-  TensorId datt_n_, dh_n_;         // with sub-norms
+  TensorId dsub_norm_;             // (N, the wider of H*D and F)  gradient of a sub-norm
   BlockActivations cached_block_;  // generation
   FinalActivations cached_final_;
   TensorId cached_tokens_;

@@ -10,7 +10,7 @@ namespace bittern {
 struct ModelSpec {
   /// "llama", "qwen2" (biases on q, k, v), "qwen3" (norms on q and k) or "bitnet" (norms before o_proj and down_proj)
   std::string architecture = "llama";
-  std::int64_t vocab_size = 0;         ///< 0: the data's
+  std::int64_t vocab_size = 0;  ///< 0: the data's
   std::int64_t hidden_size = 256;
   std::int64_t num_hidden_layers = 4;
   std::int64_t num_attention_heads = 4;

@@ -51,7 +51,7 @@ void Transformer::block_backward(int layer, bool accumulate) {
 
   // MLP: x1 + down([sub-norm](swiglu(gate_up(norm(x1)))))
   if (spec_.sub_norm) {
-    const Tensor dh_n = arena_->view(dh_n_);
+    const Tensor dh_n = arena_->view(dsub_norm_).slice_cols(0, dh.cols());
     backend_.linear_backward_weight(gradient(w.down), dx, make_down_input(layer, a, N), accumulate, compute);
     backend_.linear_backward_input(dh_n, dx, weight(w.down), compute);
     sub_norm_backward(dh, dh_n, a.h, a.sub_rstd, w.mlp_sub_norm);
@@ -68,7 +68,7 @@ void Transformer::block_backward(int layer, bool accumulate) {
 
   // Attention: x0 + o([sub-norm](attention(rope(qkv(norm(x0))))))
   backend_.linear_backward_weight(gradient(w.o), dx, make_o_input(layer, a, N), accumulate, compute);
-  const Tensor dattention_n = spec_.sub_norm ? arena_->view(datt_n_) : dattention;
+  const Tensor dattention_n = spec_.sub_norm ? arena_->view(dsub_norm_).slice_cols(0, dattention.cols()) : dattention;
   backend_.linear_backward_input(dattention_n, dx, weight(w.o), compute);
   if (spec_.sub_norm) sub_norm_backward(dattention, dattention_n, a.attention, a.sub_rstd, w.attention_sub_norm);
   backend_.attention_backward(

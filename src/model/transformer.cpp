@@ -199,10 +199,8 @@ void Transformer::plan_activations(Plan& plan) {
     datt_ = scratch("dattention", Shape{N, spec_.query_cols()}, act, {L + 2, 2 * L + 2});
     dqkv_ = scratch("dqkv", Shape{N, packed}, act, {L + 2, 2 * L + 2});
     dh_ = scratch("dh", Shape{N, F}, act, {L + 2, 2 * L + 2});
-    if (spec_.sub_norm) {
-      datt_n_ = scratch("dattention_n", Shape{N, spec_.query_cols()}, act, {L + 2, 2 * L + 2});
-      dh_n_ = scratch("dh_n", Shape{N, F}, act, {L + 2, 2 * L + 2});
-    }
+    if (spec_.sub_norm)
+      dsub_norm_ = scratch("dsub_norm", Shape{N, std::max(F, spec_.query_cols())}, act, {L + 2, 2 * L + 2});
   }
 
   if (options_.cache_length > 0) {

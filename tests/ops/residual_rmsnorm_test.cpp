@@ -49,5 +49,10 @@ TEST_CASE("residual_rmsnorm says which tensor does not fit") {
   CHECK_THROWS_WITH(backend->residual_rmsnorm_forward(x, x, rstd, x, {}, w, 0.0f),
                     "residual_rmsnorm_forward: w must have 8 elements without gaps, got (1,7)");
   CHECK_THROWS_WITH(backend->residual_rmsnorm_forward(x, ids, rstd, x, {}, w, 0.0f),
-                    "residual_rmsnorm_forward: n must be f32 or bf16, got i32");
+                    "residual_rmsnorm_forward: n must be f32, bf16, fp8_e4m3 or i8, got i32");
+  const Array codes(*backend, DType::i8, 4, 8), weight(*backend, DType::f32, 1, 8);
+  Tensor bare = codes;
+  bare.scales = nullptr;
+  CHECK_THROWS_WITH(backend->residual_rmsnorm_forward(x, bare, rstd, x, {}, weight, 0.0f),
+                    "residual_rmsnorm_forward: n has codes of i8 without scales");
 }

@@ -35,4 +35,7 @@ TEST_CASE("swiglu says which tensor does not fit") {
   const Array out(*backend, DType::f32, 4, 8), gate_up(*backend, DType::f32, 4, 15);
   CHECK_THROWS_WITH(backend->swiglu_forward(out, gate_up),
                     "swiglu_forward: gate_up must have 4 rows of 16 elements, got (4,15)");
+  const Array packed(*backend, DType::i4, 4, 8), wide(*backend, DType::f32, 4, 16);
+  CHECK_THROWS_WITH(backend->swiglu_forward(packed, wide),
+                    "swiglu_forward: out must be f32, bf16, fp8_e4m3 or i8, got i4");
 }

@@ -223,8 +223,7 @@ TEST_CASE("optimizer_step: a piece of a row becomes what it becomes as a row of 
 TEST_CASE("optimizer_step: shards make the codes of the whole tensor, whatever needs all of it") {
   std::vector<std::unique_ptr<TestBackend>> backends;
   for (int i = 0; i < 4; ++i) backends.push_back(std::make_unique<TestBackend>(make_cpu_backend(1)));
-  // Three parts of rows: two shards are not equal, and of four one is empty.
-  for_combinations(Shape{70, 19}, [&](const StepOptions& options) {
+  const auto compare = [&](const StepOptions& options) {
     Quadratic whole(**backends[0], options);
     whole.run(2);
     for (const std::size_t shards : {1u, 2u, 4u}) {
@@ -233,7 +232,14 @@ TEST_CASE("optimizer_step: shards make the codes of the whole tensor, whatever n
       for (int t = 1; t <= 2; ++t) problem.p.step_shards(problem.gradient(), t, std::span(backends).first(shards));
       CHECK(problem.p.all_bytes() == whole.p.all_bytes());
     }
-  });
+  };
+  for_combinations(Shape{70, 19}, compare);  // three parts of rows: two shards are not equal, of four one is empty
+  // One part, so one shard has it; a vector, which is one row; rows of three pieces, where a row may be cut.
+  int number = 0;
+  for (const Shape shape : {Shape{16, 19}, Shape{300}, Shape{40, 4160}})
+    for_combinations(shape, [&](const StepOptions& options) {
+      if (number++ % 23 == 0) compare(options);
+    });
 }
 
 TEST_CASE("optimizer_step: a shard that cannot know the whole tensor is refused") {
@@ -251,6 +257,7 @@ TEST_CASE("optimizer_step: a shard that cannot know the whole tensor is refused"
     return std::string();
   };
   CHECK(refusal("f32", {.first_row = 32, .rows = 96}).empty());
+  CHECK(refusal("f32", {.first_row = 1}) == "optimizer_step: a shard from row 1 on of a tensor of no rows");
   CHECK(refusal("f32", {.first_row = 80, .rows = 96}) == "optimizer_step: rows 80 to 112 of a tensor of 96 rows");
   CHECK(refusal("factored", {.first_row = 32, .rows = 96}) ==
         "optimizer_step: a shard whose codecs or rule need the whole tensor needs an exchange");

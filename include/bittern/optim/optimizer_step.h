@@ -59,7 +59,7 @@ struct OptimizerStep {
   std::uint32_t seed = 0;  ///< rounding's Philox keys are (seed, Purpose::weight_rounding | ...)
   std::uint32_t step = 0;
   std::uint32_t tensor_id = 0;  ///< position in the model's parameter table
-  Shard shard{};  ///< the tensors above are these rows, but for moments' columns, which every shard has
+  Shard shard{};                ///< the tensors above are these rows, but for moments' columns, which every shard has
 };
 
 }  // namespace bittern

@@ -41,7 +41,12 @@ struct Checked {
       throw failure("{}: {} must be fp8_e4m3 or i8, got {}", op, name, bittern::name(tensor.dtype));
     return readable();
   }
-  const Checked& act_or_quantized() const { return is_quantized(tensor.dtype) ? quantized_act() : act(); }
+  const Checked& act_or_quantized() const {
+    if (tensor.dtype == DType::e4m3 || tensor.dtype == DType::i8) return readable();
+    if (tensor.dtype != DType::f32 && tensor.dtype != DType::bf16) [[unlikely]]
+      throw failure("{}: {} must be f32, bf16, fp8_e4m3 or i8, got {}", op, name, bittern::name(tensor.dtype));
+    return *this;
+  }
   const Checked& of(DType dtype) const {
     if (tensor.dtype != dtype) [[unlikely]]
       throw failure("{}: {} must be {}, got {}", op, name, bittern::name(dtype), bittern::name(tensor.dtype));

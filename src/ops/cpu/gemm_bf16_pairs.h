@@ -2,7 +2,7 @@
 // Included by gemm_avx512_bf16.cpp and gemm_amx.cpp, each inside its unnamed namespace after gemm_avx512_lanes.h.
 //
 // Here are the Loads of both (gemm_template.h): a type of which a packer shall read words directly is one more of them,
-// and an entry of the pack tables in make_kernels and in gemm_amx.cpp.
+// and an entry of the pack tables in gemm_avx512_bf16.cpp and gemm_amx.cpp.
 
 #include "ops/cpu/e4m3_avx512.h"
 

@@ -7,8 +7,8 @@
 // packers and microkernels agree on another order within an A panel.)
 //
 // Only packers know how operands are stored: as f32, bf16, bytes, or E4M3 where words are pairs of bf16, a Load
-// (gemm_template.h) each. Other codes become bf16, or bytes where both operands are integers, on their way to the packers
-// (gemm_stage.h), for all instruction sets alike; microkernels do not change.
+// (gemm_template.h) each. Other codes become bf16, or bytes where both operands are integers, on their way to the
+// packers (gemm_stage.h), for all instruction sets alike; microkernels do not change.
 #pragma once
 
 #include <array>
@@ -94,7 +94,7 @@ constexpr Storage storage_of(DType dtype) {
       return Storage::integer;
   }
 }
-using PackTable = std::array<std::array<PackFn, storages>, 2>;  ///< [Layout][Storage], null where a stage is wanted
+using PackTable = std::array<std::array<PackFn, storages>, 2>;  ///< [Layout][Storage]; null: there is none
 
 struct GemmKernels {
   int mr, nr, lanes;

@@ -45,8 +45,8 @@ void pack_staged(const PackedOperand& operand, Range lines, Range k, std::uint32
 
 void pack_operand(const PackedOperand& operand, Range lines, Range k, std::uint32_t* dst, std::uint32_t* stage) {
   const GemmMatrix& x = operand.matrix;
-  const bool decodes = x.dtype == DType::e4m3 && operand.packer(x.dtype) != nullptr;
-  if (needs_stage(x.dtype, operand.integers) && !decodes) return pack_staged(operand, lines, k, dst, stage);
+  const bool packer_decodes = x.dtype == DType::e4m3 && operand.packer(x.dtype) != nullptr;
+  if (is_decoded(x.dtype, operand.integers) && !packer_decodes) return pack_staged(operand, lines, k, dst, stage);
   operand.packer(x.dtype)({.src = first_of(operand, lines, k),
                            .stride = x.stride,
                            .lines = lines.size(),

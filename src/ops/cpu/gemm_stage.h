@@ -16,8 +16,8 @@ struct StagePiece {
   std::int64_t rows, cols;
 };
 
-/// Whether the packers cannot read such an operand where it lies: codes, but bytes in a product of integers.
-constexpr bool needs_stage(DType dtype, bool integers) {
+/// Whether an operand is codes that must be decoded: not bytes in a product of integers, which multiply as they are.
+constexpr bool is_decoded(DType dtype, bool integers) {
   return integers ? dtype != DType::i8 : is_quantized(dtype);
 }
 

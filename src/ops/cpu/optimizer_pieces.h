@@ -1,8 +1,8 @@
 // optimizer_pieces: what the passes of an optimizer step share: how a parameter is cut into pieces, where a thread's
 // scratch is, and the step's tensors as the pieces see them.
 //   A piece is a run of columns of one row: the whole row where something (a scale made anew, a rank-1 moment) needs
-//   it, else about 2048 columns, so that its scratch stays in L1. A tensor whose storage is all plain values is one
-//   row. Pieces and the sums over them follow from the shape alone.
+//   it, else about 2048 columns, so that its scratch stays in L1. A whole tensor whose storage is all plain values, of
+//   which nothing is summed, is one row. Pieces and the sums over them follow from the whole tensor's shape alone.
 #pragma once
 
 #include <algorithm>
@@ -43,9 +43,23 @@ struct StepSums {
   double& operator[](StepStatistic which) { return values[static_cast<std::size_t>(which)]; }
 };
 
+/// Whether the weight's scale is the tensor's, and made anew.
+inline bool makes_tensor_scale(const OptimizerStep& args) {
+  return is_quantized(args.weight.dtype) && args.codec.scale_per == ScalePer::tensor &&
+         args.codec.scale_update == ScaleUpdate::every_step;
+}
+
+/// The part of `rows` rows that begins at `row`, their number for the end, or -1.
+inline std::int64_t part_at(std::int64_t rows, std::int64_t row) {
+  const std::int64_t parts = row_parts(rows);
+  for (std::int64_t part = 0; part <= parts; ++part)
+    if (part_begin(rows, parts, part) == row) return part;
+  return -1;
+}
+
 /// An optimizer step while it runs.
 struct Step {
-  /// A copy: with tensors as one row where all are plain values, constants as the tensor needs them.
+  /// A copy: with tensors as one row where that is possible, constants as the tensor needs them.
   OptimizerStep args;
   const RuleRows* rule;
   float clip = 1;
@@ -68,7 +82,7 @@ struct Step {
   std::int64_t first_row() const { return args.shard.first_row; }
   /// all (count): of the whole tensor, where this shard has written `own` numbers from `first` on.
   void gather(float* all, std::int64_t first, std::int64_t own, std::int64_t count) const {
-    if (own < count) args.shard.exchange->all_gather(all, first, own, count);
+    if (args.shard.exchange != nullptr) args.shard.exchange->all_gather(all, first, own, count);
   }
   /// The number of a piece in piece_results, which gather_pieces() completes.
   float& result_of(std::int64_t number) const { return piece_results[first_row() * pieces_per_row() + number]; }
@@ -89,10 +103,7 @@ struct Step {
   }
   RandomStream random(Purpose purpose) const { return {philox_key(args.seed, purpose), args.step, args.tensor_id}; }
   /// The weight is encoded after all masters are known, because its scale is the tensor's.
-  bool weight_after_masters() const {
-    return args.master && is_quantized(args.weight.dtype) && args.codec.scale_per == ScalePer::tensor &&
-           args.codec.scale_update == ScaleUpdate::every_step;
-  }
+  bool weight_after_masters() const { return args.master && makes_tensor_scale(args); }
   PieceScratch scratch_of(int worker) const {
     const std::int64_t padded = padded_piece();
     float* const base = workers + worker * 5 * padded;

@@ -1,6 +1,6 @@
 // The passes that an optimizer step makes before its update, each over the whole tensor and in an order fixed by the
-// shape. They write scratch only, except for factored means, which are their own encoding. A shard makes its rows' part of
-// each sum, gathers the others', and adds up all.
+// shape. They write scratch only, except for factored means, which are their own encoding. A shard makes its rows' part
+// of each sum, gathers the others', and adds up all.
 #include <algorithm>
 #include <cmath>
 
@@ -12,20 +12,18 @@
 namespace bittern::cpu {
 namespace {
 
-/// body(first row, last row, (cols) numbers of this part) over the row_parts of the tensor that are this shard's rows; then
-/// column_parts has those of all.
+/// body(first row, last row, (cols) numbers of this part) over the parts that are this shard's rows; then column_parts
+/// has those of all shards.
 template <class F>
 void for_column_parts(const Step& step, F body) {
-  const std::int64_t all = step.all_rows(), parts = row_parts(all), begin = step.first_row(), end = begin + step.rows;
-  std::int64_t first = 0, last = 0;  // parts
-  while (part_begin(all, parts, first) < begin) ++first;
-  for (last = first; part_begin(all, parts, last) < end;) ++last;
-  parallel_for(last - first, [&](std::int64_t own, int worker) {
-    const std::int64_t part = first + own;
+  const std::int64_t all = step.all_rows(), parts = row_parts(all), begin = step.first_row();
+  const std::int64_t first = part_at(all, begin), own = part_at(all, begin + step.rows) - first;
+  parallel_for(own, [&](std::int64_t number, int worker) {
+    const std::int64_t part = first + number;
     body(part_begin(all, parts, part) - begin, part_begin(all, parts, part + 1) - begin,
          step.column_parts + part * step.cols, worker);
   });
-  step.gather(step.column_parts, first * step.cols, (last - first) * step.cols, parts * step.cols);
+  step.gather(step.column_parts, first * step.cols, own * step.cols, parts * step.cols);
 }
 
 /// factored: row = b2 row + (1-b2) mean over the row of (g^2 + eps); column alike. From now on decoding gives the
@@ -132,13 +130,10 @@ float scale_of_pieces(const Step& step) {
 }
 
 void step_statistics(Step& step) {
-  const WeightCodec& codec = step.args.codec;
   if (step.has_v && step.v.stored->codec.info->kind == StateKind::factored) update_factored(step);
   if (step.has_v && step.v.stored->codec.info->kind == StateKind::rank1) find_column_maxima(step);
   if (step.rule->update_square != nullptr) find_update_scale(step);
-  if (!step.args.master && is_quantized(step.args.weight.dtype) && codec.scale_per == ScalePer::tensor &&
-      codec.scale_update == ScaleUpdate::every_step)
-    find_tensor_scale(step);
+  if (!step.args.master && makes_tensor_scale(step.args)) find_tensor_scale(step);
 }
 
 }  // namespace bittern::cpu

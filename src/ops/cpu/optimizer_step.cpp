@@ -149,11 +149,10 @@ bool one_row(const OptimizerStep& args) {
          rule_rows(args.rule).update_square == nullptr;
 }
 
+/// Something is summed over the whole tensor first.
 bool needs_sums(const OptimizerStep& args) {
-  const bool tensor_scale = is_quantized(args.weight.dtype) && args.codec.scale_per == ScalePer::tensor &&
-                            args.codec.scale_update == ScaleUpdate::every_step;
   const bool columns = args.v && state_rows(args.v.codec.info->kind).whole_rows;
-  return tensor_scale || columns || rule_rows(args.rule).update_square != nullptr;
+  return makes_tensor_scale(args) || columns || rule_rows(args.rule).update_square != nullptr;
 }
 
 bool needs_whole_rows(const OptimizerStep& args) {
@@ -173,17 +172,16 @@ std::int64_t columns_of_piece(const OptimizerStep& args, std::int64_t cols) {
 
 void check_shard(const OptimizerStep& args) {
   const std::int64_t all = args.shard.rows, first = args.shard.first_row, last = first + args.weight.rows();
+  if (all == 0) {
+    check(first == 0 && args.shard.exchange == nullptr, "optimizer_step: a shard from row {} on of a tensor of no rows",
+          first);
+    return;
+  }
   check(first >= 0 && last <= all, "optimizer_step: rows {} to {} of a tensor of {} rows", first, last, all);
-  if (!needs_sums(args) || last - first == all) return;
-  check(args.shard.exchange != nullptr,
+  if (!needs_sums(args)) return;
+  check(args.shard.exchange != nullptr || last - first == all,
         "optimizer_step: a shard whose codecs or rule need the whole tensor needs an exchange");
-  const auto begins_a_part = [&](std::int64_t row) {
-    const std::int64_t parts = row_parts(all);
-    for (std::int64_t part = 0; part <= parts; ++part)
-      if (part_begin(all, parts, part) == row) return true;
-    return false;
-  };
-  check(begins_a_part(first) && begins_a_part(last),
+  check(part_at(all, first) >= 0 && part_at(all, last) >= 0,
         "optimizer_step: a shard of rows {} to {} of {}; expected it to begin and end where shard_begin() says", first,
         last, all);
 }
@@ -228,7 +226,7 @@ void check_step(const OptimizerStep& args) {
         name(args.weight.dtype), master_names[static_cast<std::size_t>(args.codec.master)]);
   check(args.codec.error_feedback == ErrorFeedback::none || (!args.master && args.m && args.weight.dtype != DType::f32),
         "optimizer_step: error feedback needs rounded weights without master and a first moment (beta1 above 0)");
-  if (args.shard.rows > 0) check_shard(args);
+  check_shard(args);
   if (args.m) check_moment(args.m, "m", args);
   if (args.v) check_moment(args.v, "v", args);
   check(static_cast<bool>(args.v) == info(args.rule).has_second_moment, "optimizer_step: rule {} {} a second moment",
@@ -285,7 +283,10 @@ void CpuBackend::optimizer_step(const OptimizerStep& args) {
   }
   step.rows = own.weight.rows();
   step.cols = own.weight.cols();
-  if (step.cols == 0 || (step.rows == 0 && own.shard.exchange == nullptr)) return;
+  if (step.cols == 0 || (step.rows == 0 && own.shard.exchange == nullptr)) {
+    if (own.statistics) std::fill_n(own.statistics.as<float>(), own.statistics.elements(), 0.0f);
+    return;
+  }
   step.piece = columns_of_piece(own, step.cols);
   step.m.stored = &own.m;
   step.m.book = codebook_of(own.m.codec, true);

@@ -1,7 +1,7 @@
 // quantize_rows: one row of activations as codes. Inside simd(). The definition is at the top of quantize.cpp.
 //
-// An op whose output (a norm's, swiglu's) only linears read may be given codes for it. It then makes each row in fp32, in a
-// buffer of its thread that stays in the cache, and quantizes that: the row never goes to memory unquantized.
+// An op whose output (a norm's, swiglu's) only linears read may be given codes for it. It then makes each row in fp32, in
+// a buffer of its thread that stays in the cache, and quantizes that: the row never goes to memory unquantized.
 #pragma once
 
 #include <algorithm>
@@ -93,10 +93,10 @@ struct OutputRows {
   float* buffer(int worker) const { return buffers + worker * row_buffer_stride(out.cols()); }
 };
 
-/// f(T{}) for what an op computes the rows of `out` in: its element type, or float for codes.
+/// f(OutputRows<T>) for the T that an op computes the rows of `out` in: its element type, or float for codes.
 template <class F>
-void with_output(const Tensor& out, F&& f) {
-  with_act(is_quantized(out.dtype) ? DType::f32 : out.dtype, f);
+void with_output(const Tensor& out, float* buffers, F&& f) {
+  with_act(is_quantized(out.dtype) ? DType::f32 : out.dtype, [&](auto t) { f(OutputRows<decltype(t)>{out, buffers}); });
 }
 
 }  // namespace bittern::cpu

@@ -69,8 +69,8 @@ inline void backward_row(D* dx, float* dw, const G* dn, const S* sum, const floa
   }
 }
 
-template <typename S, typename O, typename X, typename Y>
-void launch_forward(const Tensor& sum, const OutputRows<O>& n, float* rstd, const Tensor& x, const Tensor& y,
+template <typename S, typename X, typename Y, typename O>
+void launch_forward(const OutputRows<O>& n, const Tensor& sum, float* rstd, const Tensor& x, const Tensor& y,
                     const float* w, float eps) {
   const std::int64_t N = x.rows(), C = x.cols();
   for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last, int worker) {
@@ -84,7 +84,7 @@ void launch_forward(const Tensor& sum, const OutputRows<O>& n, float* rstd, cons
   });
 }
 
-template <typename O, typename X>
+template <typename X, typename O>
 void launch_norm(const OutputRows<O>& n, float* rstd, const Tensor& x, const float* w, float eps) {
   const std::int64_t N = x.rows(), C = x.cols();
   for_row_ranges(N, even_parts(N, C), [&](std::int64_t first, std::int64_t last, int worker) {
@@ -131,16 +131,13 @@ void CpuBackend::residual_rmsnorm_forward(const Tensor& sum, const Tensor& n, co
   const OpScope scope(op, bytes_of(x) + bytes_of(y) + (store ? bytes_of(sum) : 0.0) + bytes_of(n));
   auto* rstd_data = rstd.as<float>();
   const auto* w_data = w.as<float>();
-  float* const buffers = row_buffers(op, n);
-  with_output(n, [&](auto o) {
+  with_output(n, row_buffers(op, n), [&](const auto& rows) {
     with_act(x.dtype, [&](auto xt) {
-      using O = decltype(o);
       using X = decltype(xt);
-      const OutputRows<O> rows{n, buffers};
-      if (!store) return launch_norm<O, X>(rows, rstd_data, x, w_data, eps);
+      if (!store) return launch_norm<X>(rows, rstd_data, x, w_data, eps);
       with_act(sum.dtype, [&](auto s) {
         with_act(y.dtype, [&](auto yt) {
-          launch_forward<decltype(s), O, X, decltype(yt)>(sum, rows, rstd_data, x, y, w_data, eps);
+          launch_forward<decltype(s), X, decltype(yt)>(rows, sum, rstd_data, x, y, w_data, eps);
         });
       });
     });

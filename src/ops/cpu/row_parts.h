@@ -1,14 +1,14 @@
 // How work over the rows of a matrix is cut, by its shape alone, so that bits do not depend on threads.
 //
-// A sum over rows (the gradient of a norm's weight, of a bias) is made in row_parts(rows) partial sums (optim/shard.h), each
-// over consecutive rows in order, and add_parts then adds these in order.
+// A sum over rows (the gradient of a norm's weight, of a bias) is made in row_parts(rows) partial sums
+// (bittern/row_parts.h), each over consecutive rows in order, and add_parts then adds these in order.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
-#include "bittern/optim/shard.h"
+#include "bittern/row_parts.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/simd.h"
 

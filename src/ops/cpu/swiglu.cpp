@@ -37,7 +37,7 @@ inline void backward_row(G* gate, G* up, O* out, const D* dout, std::int64_t F) 
   }
 }
 
-template <typename O, typename G>
+template <typename G, typename O>
 void launch_forward(const OutputRows<O>& out, const Tensor& gate_up) {
   const std::int64_t N = gate_up.rows(), F = gate_up.cols() / 2;
   for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last, int worker) {
@@ -51,8 +51,8 @@ void launch_forward(const OutputRows<O>& out, const Tensor& gate_up) {
   });
 }
 
-template <typename G, typename O, typename D>
-void launch_backward(const Tensor& gate_up, const OutputRows<O>& out, const Tensor& dout) {
+template <typename G, typename D, typename O>
+void launch_backward(const OutputRows<O>& out, const Tensor& gate_up, const Tensor& dout) {
   const std::int64_t N = gate_up.rows(), F = gate_up.cols() / 2;
   for_row_ranges(N, even_parts(N, F), [&](std::int64_t first, std::int64_t last, int worker) {
     simd([&](auto fused) {
@@ -72,11 +72,8 @@ void CpuBackend::swiglu_forward(const Tensor& out, const Tensor& gate_up) {
   Checked{op, "out", out}.act_or_quantized().matrix(out.rows(), out.cols());
   Checked{op, "gate_up", gate_up}.act().matrix(out.rows(), 2 * out.cols());
   const OpScope scope(op, bytes_of(out) + bytes_of(gate_up));
-  float* const buffers = row_buffers(op, out);
-  with_output(out, [&](auto o) {
-    with_act(gate_up.dtype, [&](auto g) {
-      launch_forward<decltype(o), decltype(g)>(OutputRows<decltype(o)>{out, buffers}, gate_up);
-    });
+  with_output(out, row_buffers(op, out), [&](const auto& rows) {
+    with_act(gate_up.dtype, [&](auto g) { launch_forward<decltype(g)>(rows, gate_up); });
   });
 }
 
@@ -88,12 +85,9 @@ void CpuBackend::swiglu_backward(const Tensor& gate_up, const Tensor& out, const
   check(dout.data != out.data || dout.dtype == out.dtype, "{}: dout in out's memory must have out's type {}, got {}",
         op, name(out.dtype), name(dout.dtype));
   const OpScope scope(op, 2 * bytes_of(gate_up) + bytes_of(out) + bytes_of(dout));
-  float* const buffers = row_buffers(op, out);
-  with_act(gate_up.dtype, [&](auto g) {
-    with_output(out, [&](auto o) {
-      with_act(dout.dtype, [&](auto d) {
-        launch_backward<decltype(g), decltype(o), decltype(d)>(gate_up, OutputRows<decltype(o)>{out, buffers}, dout);
-      });
+  with_output(out, row_buffers(op, out), [&](const auto& rows) {
+    with_act(gate_up.dtype, [&](auto g) {
+      with_act(dout.dtype, [&](auto d) { launch_backward<decltype(g), decltype(d)>(rows, gate_up, dout); });
     });
   });
 }

@@ -30,16 +30,21 @@ struct RmsnormCase {
     return {output("sum", stored, exact), output("n", out, norm.n), output("rstd", rstd, norm.rstd)};
   }
 
-  /// n as codes of type q.
+  /// n as codes of type q, sum and rstd as they are beside an n in f32.
   std::vector<Output> forward_to(DType q, Backend& backend) const {
     const float eps = 1e-5f;
-    const Array a(backend, x, N, C, noise(1, N * C, 2.0), gap), b(backend, y, N, C, noise(2, N * C), gap);
-    const Array w(backend, DType::f32, 1, C, noise(3, C, 1.5)), rstd(backend, DType::f32, 1, N);
-    const Array s(backend, sum, N, C, {}, gap), f32(backend, DType::f32, N, C), codes(backend, q, N, C, {}, gap);
-    const Tensor second = has_y ? b.tensor() : Tensor{}, stored = has_y ? s.tensor() : Tensor{};
-    backend.residual_rmsnorm_forward(stored, f32, rstd, a, second, w, eps);
-    backend.residual_rmsnorm_forward(stored, codes, rstd, a, second, w, eps);
-    return quantized_outputs(backend, "n", codes, f32);
+    const Array a(backend, x, N, C, noise(1, N * C, 2.0), gap), copy(backend, x, N, C, noise(1, N * C, 2.0), gap);
+    const Array b(backend, y, N, C, noise(2, N * C), gap), w(backend, DType::f32, 1, C, noise(3, C, 1.5));
+    const Array f32(backend, DType::f32, N, C), f32_sum(backend, sum, N, C), f32_rstd(backend, DType::f32, 1, N);
+    const Array codes(backend, q, N, C, {}, gap), own_sum(backend, sum, N, C, {}, gap), rstd(backend, DType::f32, 1, N);
+    const Array& stored = in_place ? a : own_sum;
+    const Tensor second = has_y ? b.tensor() : Tensor{}, place = has_y || in_place ? stored.tensor() : Tensor{};
+    backend.residual_rmsnorm_forward(has_y ? f32_sum.tensor() : Tensor{}, f32, f32_rstd, copy, second, w, eps);
+    backend.residual_rmsnorm_forward(place, codes, rstd, a, second, w, eps);
+    std::vector<Output> outputs = quantized_outputs(backend, "n", codes, f32);
+    outputs.push_back({"rstd", rstd.values(), f32_rstd.values(), 0.0, 0.0});
+    if (has_y) outputs.push_back({"sum", stored.values(), f32_sum.values(), 0.0, 0.0});
+    return outputs;
   }
 
   std::vector<Output> backward(Backend& backend) const {
@@ -68,11 +73,13 @@ inline std::vector<Case> residual_rmsnorm_cases() {
     for (const DType y : acts)
       for (const DType sum : acts)
         for (const DType n : acts) add({.N = 67, .C = 45, .x = x, .y = y, .sum = sum, .n = n, .gap = 3});
+  // 300 rows of 257: several parts, which threads share.
   for (const DType act : acts)
     for (const DType q : {DType::e4m3, DType::i8})
-      for (const std::int64_t C : {1, 31, 64, 129})
-        for (const bool has_y : {false, true}) {
-          const RmsnormCase c{.N = 67, .C = C, .x = act, .y = act, .sum = act, .n = q, .has_y = has_y, .gap = 3};
+      for (const auto& [N, C] : {std::pair{67, 1}, {67, 31}, {5, 64}, {300, 257}})
+        for (const auto& [has_y, in_place] : {std::pair{false, false}, {true, false}, {false, true}, {true, true}}) {
+          const RmsnormCase c{
+              .N = N, .C = C, .x = act, .y = act, .sum = act, .n = q, .has_y = has_y, .in_place = in_place, .gap = 3};
           cases.push_back({c.name() + " forward", [c](Backend& b) { return c.forward_to(c.n, b); }});
         }
   for (const DType act : acts) {

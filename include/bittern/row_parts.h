@@ -1,0 +1,20 @@
+// How a sum over the rows of a matrix is cut: into partial sums over parts of consecutive rows, by the shape alone, which
+// are then added in order. So bits depend neither on threads nor on shards.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace bittern {
+
+/// 32 rows a part, at most 64 parts: enough for the threads of a large machine, few enough to add up for nothing.
+inline std::int64_t row_parts(std::int64_t rows) {
+  return std::clamp<std::int64_t>((rows + 31) / 32, 1, 64);
+}
+
+/// The first row of part `part` of `parts`.
+inline std::int64_t part_begin(std::int64_t rows, std::int64_t parts, std::int64_t part) {
+  return rows * part / parts;
+}
+
+}  // namespace bittern
