@@ -73,7 +73,7 @@ grep -q "| 32/32, beta1 .9 | 12.00 |" "$folder/table.md" || fail "no row in the 
 grep -q '<path d="M[0-9. L]*" fill="none"' "$folder/curves.svg" || fail "no curve in the picture"
 grep -q "states_32_beta_0.3-1" "$folder/curves.html" || fail "no curve"
 "$SOURCE/scripts/recipe_table" "$folder" --bittern "$BITTERN" --picture recipes.svg >recipes.md || fail "no table of recipes"
-grep -q "| 12.00 | 32/32, beta1 .9 | solo-mini-4-steps | +0.0000 |" recipes.md || fail "the baseline is not among the recipes: $(cat recipes.md)"
+grep -q "| 12.00 | 32/32, beta1 .9 | solo-mini-4-steps | +0.0000 | 2 |" recipes.md || fail "the baseline is not among the recipes: $(cat recipes.md)"
 [ "$(grep -c "<circle\|<path d=.*fill=.#[0-9a-f]*./><text" recipes.svg)" -ge 3 ] || fail "not two points and a legend in the picture of recipes"
 run 4 >said.txt 2>&1 || fail "again: $(cat said.txt)"
 grep -q "4 of 4 runs are finished already" said.txt || fail "finished runs were not left alone: $(cat said.txt)"
