@@ -24,7 +24,7 @@ below = {
 public = {
     "base": "error file strict_json host_device",
     "quant": "dtype tensor",
-    "ops": "ops plan profile normal parameter model_spec",
+    "ops": "ops plan profile normal parameter model_spec row_parts",
     "config": "config schedule",
     "optim": "optimizer",
     "data": "prepare tokenizer token_file sampler",
