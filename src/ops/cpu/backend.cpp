@@ -84,9 +84,8 @@ std::int64_t CpuBackend::workspace_bytes(const WorkspaceNeeds& needs) const {
   const std::int64_t sums = row_parts(needs.max_rows) * columns * size_of(DType::f32);
   const std::int64_t exponentials =
       thread_count() * cross_entropy_scratch_floats(needs.vocab_size) * size_of(DType::f32);
-  const std::int64_t row_buffers = thread_count() * row_buffer_stride(needs.max_cols) * size_of(DType::f32);
   return round_up(gemm_workspace_bytes(thread_count()), page) +
-         round_up(std::max({sums, exponentials, row_buffers, attention_workspace_bytes(needs),
+         round_up(std::max({sums, exponentials, row_buffer_bytes(needs.max_cols), attention_workspace_bytes(needs),
                             optimizer_scratch_bytes(needs.parameter_rows, needs.parameter_cols)}),
                   page);
 }
@@ -110,7 +109,7 @@ void* CpuBackend::scratch(std::string_view op, std::int64_t bytes) const {
 
 float* CpuBackend::row_buffers(std::string_view op, const Tensor& out) const {
   if (!is_quantized(out.dtype)) return nullptr;
-  return static_cast<float*>(scratch(op, thread_count() * row_buffer_stride(out.cols()) * size_of(DType::f32)));
+  return static_cast<float*>(scratch(op, row_buffer_bytes(out.cols())));
 }
 
 namespace {

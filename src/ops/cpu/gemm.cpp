@@ -134,7 +134,7 @@ class Product {
   /// slower for more (gemm_bench, Zen 4). Never if rows lie a multiple of 2 KB apart: the rows of a tile would throw
   /// each other out of the L1 cache.
   bool reads_a_unpacked(Range cols, Range k) const {
-    return cols.size() <= 512 && !g_.a.transposed && !is_decoded(g_.a.dtype, integers_) && k_scales_ == nullptr &&
+    return cols.size() <= 512 && !g_.a.transposed && k_scales_ == nullptr &&
            kernels_.as_stored == storage_of(g_.a.dtype) && k.size() % (kernels_.k_per_word * kernels_.k_step) == 0 &&
            g_.a.stride * size_of(g_.a.dtype) % 2048 != 0;
   }

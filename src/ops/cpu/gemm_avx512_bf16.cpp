@@ -23,9 +23,10 @@ namespace {
 constexpr GemmKernels bf16_kernels = [] {
   auto kernels = make_kernels<PairLanes, LoadF32, LoadBf16, LoadScaled<float>, LoadScaled<bf16>>(Storage::bf16);
   constexpr auto e4m3 = static_cast<std::size_t>(Storage::e4m3);
-  kernels.pack_a[0][e4m3] = pack_along_k<LoadE4m3, PairLanes::mr>;
-  kernels.pack_b[0][e4m3] = pack_along_k<LoadE4m3, 2 * PairLanes::lanes>;
-  kernels.pack_b[1][e4m3] = pack_across_k<LoadE4m3, 2 * PairLanes::lanes>;
+  constexpr auto along = static_cast<std::size_t>(Layout::along_k), across = static_cast<std::size_t>(Layout::across_k);
+  kernels.pack_a[along][e4m3] = pack_along_k<LoadE4m3, PairLanes::mr>;
+  kernels.pack_b[along][e4m3] = pack_along_k<LoadE4m3, 2 * PairLanes::lanes>;
+  kernels.pack_b[across][e4m3] = pack_across_k<LoadE4m3, 2 * PairLanes::lanes>;
   return kernels;
 }();
 

@@ -80,8 +80,10 @@ using GemvFn = void (*)(const GemvJob&);
 
 /// How an operand lies in memory: its lines are rows with k inside, or k is outside and the lines are side by side.
 enum class Layout { along_k, across_k };
-enum class Storage { f32, bf16, integer, e4m3 };  ///< integer: bytes as operands, 32 bits as sums; e4m3: operands alone
-inline constexpr int storages = 4;
+/// integer: bytes as operands, 32 bits as sums. The last two are operands alone; a table of functions has null for what
+/// must be decoded first, as packed integers always must.
+enum class Storage { f32, bf16, integer, e4m3, packed_integer };
+inline constexpr int storages = 5;
 constexpr Storage storage_of(DType dtype) {
   switch (dtype) {
     case DType::f32:
@@ -90,11 +92,13 @@ constexpr Storage storage_of(DType dtype) {
       return Storage::bf16;
     case DType::e4m3:
       return Storage::e4m3;
-    default:
+    case DType::i8:
       return Storage::integer;
+    default:
+      return Storage::packed_integer;
   }
 }
-using PackTable = std::array<std::array<PackFn, storages>, 2>;  ///< [Layout][Storage]; null: there is none
+using PackTable = std::array<std::array<PackFn, storages>, 2>;  ///< [Layout][Storage], null where a stage is needed
 
 struct GemmKernels {
   int mr, nr, lanes;

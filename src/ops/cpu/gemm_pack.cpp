@@ -45,15 +45,15 @@ void pack_staged(const PackedOperand& operand, Range lines, Range k, std::uint32
 
 void pack_operand(const PackedOperand& operand, Range lines, Range k, std::uint32_t* dst, std::uint32_t* stage) {
   const GemmMatrix& x = operand.matrix;
-  const bool packer_decodes = x.dtype == DType::e4m3 && operand.packer(x.dtype) != nullptr;
-  if (is_decoded(x.dtype, operand.integers) && !packer_decodes) return pack_staged(operand, lines, k, dst, stage);
-  operand.packer(x.dtype)({.src = first_of(operand, lines, k),
-                           .stride = x.stride,
-                           .lines = lines.size(),
-                           .k = k.size(),
-                           .dst = dst,
-                           .panel_stride = operand.panel,
-                           .k_scales = operand.k_scales == nullptr ? nullptr : operand.k_scales + k.begin});
+  const PackFn packer = operand.packer(x.dtype);
+  if (packer == nullptr) return pack_staged(operand, lines, k, dst, stage);
+  packer({.src = first_of(operand, lines, k),
+          .stride = x.stride,
+          .lines = lines.size(),
+          .k = k.size(),
+          .dst = dst,
+          .panel_stride = operand.panel,
+          .k_scales = operand.k_scales == nullptr ? nullptr : operand.k_scales + k.begin});
 }
 
 }  // namespace bittern::cpu

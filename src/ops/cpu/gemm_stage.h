@@ -16,11 +16,6 @@ struct StagePiece {
   std::int64_t rows, cols;
 };
 
-/// Whether an operand is codes that must be decoded: not bytes in a product of integers, which multiply as they are.
-constexpr bool is_decoded(DType dtype, bool integers) {
-  return integers ? dtype != DType::i8 : is_quantized(dtype);
-}
-
 /// dst, with `stride` elements from one row to the next = the codes: as bytes for a product of integers, else as bf16,
 /// which holds them exactly. Returns which of the two.
 DType stage_piece(const StagePiece& piece, bool integers, void* dst, std::int64_t stride);

@@ -57,7 +57,8 @@ void gemv(const GemmArgs& g) {
   const auto stage = [&](int worker) { return reinterpret_cast<bf16*>(a + most_words) + worker * most_staged; };
   for (std::int64_t row = 0; row < g.m; ++row) {
     const GemmMatrix stored = rows_from(g.a, row);
-    const GemmMatrix readable = is_decoded(g.a.dtype, integers) ? decoded(stored, 1, g.k, integers, stage(0)) : stored;
+    const GemmMatrix readable =
+        kernels.widen[storage(g.a.dtype)] == nullptr ? decoded(stored, 1, g.k, integers, stage(0)) : stored;
     kernels.widen[storage(readable.dtype)]({.src = readable.data,
                                             .stride = readable.stride,
                                             .lines = 1,
@@ -89,7 +90,7 @@ void gemv(const GemmArgs& g) {
   };
   parallel_for(ceil_div(g.n, part_columns), [&](std::int64_t part, int worker) {
     const std::int64_t first = part * part_columns, last = std::min(g.n, first + part_columns);
-    if (!is_decoded(g.b.dtype, integers)) return columns(rows_from(g.b, first), first, last - first);
+    if (kernels.gemv[storage(g.b.dtype)] != nullptr) return columns(rows_from(g.b, first), first, last - first);
     for (std::int64_t col = first; col < last; col += staged_columns) {
       const std::int64_t count = std::min(staged_columns, last - col);
       columns(decoded(rows_from(g.b, col), count, g.k, integers, stage(worker)), col, count);

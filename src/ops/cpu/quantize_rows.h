@@ -1,7 +1,7 @@
 // quantize_rows: one row of activations as codes. Inside simd(). The definition is at the top of quantize.cpp.
 //
-// An op whose output (a norm's, swiglu's) only linears read may be given codes for it. It then makes each row in fp32, in
-// a buffer of its thread that stays in the cache, and quantizes that: the row never goes to memory unquantized.
+// An op whose output (a norm's, swiglu's) only linears read may be given codes for it. It then makes each row in fp32,
+// in a buffer of its thread that stays in the cache, and quantizes that: the row never goes to memory unquantized.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "ops/cpu/checked.h"
 #include "ops/cpu/lane_sums.h"
 #include "ops/cpu/multiples.h"
+#include "ops/cpu/parallel.h"
 
 namespace bittern::cpu {
 
@@ -72,6 +73,11 @@ inline void quantize_row(const Tensor& q, std::int64_t r, const T* x) {
 /// Floats from one thread's buffer to the next one's.
 inline std::int64_t row_buffer_stride(std::int64_t cols) {
   return round_up(cols, 16);
+}
+
+/// Of the buffers of all threads.
+inline std::int64_t row_buffer_bytes(std::int64_t cols) {
+  return thread_count() * row_buffer_stride(cols) * size_of(DType::f32);
 }
 
 /// The rows of an op's output: of O, or codes by way of `buffers`, a row of floats for each thread.
