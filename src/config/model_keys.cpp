@@ -149,7 +149,7 @@ class Translator {
     take("layer_types");
   }
 
-  // What bittern says of a checkpoint's codes is said of the weights (train/quantization_config.h), not of the model.
+  // What bittern says of a checkpoint's codes is said of the weights (store/quantization_config.h), not of the model.
   void take_codes() {
     const auto found = model_.find("quantization_config");
     if (found != model_.end() && found->is_object() && found->value("format", json()) == "bittern")

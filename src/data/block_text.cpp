@@ -1,4 +1,4 @@
-#include "block_text.h"
+#include "data/block_text.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,7 +7,7 @@
 
 #include "bittern/error.h"
 #include "bittern/strict_json.h"
-#include "utf8.h"
+#include "data/utf8.h"
 
 namespace bittern {
 namespace {

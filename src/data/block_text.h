@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "text_blocks.h"
+#include "data/text_blocks.h"
 
 namespace bittern {
 

@@ -1,4 +1,4 @@
-#include "byte_reader.h"
+#include "data/byte_reader.h"
 
 #include <zlib.h>
 #include <zstd.h>

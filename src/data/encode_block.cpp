@@ -1,9 +1,9 @@
-#include "encode_block.h"
+#include "data/encode_block.h"
 
 #include <string>
 #include <utility>
 
-#include "utf8.h"
+#include "data/utf8.h"
 
 namespace bittern {
 

@@ -8,8 +8,8 @@
 
 #include "bittern/token_file.h"
 #include "bittern/tokenizer.h"
-#include "block_text.h"
-#include "split_plan.h"
+#include "data/block_text.h"
+#include "data/split_plan.h"
 
 namespace bittern {
 

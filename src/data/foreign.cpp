@@ -1,6 +1,6 @@
 // llm.c (karpathy/llm.c, llmc/dataloader.h and dev/data/data_common.py) and Megatron-LM
 // (megatron/core/datasets/indexed_dataset.py): the facts of their formats, checked against the size of the file.
-#include "foreign.h"
+#include "data/foreign.h"
 
 #include <algorithm>
 #include <cstring>

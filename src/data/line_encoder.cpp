@@ -11,8 +11,8 @@
 #include <cstring>
 
 #include "bittern/error.h"
-#include "tokenizer_model.h"
-#include "utf8.h"
+#include "data/tokenizer_model.h"
+#include "data/utf8.h"
 
 namespace bittern {
 

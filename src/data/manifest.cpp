@@ -1,4 +1,4 @@
-#include "manifest.h"
+#include "data/manifest.h"
 
 #include <algorithm>
 #include <charconv>

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "shard.h"
+#include "data/shard.h"
 
 namespace bittern {
 

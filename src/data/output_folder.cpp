@@ -1,4 +1,4 @@
-#include "output_folder.h"
+#include "data/output_folder.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -9,7 +9,7 @@
 
 #include "bittern/error.h"
 #include "bittern/file.h"
-#include "manifest.h"
+#include "data/manifest.h"
 
 namespace bittern {
 namespace {

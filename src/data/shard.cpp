@@ -1,4 +1,4 @@
-#include "shard.h"
+#include "data/shard.h"
 
 #include <algorithm>
 #include <bit>

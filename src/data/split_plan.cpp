@@ -1,4 +1,4 @@
-#include "split_plan.h"
+#include "data/split_plan.h"
 
 #include <algorithm>
 #include <cmath>

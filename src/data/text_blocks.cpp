@@ -1,4 +1,4 @@
-#include "text_blocks.h"
+#include "data/text_blocks.h"
 
 #include <algorithm>
 #include <filesystem>

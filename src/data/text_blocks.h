@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "byte_reader.h"
-#include "manifest.h"
+#include "data/byte_reader.h"
+#include "data/manifest.h"
 
 namespace bittern {
 

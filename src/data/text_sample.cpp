@@ -1,7 +1,7 @@
-#include "text_sample.h"
+#include "data/text_sample.h"
 
 #include "bittern/quant/philox.h"
-#include "utf8.h"
+#include "data/utf8.h"
 
 namespace bittern {
 namespace {

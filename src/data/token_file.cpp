@@ -9,9 +9,9 @@
 #include <filesystem>
 
 #include "bittern/error.h"
-#include "foreign.h"
-#include "manifest.h"
-#include "shard.h"
+#include "data/foreign.h"
+#include "data/manifest.h"
+#include "data/shard.h"
 
 namespace bittern {
 namespace {

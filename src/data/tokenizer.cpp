@@ -9,8 +9,8 @@
 
 #include "bittern/error.h"
 #include "bittern/file.h"
-#include "tokenizer_model.h"
-#include "utf8.h"
+#include "data/tokenizer_model.h"
+#include "data/utf8.h"
 
 // Every version of the library has it, and no installed header.
 namespace sentencepiece::logging {

@@ -2,7 +2,7 @@
 // walks its wire format: it learns what bittern needs to know (types of pieces, the normaliser's switches) and refuses
 // what the library would follow out of bounds: the normaliser's table is a double-array trie whose offsets nobody
 // checks.
-#include "tokenizer_model.h"
+#include "data/tokenizer_model.h"
 
 #include <cmath>
 #include <cstring>
@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "bittern/error.h"
-#include "utf8.h"
+#include "data/utf8.h"
 
 namespace bittern {
 namespace {

@@ -1,4 +1,4 @@
-#include "utf8.h"
+#include "data/utf8.h"
 
 #include <cstring>
 

@@ -4,8 +4,8 @@
 
 #include <utility>
 
+#include "base/background_thread.h"
 #include "bittern/error.h"
-#include "train/background_thread.h"
 
 namespace bittern {
 

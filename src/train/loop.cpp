@@ -2,14 +2,14 @@
 // step is what is saved.
 #include <spdlog/spdlog.h>
 
-#include "train/profile_table.h"
+#include "base/signals.h"
+#include "train/infer/text_sampler.h"
+#include "train/infer/validation.h"
 #include "train/saves.h"
-#include "train/signals.h"
+#include "train/session/profile_table.h"
 #include "train/statistics.h"
 #include "train/step.h"
-#include "train/text_sampler.h"
 #include "train/training.h"
-#include "train/validation.h"
 #include "train/watchers.h"
 
 namespace bittern {

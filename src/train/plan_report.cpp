@@ -3,9 +3,10 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/machine_memory.h"
 #include "bittern/progress.h"
 #include "bittern/trainer.h"
-#include "train/role_memory.h"
+#include "train/session/role_memory.h"
 #include "train/training.h"
 
 namespace bittern {

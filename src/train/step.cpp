@@ -6,8 +6,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/machine_memory.h"
+#include "base/signals.h"
 #include "bittern/schedule.h"
-#include "train/signals.h"
 #include "train/statistics.h"
 
 namespace bittern {

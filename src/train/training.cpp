@@ -8,11 +8,11 @@
 
 #include "bittern/file.h"
 #include "bittern/strict_json.h"
-#include "train/hf_config.h"
-#include "train/inference.h"
-#include "train/initialize_from.h"
-#include "train/restore.h"
-#include "train/text_sampler.h"
+#include "store/hf_config.h"
+#include "train/infer/inference.h"
+#include "train/infer/text_sampler.h"
+#include "train/session/initialize_from.h"
+#include "train/session/restore.h"
 
 namespace bittern {
 namespace {

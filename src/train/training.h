@@ -16,10 +16,10 @@
 #include "bittern/token_file.h"
 #include "bittern/tokenizer.h"
 #include "bittern/trainer.h"
+#include "store/trainer_state.h"
 #include "train/data_check.h"
-#include "train/run.h"
-#include "train/run_folder.h"
-#include "train/trainer_state.h"
+#include "train/session/run_folder.h"
+#include "train/session/session.h"
 
 namespace bittern {
 

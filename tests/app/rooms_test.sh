@@ -17,8 +17,10 @@ below = {
     "data": "",
     "model": "ops",
     "dist": "ops",
-    "train": "ops config optim data model dist",
-    "app": "config data train",
+    "store": "ops config optim data model",
+    "watch": "ops",
+    "train": "ops config optim data model dist store watch",
+    "app": "config data store watch train",
 }
 # Whose the headers of include/bittern are. What a step is made of (optim/) is the ops'.
 public = {
@@ -30,7 +32,9 @@ public = {
     "data": "prepare tokenizer token_file sampler",
     "model": "model",
     "dist": "communicator",
-    "train": "trainer checkpoint safetensors hf_import metrics progress report",
+    "store": "checkpoint safetensors hf_import",
+    "watch": "metrics progress report",
+    "train": "trainer",
 }
 owner = {f"bittern/{name}.h": room for room, names in public.items() for name in names.split()}
 folders = {"bittern/quant": "quant", "bittern/optim": "ops"}

@@ -9,8 +9,8 @@ if ! "$cxx" -v 2>&1 | grep -q "^gcc version" || [ "$(uname -m)" != x86_64 ]; the
 fi
 flags="-std=c++20 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp-simd -I$SOURCE/include -I$SOURCE/src"
 failed=0
-for name in state_logarithmic state_codebook state_factored state_rows codebook_codes weight_rows rule_rows quantize \
-  decode_e4m3 optimizer_statistics optimizer_sums optimizer_step; do
+for name in optimizer/{state_logarithmic,state_codebook,state_factored,state_rows,codebook_codes,weight_rows,rule_rows} quantize \
+  codes/decode_e4m3 optimizer/optimizer_{statistics,sums,step}; do
   source=$SOURCE/src/ops/cpu/$name.cpp
   "$cxx" $flags -fopt-info-vec-missed -c "$source" -o object.o 2>report.txt
   grep -q "missed:" report.txt || { echo "$name.cpp: $cxx reports nothing"; exit 1; }

@@ -17,11 +17,11 @@
 #include <string>
 #include <vector>
 
+#include "bench/machine.h"
 #include "bittern/ops.h"
 #include "bittern/quant/bf16.h"
 #include "bittern/quant/philox.h"
-#include "machine.h"
-#include "ops/cpu/attention.h"
+#include "ops/cpu/attention/attention.h"
 
 using namespace bittern;
 using namespace bittern::cpu;

@@ -23,10 +23,10 @@
 #include <utility>
 #include <vector>
 
+#include "bench/machine.h"
 #include "bittern/quant/bf16.h"
 #include "bittern/quant/philox.h"
-#include "machine.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/gemm/gemm.h"
 
 #ifdef BITTERN_WITH_ONEDNN
 #include <oneapi/dnnl/dnnl.hpp>

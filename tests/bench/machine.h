@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "bittern/error.h"
-#include "ops/cpu/cpu_features.h"
-#include "ops/cpu/machine_peak.h"
-#include "ops/cpu/parallel.h"
+#include "ops/cpu/machine/cpu_features.h"
+#include "ops/cpu/machine/machine_peak.h"
+#include "ops/cpu/machine/parallel.h"
 
 namespace bittern::bench {
 

@@ -25,8 +25,8 @@
 #include "bittern/ops.h"
 #include "bittern/profile.h"
 #include "bittern/quant/philox.h"
-#include "ops/cpu/parallel.h"
-#include "ops/cpu/simd.h"
+#include "ops/cpu/machine/parallel.h"
+#include "ops/cpu/machine/simd.h"
 
 using namespace bittern;
 

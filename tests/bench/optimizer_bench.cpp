@@ -12,9 +12,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "bench/machine.h"
 #include "bittern/optimizer.h"
-#include "machine.h"
-#include "ops/cpu/simd.h"
+#include "ops/cpu/machine/simd.h"
 
 using namespace bittern;
 

@@ -18,7 +18,7 @@
 #include "bittern/quant/log_quantizer.h"
 #include "bittern/quant/packing.h"
 #include "bittern/quant/philox.h"
-#include "ops/cpu/simd.h"
+#include "ops/cpu/machine/simd.h"
 
 using namespace bittern;
 using namespace bittern::cpu;

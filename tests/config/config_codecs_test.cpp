@@ -1,7 +1,7 @@
 // weights.* and optimizer.states.* against each other: what a codec implies, and what is refused and why.
 #include "bittern/quant/state_codec.h"
-#include "config_support.h"
-#include "weight_codecs.h"
+#include "config/config_support.h"
+#include "config/weight_codecs.h"
 
 using namespace bittern;
 using Catch::Matchers::Contains;

@@ -1,5 +1,5 @@
 // Several documents: extends and --set.
-#include "config_support.h"
+#include "config/config_support.h"
 
 using namespace bittern;
 using Catch::Matchers::Contains;

@@ -1,6 +1,6 @@
 // Seeded mutations of good configs: each is accepted, and then reads back to itself, or refused as the user's input.
 #include "bittern/quant/philox.h"
-#include "config_support.h"
+#include "config/config_support.h"
 
 using namespace bittern;
 

@@ -1,5 +1,5 @@
 // The model section in Hugging Face's words.
-#include "config_support.h"
+#include "config/config_support.h"
 
 using namespace bittern;
 using Catch::Matchers::Contains;

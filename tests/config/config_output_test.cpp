@@ -1,8 +1,9 @@
 // What the table says to others: the effective config, the schema, the reference page, the verdict on a resume.
 #include <nlohmann/json.hpp>
 
+#include "config/config_support.h"
 #include "config/table.h"
-#include "config_support.h"
+#include "source_dir.h"
 
 using namespace bittern;
 using Catch::Matchers::Contains;
@@ -29,7 +30,7 @@ TEST_CASE("config: the effective config reads back to itself and names every key
 }
 
 TEST_CASE("config: the committed configs are good and the reference page is the table's") {
-  const std::string source = BITTERN_SOURCE_DIR;
+  const std::string source = bittern::source_dir();
   for (const char* file : {"configs/quickstart.json", "configs/base/llama_5m.json", "configs/base/llama_30m.json"})
     CHECK(file_refusal(source + "/" + file) == "accepted");
   const ModelSpec small = load_config(source + "/configs/base/llama_5m.json").model;

@@ -1,8 +1,8 @@
 // One config, one file: JSON, names, types, ranges, and what a person is told.
 #include <functional>
 
+#include "config/config_support.h"
 #include "config/table.h"
-#include "config_support.h"
 
 using namespace bittern;
 using Catch::Matchers::Contains;

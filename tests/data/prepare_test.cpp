@@ -17,7 +17,7 @@
 
 #include "bittern/tokenizer.h"
 #include "catch.h"
-#include "token_files.h"
+#include "data/token_files.h"
 
 using namespace bittern;
 using namespace bittern_test;

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "catch.h"
-#include "token_files.h"
+#include "data/token_files.h"
 
 using namespace bittern;
 using namespace bittern_test;

@@ -2,7 +2,7 @@
 #include "bittern/token_file.h"
 
 #include "catch.h"
-#include "token_files.h"
+#include "data/token_files.h"
 
 using namespace bittern;
 using namespace bittern_test;

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "data/data_test.h"
 #include "data/manifest.h"
 #include "data/shard.h"
-#include "data_test.h"
 
 namespace bittern_test {
 

@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "catch.h"
-#include "data_test.h"
+#include "data/data_test.h"
 
 using namespace bittern;
 using namespace bittern_test;

@@ -4,7 +4,7 @@
 
 #include "bittern/error.h"
 #include "data/block_text.h"
-#include "fuzz_folder.h"
+#include "fuzz/fuzz_folder.h"
 
 namespace {
 

@@ -4,7 +4,7 @@
 
 #include "bittern/error.h"
 #include "bittern/token_file.h"
-#include "fuzz_folder.h"
+#include "fuzz/fuzz_folder.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const bittern_fuzz::Folder folder;

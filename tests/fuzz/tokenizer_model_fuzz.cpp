@@ -1,7 +1,7 @@
 // SentencePiece model files from hostile bytes: loading, then a round of encoding and decoding.
 #include "bittern/error.h"
 #include "bittern/tokenizer.h"
-#include "fuzz_folder.h"
+#include "fuzz/fuzz_folder.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {

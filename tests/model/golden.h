@@ -12,13 +12,14 @@
 
 #include "bittern/hf_import.h"
 #include "bittern/safetensors.h"
-#include "train/initialize_from.h"
-#include "train/run.h"
+#include "source_dir.h"
+#include "train/session/initialize_from.h"
+#include "train/session/session.h"
 
 namespace bittern::golden {
 
 inline std::string folder(const std::string& name) {
-  return std::string(BITTERN_SOURCE_DIR) + "/tests/golden/" + name;
+  return bittern::source_dir() + "/tests/golden/" + name;
 }
 
 /// The tensors of a folder's golden.safetensors.

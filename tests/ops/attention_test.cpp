@@ -7,8 +7,8 @@
 #include "ops/attention_reference.h"
 #include "ops/cases/attention.h"
 #include "ops/cpu.h"
-#include "ops/cpu/attention.h"
-#include "ops/cpu/parallel.h"
+#include "ops/cpu/attention/attention.h"
+#include "ops/cpu/machine/parallel.h"
 #include "ops/every_isa.h"
 
 namespace bittern {

@@ -1,5 +1,5 @@
 // The element math of include/bittern/quant, as the CPU's ops use it: inlined into loops that are compiled for every
-// instruction set (ops/cpu/simd.h).
+// instruction set (ops/cpu/machine/simd.h).
 #include <cstdint>
 #include <vector>
 
@@ -10,7 +10,7 @@
 #include "bittern/quant/log_quantizer.h"
 #include "bittern/quant/philox.h"
 #include "catch.h"
-#include "ops/cpu/simd.h"
+#include "ops/cpu/machine/simd.h"
 #include "ops/every_isa.h"
 
 using namespace bittern;

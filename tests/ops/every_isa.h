@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "catch.h"
-#include "ops/cpu/cpu_features.h"
-#include "ops/cpu/parallel.h"
+#include "ops/cpu/machine/cpu_features.h"
+#include "ops/cpu/machine/parallel.h"
 
 namespace bittern::cpu {
 

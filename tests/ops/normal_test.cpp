@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "catch.h"
-#include "ops/cpu/parallel.h"
+#include "ops/cpu/machine/parallel.h"
 
 using namespace bittern;
 

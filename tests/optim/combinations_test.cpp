@@ -1,6 +1,6 @@
 // Every rule with every weight codec and every codec of the moments: it trains, it stays finite, and neither threads
 // nor instruction sets nor shards nor the pieces that a row is cut into change a bit.
-#include "ops/cpu/optimizer_pieces.h"
+#include "ops/cpu/optimizer/optimizer_pieces.h"
 #include "ops/every_isa.h"
 #include "optim/step_support.h"
 

@@ -1,7 +1,7 @@
 // Which moments are stored how, and what they take: the published bytes per parameter, against the plan.
 #include "bittern/optimizer.h"
 #include "catch.h"
-#include "ops/cpu/optimizer_pieces.h"
+#include "ops/cpu/optimizer/optimizer_pieces.h"
 
 using namespace bittern;
 

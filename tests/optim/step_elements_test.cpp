@@ -5,7 +5,7 @@
 #include "bittern/quant/log_quantizer.h"
 #include "bittern/quant/packing.h"
 #include "bittern/quant/scales.h"
-#include "ops/cpu/lane_sums.h"
+#include "ops/cpu/machine/lane_sums.h"
 #include "ops/every_isa.h"
 #include "optim/step_support.h"
 

@@ -9,6 +9,7 @@
 #include "bittern/quant/bf16.h"
 #include "bittern/quant/fp8.h"
 #include "catch.h"
+#include "source_dir.h"
 
 using namespace bittern;
 
@@ -19,7 +20,7 @@ struct Conversion {
 };
 
 std::vector<Conversion> conversions() {
-  std::ifstream file(BITTERN_SOURCE_DIR "/tests/golden/gpu/conformance.bin", std::ios::binary);
+  std::ifstream file(bittern::source_dir() + "/tests/golden/gpu/conformance.bin", std::ios::binary);
   const std::vector<char> bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   std::vector<Conversion> all(1 << 14);
   REQUIRE(bytes.size() > all.size() * sizeof(Conversion));

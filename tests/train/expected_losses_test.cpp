@@ -17,6 +17,7 @@
 #include "bittern/trainer.h"
 #include "catch.h"
 #include "ops/every_isa.h"
+#include "source_dir.h"
 
 using namespace bittern;
 namespace fs = std::filesystem;
@@ -24,7 +25,7 @@ using Recipes = nlohmann::ordered_json;
 
 namespace {
 
-const std::string recipes_path = std::string(BITTERN_SOURCE_DIR) + "/tests/golden/expected_losses.json";
+const std::string recipes_path = bittern::source_dir() + "/tests/golden/expected_losses.json";
 constexpr std::uint32_t vocabulary = 96;
 constexpr std::size_t steps = 20;
 

@@ -1,6 +1,6 @@
 // What a plan never holds whole: the scores of attention (T x T of every head) and the logits of a batch.
 #include "catch.h"
-#include "train/run.h"
+#include "train/session/session.h"
 
 using namespace bittern;
 

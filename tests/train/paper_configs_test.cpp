@@ -6,15 +6,16 @@
 
 #include "bittern/config.h"
 #include "catch.h"
-#include "train/role_memory.h"
-#include "train/run.h"
+#include "source_dir.h"
+#include "train/session/role_memory.h"
+#include "train/session/session.h"
 
 using namespace bittern;
 namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path configs = fs::path(BITTERN_SOURCE_DIR) / "configs";
+const fs::path configs = fs::path(bittern::source_dir()) / "configs";
 
 std::vector<fs::path> json_files(const fs::path& folder) {
   std::vector<fs::path> files;

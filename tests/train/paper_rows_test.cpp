@@ -8,14 +8,15 @@
 
 #include "bittern/config.h"
 #include "catch.h"
-#include "train/run.h"
+#include "source_dir.h"
+#include "train/session/session.h"
 
 using namespace bittern;
 namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path configs = fs::path(BITTERN_SOURCE_DIR) / "configs";
+const fs::path configs = fs::path(bittern::source_dir()) / "configs";
 
 template <typename Enum, std::size_t n>
 std::string_view named(const std::array<std::string_view, n>& names, Enum value) {

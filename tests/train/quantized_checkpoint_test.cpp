@@ -8,10 +8,10 @@
 #include "bittern/hf_import.h"
 #include "bittern/strict_json.h"
 #include "catch.h"
-#include "storage_support.h"
-#include "train/hf_config.h"
-#include "train/initialize_from.h"
-#include "train/restore.h"
+#include "store/hf_config.h"
+#include "store/storage_support.h"
+#include "train/session/initialize_from.h"
+#include "train/session/restore.h"
 
 using namespace bittern;
 using namespace bittern::storage_test;

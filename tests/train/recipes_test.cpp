@@ -7,8 +7,9 @@
 #include "bittern/file.h"
 #include "bittern/trainer.h"
 #include "config/weight_codecs.h"
-#include "train/initialize_from.h"
-#include "train/stored_codes.h"
+#include "source_dir.h"
+#include "store/stored_codes.h"
+#include "train/session/initialize_from.h"
 #include "train/tiny_corpus.h"
 #include "train/trained_model.h"
 
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path mini = fs::path(BITTERN_SOURCE_DIR) / "configs" / "mini";
+const fs::path mini = fs::path(bittern::source_dir()) / "configs" / "mini";
 
 /// The file's recipe on a tiny model and the tiny corpus. Blocks of 16: the tensors have many, and short ones.
 RunConfig tiny(const fs::path& file, std::vector<std::string> settings = {}) {

@@ -9,7 +9,7 @@
 #include "bittern/config.h"
 #include "bittern/quant/philox.h"
 #include "catch.h"
-#include "train/run.h"
+#include "train/session/session.h"
 
 namespace bittern {
 

@@ -14,8 +14,8 @@
 #include "bittern/file.h"
 #include "bittern/trainer.h"
 #include "catch.h"
-#include "train/inference.h"
-#include "train/storage_support.h"
+#include "store/storage_support.h"
+#include "train/infer/inference.h"
 #include "train/tiny_run.h"
 #include "train/training.h"
 

@@ -8,14 +8,14 @@
 #include <cstring>
 
 #include "bittern/profile.h"
-#include "ops/cpu/attention.h"
-#include "ops/cpu/cpu_features.h"
-#include "ops/cpu/gemm.h"
-#include "ops/cpu/machine_peak.h"
-#include "ops/cpu/multiples.h"
-#include "ops/cpu/parallel.h"
-#include "ops/cpu/quantize_rows.h"
-#include "ops/cpu/row_parts.h"
+#include "ops/cpu/attention/attention.h"
+#include "ops/cpu/codes/quantize_rows.h"
+#include "ops/cpu/gemm/gemm.h"
+#include "ops/cpu/machine/cpu_features.h"
+#include "ops/cpu/machine/machine_peak.h"
+#include "ops/cpu/machine/multiples.h"
+#include "ops/cpu/machine/parallel.h"
+#include "ops/cpu/machine/row_parts.h"
 
 namespace bittern {
 

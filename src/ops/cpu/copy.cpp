@@ -7,8 +7,8 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
-#include "ops/cpu/row_parts.h"
-#include "ops/cpu/weight_rows.h"
+#include "ops/cpu/machine/row_parts.h"
+#include "ops/cpu/optimizer/weight_rows.h"
 
 namespace bittern::cpu {
 namespace {

@@ -15,8 +15,8 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
-#include "ops/cpu/row_parts.h"
-#include "ops/cpu/vector_math.h"
+#include "ops/cpu/machine/row_parts.h"
+#include "ops/cpu/machine/vector_math.h"
 
 namespace bittern::cpu {
 namespace {

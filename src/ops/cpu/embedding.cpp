@@ -12,9 +12,9 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
-#include "ops/cpu/decode.h"
-#include "ops/cpu/row_parts.h"
-#include "ops/cpu/vector_math.h"
+#include "ops/cpu/codes/decode.h"
+#include "ops/cpu/machine/row_parts.h"
+#include "ops/cpu/machine/vector_math.h"
 
 namespace bittern::cpu {
 namespace {

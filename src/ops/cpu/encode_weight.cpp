@@ -1,8 +1,8 @@
 // encode_weight: fp32 values become a stored weight, with new scales (also where a codec keeps its scales from then
 // on), rounded to nearest.
 #include "ops/cpu/backend.h"
-#include "ops/cpu/row_parts.h"
-#include "ops/cpu/weight_rows.h"
+#include "ops/cpu/machine/row_parts.h"
+#include "ops/cpu/optimizer/weight_rows.h"
 
 namespace bittern::cpu {
 namespace {

@@ -9,8 +9,8 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
-#include "ops/cpu/parallel.h"
-#include "ops/cpu/simd.h"
+#include "ops/cpu/machine/parallel.h"
+#include "ops/cpu/machine/simd.h"
 
 namespace bittern::cpu {
 namespace {

@@ -11,8 +11,8 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
-#include "ops/cpu/gemm.h"
-#include "ops/cpu/gemv.h"
+#include "ops/cpu/gemm/gemm.h"
+#include "ops/cpu/gemm/gemv.h"
 
 namespace bittern::cpu {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "ops/cpu/parallel.h"
+#include "ops/cpu/machine/parallel.h"
 
 namespace bittern {
 namespace {

@@ -10,8 +10,8 @@
 #include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/checked.h"
-#include "ops/cpu/quantize_rows.h"
-#include "ops/cpu/row_parts.h"
+#include "ops/cpu/codes/quantize_rows.h"
+#include "ops/cpu/machine/row_parts.h"
 
 namespace bittern::cpu {
 namespace {

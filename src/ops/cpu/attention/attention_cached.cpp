@@ -1,0 +1,104 @@
+// attention_cached: attention for generation. The keys and values of the new rows are appended to the caches (T_max,
+// KV*D), then each new row attends to all positions up to its own.
+//   overwrites out (rows, H*D) and rows first_position .. first_position + rows - 1 of the caches
+//   reads      the rows of the caches before them
+// A prompt goes through the tiles of the forward pass, a few rows through the matrix-vector kernel.
+#include <algorithm>
+#include <cstring>
+
+#include "ops/cpu/attention/attention.h"
+#include "ops/cpu/attention/attention_parts.h"
+
+namespace bittern::cpu {
+
+using namespace attention;
+
+namespace {
+
+// From here on tiles are faster though many of their lanes are empty (tests/bench/attention_bench).
+constexpr std::int64_t rows_for_tiles = 12;
+
+struct Cached {
+  const Tensor &out, &qkv, &k_cache, &v_cache;
+  const AttentionShape& shape;
+  std::int64_t rows, first_position, group;
+  const Kernels& kernels;
+
+  void through_tiles(std::byte* workspace) const {
+    const std::int64_t D = shape.head_dim;
+    const Units units = units_of(shape.kv_heads, group, rows, kernels.lanes);
+    const std::int64_t bytes = scratch_bytes<ForwardScratch>(kernels.lanes, D, units.panels);
+    for_all_units(1, shape.kv_heads, units, [&](std::int64_t, std::int64_t kv, std::int64_t unit, int worker) {
+      Carver carve{workspace + worker * bytes};
+      const ForwardScratch scratch(carve, kernels.lanes, D, units.panels);
+      const std::int64_t first = units.first_row(unit), head = kv * group + units.first_head(unit);
+      kernels.forward({.q = at(qkv, 0, head * D),
+                       .k = at(k_cache, 0, kv * D),
+                       .v = at(v_cache, 0, kv * D),
+                       .out = at(out, 0, head * D),
+                       .lse = nullptr,
+                       .q_stride = qkv.row_stride,
+                       .k_stride = k_cache.row_stride,
+                       .v_stride = v_cache.row_stride,
+                       .out_stride = out.row_stride,
+                       .lse_stride = 0,
+                       .head_dim = D,
+                       .heads = units.heads(unit),
+                       .first_row = first,
+                       .rows = std::min(units.rows, rows - first),
+                       .position = first_position},
+                      scratch);
+    });
+  }
+
+  void row_by_row(std::byte* workspace) const {
+    const std::int64_t D = shape.head_dim;
+    const std::int64_t bytes = scratch_bytes<DecodeScratch>(kernels.lanes, D, group);
+    parallel_for(rows * shape.kv_heads, [&](std::int64_t part, int worker) {
+      Carver carve{workspace + worker * bytes};
+      const DecodeScratch scratch(carve, kernels.lanes, D, group);
+      const std::int64_t row = part / shape.kv_heads, kv = part % shape.kv_heads;
+      kernels.decode({.q = at(qkv, row, kv * group * D),
+                      .k = at(k_cache, 0, kv * D),
+                      .v = at(v_cache, 0, kv * D),
+                      .out = at(out, row, kv * group * D),
+                      .k_stride = k_cache.row_stride,
+                      .v_stride = v_cache.row_stride,
+                      .head_dim = D,
+                      .heads = group,
+                      .keys = first_position + row + 1},
+                     scratch);
+    });
+  }
+};
+
+}  // namespace
+
+void attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
+                      const AttentionShape& shape, std::int64_t first_position, void* workspace) {
+  const Checks checks{"attention_cached"};
+  checks.shape(shape);
+  const std::int64_t D = shape.head_dim, rows = qkv.rows(), kv_cols = shape.kv_heads * D;
+  checks.matrix("qkv", qkv, qkv.dtype, rows, shape.packed());
+  checks.matrix("out", out, qkv.dtype, rows, shape.heads * D);
+  checks.matrix("k_cache", k_cache, qkv.dtype, k_cache.rows(), kv_cols);
+  checks.matrix("v_cache", v_cache, qkv.dtype, k_cache.rows(), kv_cols);
+  check(first_position >= 0 && rows >= 1 && first_position + rows <= k_cache.rows(),
+        "attention_cached: positions {} to {} do not fit a cache of {}", first_position, first_position + rows - 1,
+        k_cache.rows());
+
+  const auto bytes = static_cast<std::size_t>(kv_cols * size_of(qkv.dtype));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    std::memcpy(at(k_cache, first_position + row, 0), at(qkv, row, shape.heads * D), bytes);
+    std::memcpy(at(v_cache, first_position + row, 0), at(qkv, row, shape.heads * D + kv_cols), bytes);
+  }
+  const Kernels kernels = kernels_for(qkv.dtype);
+  const Cached cached{out, qkv, k_cache, v_cache, shape, rows, first_position, shape.heads / shape.kv_heads, kernels};
+  auto* const memory = static_cast<std::byte*>(workspace);
+  if (rows >= rows_for_tiles)
+    cached.through_tiles(memory);
+  else
+    cached.row_by_row(memory);
+}
+
+}  // namespace bittern::cpu

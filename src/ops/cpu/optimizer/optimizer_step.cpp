@@ -1,0 +1,313 @@
+// optimizer_step: one fused pass over one parameter, a piece of a row at a time (optimizer_pieces.h):
+//   decode weight (or master) and moments to fp32, in place where they are f32 -> update rule -> encode master and
+//   weight -> [ECO: the weight's error into the first moment] -> encode moments
+// Bytes per element, each read and written once: gradient 4 (read), weight, master and states 2 * their size; what
+// needs statistics first (optimizer_statistics.cpp) is read once more; sums for the metrics are in optimizer_sums.cpp.
+// Element-wise but for sums in an order fixed by the whole tensor's shape, so the bits depend neither on threads nor on
+// shards.
+//
+// A master is what is updated; the weight is the encoding of the master as it is stored. Non-finite values: see
+// weight_rows.h and state_rows.h; nothing here hides them, and the trainer skips a step whose gradients have any.
+#include <algorithm>
+#include <numeric>
+
+#include "bittern/profile.h"
+#include "ops/cpu/backend.h"
+#include "ops/cpu/machine/simd.h"
+#include "ops/cpu/optimizer/optimizer_pieces.h"
+
+namespace bittern::cpu {
+
+void load_moment(const Moment& moment, bool kept, const RowPiece& piece, float* out) {
+  if (kept)
+    state_rows(moment.stored->codec.info->kind).decode(moment, piece, out);
+  else
+    std::fill_n(out, piece.count, 0.0f);
+}
+
+namespace {
+
+/// Where a piece's values are: the storage itself where it is f32, else scratch that decode fills.
+float* values_of_weight(const Tensor& weight, const RowPiece& piece, float* scratch) {
+  if (weight.dtype == DType::f32) return values_at<float>(weight, piece);
+  decode_weight_row(weight, piece, scratch);
+  return scratch;
+}
+float* values_of_moment(const Moment& moment, bool kept, const RowPiece& piece, float* scratch) {
+  if (kept && moment.stored->codec.info->kind == StateKind::values && moment.stored->codes.dtype == DType::f32)
+    return values_at<float>(moment.stored->codes, piece);
+  load_moment(moment, kept, piece, scratch);
+  return scratch;
+}
+
+/// w becomes the stored master, and where that is rounded the rounded values.
+void store_master(const Step& step, const RowPiece& piece, float* w) {
+  const Tensor& master = step.args.master;
+  if (!master || master.dtype == DType::f32) return;  // f32 was updated in place
+  const WeightCodec codec = master_codec(step.args.codec);
+  if (is_quantized(master.dtype))
+    master.scales[piece.row] = scale_from_statistic(codec, scale_statistic(codec, w, piece.count), piece.count);
+  encode_weight_row(master, codec, piece, w, step.random(Purpose::master_rounding), step.first_element(piece));
+  decode_weight_row(master, piece, w);
+}
+
+/// The error of a weight whose grid is never made anew, without what clipping took (eco_unclipped).
+void leave_clipped_out(const Step& step, const RowPiece& piece, const float* w, float* error) {
+  const WeightCodec& codec = step.args.codec;
+  const float scale = step.args.weight.scales[piece.row];
+  const float low = lowest_level(codec) * scale, high = highest_level(codec) * scale;
+  const std::int64_t n = piece.count;
+  simd([=] {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) error[i] = eco_unclipped(error[i], w[i], low, high);
+  });
+}
+
+/// error = w - the stored weight, by the expression that every later reader decodes with: what differs from it would be
+/// lost for good.
+void find_error(const Step& step, const RowPiece& piece, const float* w, float* error) {
+  decode_weight_row(step.args.weight, piece, error);
+  const std::int64_t n = piece.count;
+  simd([=] {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) error[i] = w[i] - error[i];
+  });
+}
+
+/// The weight is w, rounded. With error feedback, scratch.error is what rounding took.
+void store_weight(const Step& step, const RowPiece& piece, const float* w, const PieceScratch& scratch,
+                  StepSums* sums) {
+  const Tensor& weight = step.args.weight;
+  const WeightCodec& codec = step.args.codec;
+  const bool codes = is_quantized(weight.dtype);
+  if (sums != nullptr && codes) unpack_row(weight, piece, scratch.codes);
+  if (codes && codec.scale_update == ScaleUpdate::every_step)
+    weight.scales[piece.row] = codec.scale_per == ScalePer::tensor
+                                   ? step.tensor_scale
+                                   : scale_from_statistic(codec, scale_statistic(codec, w, piece.count), piece.count);
+  encode_weight_row(weight, codec, piece, w, step.random(Purpose::weight_rounding), step.first_element(piece));
+  if (codec.error_feedback == ErrorFeedback::none && sums == nullptr) return;
+  find_error(step, piece, w, scratch.error);
+  if (sums != nullptr) add_weight_sums(step, piece, w, scratch.error, scratch.codes, *sums);
+  if (codes && codec.error_feedback == ErrorFeedback::eco && codec.scale_update == ScaleUpdate::fixed)
+    leave_clipped_out(step, piece, w, scratch.error);
+}
+
+void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values) {
+  if (kept) state_rows(moment.stored->codec.info->kind).encode(moment, piece, values, step.first_element(piece));
+}
+
+void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, const PieceScratch& scratch,
+                  StepSums* sums) {
+  float* const w = values_of_weight(step.updated(), piece, scratch.w);
+  float* const m = values_of_moment(step.m, step.has_m, piece, scratch.m);
+  float* const v = values_of_moment(step.v, step.has_v, piece, scratch.v);
+  const bool errors_before = sums != nullptr && step.args.master;
+  if (errors_before) find_error(step, piece, w, scratch.error);
+  step.rule->update(w, m, v, step.gradient(piece), step.clip, piece.count, step.args.constants);
+  if (errors_before) std::copy_n(scratch.error, piece.count, step.error_before(piece));
+  store_master(step, piece, w);
+  if (step.weight_after_masters())
+    step.result_of(number) = scale_statistic(step.args.codec, w, piece.count);
+  else
+    store_weight(step, piece, w, scratch, sums);
+  if (step.args.codec.error_feedback == ErrorFeedback::eco)
+    step.rule->eco(m, v, scratch.error, piece.count, step.args.constants);
+  store_moment(step, step.m, step.has_m, piece, m);
+  store_moment(step, step.v, step.has_v, piece, v);
+  if (sums != nullptr) add_moment_sums(step, piece, m, v, scratch.error, *sums);
+}
+
+void run(Step& step) {
+  StepSums* const sums = step.args.statistics ? step.sums : nullptr;
+  if (sums != nullptr) std::fill_n(sums, step.parts(), StepSums{});
+  step_statistics(step);
+  for_pieces(step, [&](std::int64_t number, const RowPiece& piece, const PieceScratch& scratch, std::int64_t part) {
+    update_piece(step, number, piece, scratch, sums == nullptr ? nullptr : sums + part);
+  });
+  if (step.weight_after_masters()) {
+    step.tensor_scale = scale_of_pieces(step);
+    for_pieces(step, [&](std::int64_t, const RowPiece& piece, const PieceScratch& scratch, std::int64_t part) {
+      const float* const w = values_of_weight(step.args.master, piece, scratch.w);
+      store_weight(step, piece, w, scratch, sums == nullptr ? nullptr : sums + part);
+    });
+  }
+  if (step.v.new_column != nullptr) std::copy_n(step.new_column, step.cols, step.v.stored->column.as<float>());
+  if (sums != nullptr) write_sums(step);
+}
+
+// ---- Entry: checks, the cut into pieces, scratch.
+
+bool plain(const Tensor& tensor) {
+  return !tensor || tensor.dtype == DType::f32 || tensor.dtype == DType::bf16;
+}
+
+/// Everything is values, and nothing is summed: the parameter is one row.
+bool one_row(const OptimizerStep& args) {
+  const auto values = [](const StoredMoment& moment) { return moment.codec.info->kind == StateKind::values; };
+  return plain(args.weight) && plain(args.master) && values(args.m) && values(args.v) &&
+         rule_rows(args.rule).update_square == nullptr;
+}
+
+/// Something is summed over the whole tensor first.
+bool needs_sums(const OptimizerStep& args) {
+  const bool columns = args.v && state_rows(args.v.codec.info->kind).whole_rows;
+  return makes_tensor_scale(args) || columns || rule_rows(args.rule).update_square != nullptr;
+}
+
+bool needs_whole_rows(const OptimizerStep& args) {
+  const bool new_scale = is_quantized(args.weight.dtype) && args.codec.scale_update == ScaleUpdate::every_step;
+  const bool new_master_scale = args.master && is_quantized(args.master.dtype);
+  return new_scale || new_master_scale || state_rows(args.m.codec.info->kind).whole_rows ||
+         state_rows(args.v.codec.info->kind).whole_rows;
+}
+
+std::int64_t columns_of_piece(const OptimizerStep& args, std::int64_t cols) {
+  if (needs_whole_rows(args)) return cols;
+  std::int64_t unit = 16;
+  for (const StoredMoment* moment : {&args.m, &args.v})
+    if (state_rows(moment->codec.info->kind).blocks) unit = std::lcm(unit, moment->codec.block);
+  return piece_columns(cols, unit);
+}
+
+void check_shard(const OptimizerStep& args) {
+  const std::int64_t all = args.shard.rows, first = args.shard.first_row, last = first + args.weight.rows();
+  if (all == 0) {
+    check(first == 0 && args.shard.exchange == nullptr, "optimizer_step: a shard from row {} on of a tensor of no rows",
+          first);
+    return;
+  }
+  check(first >= 0 && last <= all, "optimizer_step: rows {} to {} of a tensor of {} rows", first, last, all);
+  if (!needs_sums(args)) return;
+  check(args.shard.exchange != nullptr || last - first == all,
+        "optimizer_step: a shard whose codecs or rule need the whole tensor needs an exchange");
+  check(part_at(all, first) >= 0 && part_at(all, last) >= 0,
+        "optimizer_step: a shard of rows {} to {} of {}; expected it to begin and end where shard_begin() says", first,
+        last, all);
+}
+
+void check_moment(const StoredMoment& moment, const char* which, const OptimizerStep& args) {
+  const StateCodecInfo& codec = *moment.codec.info;
+  const std::int64_t rows = args.weight.rows(), cols = args.weight.cols(), block = moment.codec.block;
+  const auto has = [&](const Tensor& tensor, std::int64_t elements) {
+    return tensor && tensor.dtype == DType::f32 && tensor.elements() == elements && tensor.contiguous();
+  };
+  if (codec.kind != StateKind::factored)
+    check(moment.codes.dtype == codec.dtype && moment.codes.rows() == rows && moment.codes.cols() == cols &&
+              moment.codes.contiguous(),
+          "optimizer_step: {} is {} {}; its codec {} wants {} {}", which, name(moment.codes.dtype),
+          moment.codes.shape.text(), codec.name, name(codec.dtype), args.weight.shape.text());
+  if (codec.kind == StateKind::rank1 || codec.kind == StateKind::factored)
+    check(args.weight.shape.rank >= 2 && has(moment.row, rows) && has(moment.column, cols),
+          "optimizer_step: {} in codec {} needs a matrix with f32 numbers of each row and column; the weight is {}",
+          which, codec.name, args.weight.shape.text());
+  if (!state_rows(codec.kind).blocks) return;
+  check(block >= 1, "optimizer_step: {} in blocks of {}; expected at least 1", which, block);
+  const std::int64_t numbers = (codec.kind == StateKind::logarithmic ? 2 : 1) * ((cols + block - 1) / block);
+  check(has(moment.scales, rows * numbers), "optimizer_step: {} in codec {} needs {} scales, got {}", which, codec.name,
+        rows * numbers, moment.scales.elements());
+}
+
+void check_step(const OptimizerStep& args) {
+  const std::int64_t n = args.gradient.elements();
+  const auto same_size = [&](const Tensor& x) { return x.elements() == n && x.contiguous(); };
+  check(args.weight && args.gradient.dtype == DType::f32 && same_size(args.weight) && same_size(args.gradient) &&
+            (!args.master || same_size(args.master)),
+        "optimizer_step: weight {}, master {}, gradient {} must have one shape", args.weight.shape.text(),
+        args.master.shape.text(), args.gradient.shape.text());
+  check(args.weight.dtype == args.codec.dtype(), "optimizer_step: the weight is {}, its codec says {}",
+        name(args.weight.dtype), name(args.codec.dtype()));
+  check(!is_quantized(args.weight.dtype) || args.weight.scales != nullptr, "optimizer_step: {} weights need scales",
+        name(args.weight.dtype));
+  check(!args.master || (args.weight.dtype != DType::f32 && args.codec.master != Master::none &&
+                         args.master.dtype == master_codec(args.codec).dtype() &&
+                         (!is_quantized(args.master.dtype) || args.master.scales != nullptr)),
+        "optimizer_step: a master of {} does not go with {} weights whose codec has master {}", name(args.master.dtype),
+        name(args.weight.dtype), master_names[static_cast<std::size_t>(args.codec.master)]);
+  check(args.codec.error_feedback == ErrorFeedback::none || (!args.master && args.m && args.weight.dtype != DType::f32),
+        "optimizer_step: error feedback needs rounded weights without master and a first moment (beta1 above 0)");
+  check_shard(args);
+  if (args.m) check_moment(args.m, "m", args);
+  if (args.v) check_moment(args.v, "v", args);
+  check(static_cast<bool>(args.v) == info(args.rule).has_second_moment, "optimizer_step: rule {} {} a second moment",
+        info(args.rule).name, info(args.rule).has_second_moment ? "needs" : "has no place for");
+  check(!args.statistics || args.statistics.elements() == static_cast<std::int64_t>(StepStatistic::count),
+        "optimizer_step: {} statistics, expected {}", args.statistics.elements(),
+        static_cast<std::int64_t>(StepStatistic::count));
+}
+
+/// Bytes moved by the main pass.
+double moved_bytes(const OptimizerStep& args) {
+  const auto bytes = [](const Tensor& x) { return x ? static_cast<double>(x.bytes()) : 0.0; };
+  double both_ways = bytes(args.weight) * (args.master ? 0.5 : 1.0) + bytes(args.master);
+  for (const StoredMoment* moment : {&args.m, &args.v}) both_ways += bytes(moment->codes) + bytes(moment->scales);
+  return bytes(args.gradient) + 2 * both_ways;
+}
+
+std::int64_t padded(std::int64_t floats) {
+  return (floats + 15) / 16 * 16;
+}
+
+/// Lays the step's scratch out from `base` (null: only counts), returns its bytes.
+std::int64_t lay_out_scratch(Step& step, std::byte* base) {
+  std::int64_t used = 0;
+  const auto take = [&](std::int64_t floats) {
+    auto* const at = base == nullptr ? nullptr : reinterpret_cast<float*>(base) + used;
+    used += padded(floats);
+    return at;
+  };
+  const bool columns = step.has_v && state_rows(step.v.stored->codec.info->kind).whole_rows;
+  step.workers = take(thread_count() * 5 * step.padded_piece());
+  step.piece_results = take(step.all_rows() * step.pieces_per_row());
+  step.sums =
+      reinterpret_cast<StepSums*>(take(step.parts() * static_cast<std::int64_t>(sizeof(StepSums) / sizeof(float))));
+  step.new_column = take(columns ? step.cols : 0);
+  step.column_parts = take(columns ? row_parts(step.all_rows()) * step.cols : 0);
+  return used * static_cast<std::int64_t>(sizeof(float));
+}
+
+}  // namespace
+
+void CpuBackend::optimizer_step(const OptimizerStep& args) {
+  check_step(args);
+  const OpScope scope("optimizer_step", moved_bytes(args));
+  Step step{.args = args,
+            .rule = &rule_rows(args.rule),
+            .clip = args.clip.as<float>()[1],
+            .has_m = static_cast<bool>(args.m),
+            .has_v = static_cast<bool>(args.v)};
+  OptimizerStep& own = step.args;
+  if (own.shard.rows == 0 && one_row(own)) {
+    for (Tensor* tensor : {&own.weight, &own.master, &own.m.codes, &own.v.codes, &own.gradient})
+      if (*tensor) *tensor = Tensor(tensor->data, tensor->dtype, Shape{tensor->elements()});
+  }
+  step.rows = own.weight.rows();
+  step.cols = own.weight.cols();
+  if (step.cols == 0 || (step.rows == 0 && own.shard.exchange == nullptr)) {
+    if (own.statistics) std::fill_n(own.statistics.as<float>(), own.statistics.elements(), 0.0f);
+    return;
+  }
+  step.piece = columns_of_piece(own, step.cols);
+  step.m.stored = &own.m;
+  step.m.book = codebook_of(own.m.codec, true);
+  step.m.random = step.random(Purpose::first_moment_rounding);
+  step.v.stored = &own.v;
+  step.v.book = codebook_of(own.v.codec, false);
+  step.v.random = step.random(Purpose::second_moment_rounding);
+  const std::int64_t bytes = lay_out_scratch(step, nullptr);
+  lay_out_scratch(step, static_cast<std::byte*>(scratch("optimizer_step", bytes)));
+  if (step.has_v && own.v.codec.info->kind == StateKind::rank1) step.v.new_column = step.new_column;
+  run(step);
+}
+
+std::int64_t optimizer_scratch_bytes(std::int64_t max_rows, std::int64_t max_cols) {
+  if (max_rows * max_cols == 0) return 0;
+  const std::int64_t piece = std::max(max_cols, piece_elements);
+  const std::int64_t pieces = max_rows * most_pieces_per_row(max_cols);
+  const std::int64_t sums = 256 * static_cast<std::int64_t>(sizeof(StepSums) / sizeof(float));
+  const std::int64_t floats = thread_count() * 5 * padded(piece) + padded(pieces) + padded(sums) + padded(max_cols) +
+                              padded(row_parts(max_rows) * max_cols);
+  return floats * static_cast<std::int64_t>(sizeof(float));
+}
+
+}  // namespace bittern::cpu

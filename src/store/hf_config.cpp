@@ -1,0 +1,52 @@
+#include "store/hf_config.h"
+
+#include <nlohmann/json.hpp>
+
+#include "bittern/config.h"
+
+namespace bittern {
+
+std::string hf_config_json(const ModelSpec& spec, const StoredCodecs& codecs, std::int64_t separator) {
+  const bool bf16 = codecs[static_cast<std::size_t>(Role::attention_linear)].storage == WeightStorage::bf16;
+  nlohmann::ordered_json json = {{"architectures", {std::string(model_class_name(spec.architecture))}},
+                                 {"model_type", spec.architecture},
+                                 {"vocab_size", spec.vocab_size},
+                                 {"hidden_size", spec.hidden_size},
+                                 {"intermediate_size", spec.intermediate_size},
+                                 {"num_hidden_layers", spec.num_hidden_layers},
+                                 {"num_attention_heads", spec.num_attention_heads},
+                                 {"num_key_value_heads", spec.num_key_value_heads},
+                                 {"head_dim", spec.head_dim},
+                                 {"hidden_act", "silu"},
+                                 {"max_position_embeddings", spec.max_position_embeddings},
+                                 {"initializer_range", spec.initializer_range},
+                                 {"rms_norm_eps", spec.rms_norm_eps},
+                                 {"rope_theta", spec.rope_theta},
+                                 {"tie_word_embeddings", spec.tie_word_embeddings},
+                                 {"attention_bias", spec.attention_bias && spec.architecture != "qwen2"},
+                                 {"attention_dropout", 0.0},
+                                 {"torch_dtype", bf16 ? "bfloat16" : "float32"}};
+  if (spec.architecture == "llama") json["mlp_bias"] = false;
+  if (spec.architecture == "qwen2") json.erase("attention_bias");  // implied by the family
+  if (const auto quantization = quantization_config(codecs); !quantization.is_null())
+    json["quantization_config"] = quantization;
+  if (separator >= 0) json["bos_token_id"] = json["eos_token_id"] = separator;
+  return json.dump(2) + "\n";
+}
+
+std::vector<CheckpointContents::SmallFile> tokenizer_files(const Tokenizer& tokenizer) {
+  nlohmann::ordered_json json = {{"tokenizer_class", "LlamaTokenizer"},
+                                 {"add_bos_token", false},
+                                 {"add_eos_token", false},
+                                 {"add_prefix_space", false},
+                                 {"legacy", false}};
+  const auto add = [&](const char* key, std::int32_t id) {
+    if (id >= 0) json[key] = tokenizer.piece(id);
+  };
+  add("unk_token", tokenizer.unknown());
+  add("bos_token", tokenizer.eos());
+  add("eos_token", tokenizer.eos());
+  return {{"tokenizer_config.json", json.dump(2) + "\n"}};
+}
+
+}  // namespace bittern

@@ -1,0 +1,162 @@
+// Import, tensors: opened, compared with what the model expects, read and converted a piece at a time.
+#include "bittern/hf_import.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <set>
+
+#include "bittern/config.h"
+#include "bittern/error.h"
+#include "bittern/file.h"
+#include "bittern/quant/bf16.h"
+#include "bittern/strict_json.h"
+#include "store/quantization_config.h"
+
+namespace bittern {
+namespace {
+
+constexpr std::int64_t config_limit = 1 << 22;
+constexpr std::int64_t piece_elements = 1 << 16;  // source and result of a piece stay in L2
+
+// IEEE half to float, exact. A subnormal half is a multiple of 2^-24, which a float multiplies exactly.
+float f16_to_float(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
+  const std::uint32_t exponent = (half >> 10) & 0x1fu, fraction = half & 0x3ffu;
+  if (exponent == 0) {
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  const std::uint32_t wide_exponent = exponent == 31 ? 255 : exponent + 112;  // bias 15 -> bias 127
+  return bits_float(sign | (wide_exponent << 23) | (fraction << 13));
+}
+
+std::optional<DType> float_dtype(std::string_view name) {
+  const auto dtype = dtype_from_safetensors(name);
+  return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16 ? dtype : std::nullopt;
+}
+
+void widen(DType source, const std::byte* in, std::int64_t count, float* out) {
+  if (source == DType::f32) {
+    std::memcpy(out, in, static_cast<std::size_t>(count) * sizeof(float));
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint16_t bits;
+    std::memcpy(&bits, in + 2 * i, sizeof bits);
+    out[i] = source == DType::bf16 ? to_float(bf16{bits}) : f16_to_float(bits);
+  }
+}
+
+// "a (3,4), b (5) and 7 more"
+std::string list(const std::vector<std::string>& items) {
+  constexpr std::size_t shown = 4;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(items.size(), shown); ++i) text += (i ? ", " : "") + items[i];
+  if (items.size() > shown) text += fmt::format(" and {} more", items.size() - shown);
+  return text;
+}
+
+bool may_be_left_over(const std::string& name, const ModelSpec& spec) {
+  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && spec.tie_word_embeddings);
+}
+
+}  // namespace
+
+HfModel HfModel::open(const std::string& directory) {
+  const std::string path = directory + "/config.json";
+  HfModel model;
+  const std::string text = read_whole_file(path, config_limit, "a model's config");
+  model.spec_ = parse_model(text, path);
+  const nlohmann::json config = parse_strict_json(text, path);
+  if (const auto begin = config.find("bos_token_id"); begin != config.end() && begin->is_number_integer())
+    model.begin_ = begin->get<std::int32_t>();
+  model.codecs_ = parse_quantization_config(config, path);
+  model.weights_ = SafetensorsFolder::open(directory);
+  // LLaMA's attention_bias puts a bias there as well.
+  for (const SafetensorsEntry& tensor : model.tensors())
+    if (tensor.name.ends_with("o_proj.bias"))
+      throw input_error("{}: there is a tensor {}; expected biases on q, k and v at most; choose another model", path,
+                        in_quotes(tensor.name));
+  return model;
+}
+
+void HfModel::check_tensors(std::span<const ExpectedTensor> expected) const {
+  std::vector<std::string> missing, reshaped, left_over;
+  std::set<std::string_view> known;
+  for (const ExpectedTensor& want : expected) {
+    known.insert(want.name);
+    const SafetensorsEntry* have = find(want.name);
+    const std::string wanted = excerpt(nlohmann::json(want.shape));
+    if (!have)
+      missing.push_back(want.name + " " + wanted);
+    else if (have->shape != want.shape)
+      reshaped.push_back(fmt::format("{} {} instead of {}", want.name, excerpt(nlohmann::json(have->shape)), wanted));
+  }
+  for (const SafetensorsEntry& tensor : tensors())
+    if (!known.contains(tensor.name) && !may_be_left_over(tensor.name, spec_))
+      left_over.push_back(fmt::format("{} {}", in_quotes(tensor.name), excerpt(nlohmann::json(tensor.shape))));
+
+  std::string wrong;
+  const auto add = [&wrong](const std::vector<std::string>& items, const char* what) {
+    if (!items.empty()) wrong += fmt::format("{}{} {}: {}", wrong.empty() ? "" : "; ", items.size(), what, list(items));
+  };
+  add(missing, "missing");
+  add(reshaped, "of another shape");
+  add(left_over, "without a place in the model");
+  if (!wrong.empty())
+    throw input_error(
+        "{}: its tensors are not those of the model: {}; expected {} tensors as the model's config says; use "
+        "weights that belong to this config",
+        directory(), wrong, expected.size());
+}
+
+void HfModel::read_tensor(std::string_view name, DType target, std::span<const std::int64_t> shape, void* out) const {
+  check(target == DType::f32 || target == DType::bf16, "import: a parameter of {} was asked for",
+        bittern::name(target));
+  const SafetensorsEntry* tensor = find(name);
+  if (!tensor)
+    throw input_error("{}: has no tensor {}; expected one of shape {}; use weights that belong to this config",
+                      directory(), in_quotes(name), excerpt(std::vector<std::int64_t>(shape.begin(), shape.end())));
+  const std::string where = fmt::format("{}: tensor {}", weights_.file_of(*tensor), in_quotes(name));
+  if (!std::equal(shape.begin(), shape.end(), tensor->shape.begin(), tensor->shape.end()))
+    throw input_error("{}.shape is {}; expected {}; use weights that belong to this config", where,
+                      excerpt(tensor->shape), excerpt(std::vector<std::int64_t>(shape.begin(), shape.end())));
+  const auto source = float_dtype(tensor->dtype);
+  if (!source)
+    throw input_error("{}.dtype is {}; expected F32, BF16 or F16; convert the weights first", where, tensor->dtype);
+
+  const std::int64_t elements = tensor->bytes / size_of(*source);
+  std::vector<std::byte> raw(static_cast<std::size_t>(std::min(elements, piece_elements) * size_of(*source)));
+  std::vector<float> wide(static_cast<std::size_t>(std::min(elements, piece_elements)));
+  for (std::int64_t first = 0; first < elements; first += piece_elements) {
+    const std::int64_t count = std::min(piece_elements, elements - first);
+    const auto piece = std::span(raw).first(static_cast<std::size_t>(count * size_of(*source)));
+    weights_.read_part(*tensor, first * size_of(*source), piece);
+    float* values = target == DType::f32 ? static_cast<float*>(out) + first : wide.data();
+    widen(*source, piece.data(), count, values);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float value = values[i];
+      const bf16 narrow = to_bf16(value);
+      if (!std::isfinite(target == DType::f32 ? value : to_float(narrow)))
+        throw input_error(
+            "{} is {} at element {}; expected finite numbers in the range of {}; the model has diverged or the "
+            "file is damaged: use another one",
+            where, value, first + i, bittern::name(target));
+      if (target == DType::bf16) static_cast<bf16*>(out)[first + i] = narrow;
+    }
+  }
+}
+
+std::vector<std::byte> HfModel::read_raw(std::string_view name, std::string_view dtype) const {
+  const SafetensorsEntry* tensor = find(name);
+  if (!tensor || tensor->dtype != dtype)
+    throw input_error("{}: tensor {} is {}; expected {}, as config.json says; use weights that belong to this config",
+                      directory(), in_quotes(name), tensor ? tensor->dtype : "missing", dtype);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(tensor->bytes));
+  weights_.read_part(*tensor, 0, bytes);
+  return bytes;
+}
+
+}  // namespace bittern

@@ -1,0 +1,60 @@
+#include "store/trainer_state.h"
+
+#include <nlohmann/json.hpp>
+
+#include "bittern/strict_json.h"
+
+namespace bittern {
+namespace {
+
+constexpr int trainer_version = 1;
+
+std::int64_t count_field(const nlohmann::json& json, const char* key, const std::string& path) {
+  const auto at = json.find(key);
+  if (at == json.end() || !at->is_number_unsigned() || at->get<std::uint64_t>() > (std::uint64_t{1} << 62))
+    throw input_error("{}: \"{}\" must be a whole number of at least 0; the checkpoint is damaged, use another one",
+                      path, key);
+  return at->get<std::int64_t>();
+}
+
+std::string text_field(const nlohmann::json& json, const char* key, const std::string& path) {
+  const auto at = json.find(key);
+  if (at == json.end() || !at->is_string())
+    throw input_error("{}: \"{}\" must be a string; the checkpoint is damaged, use another one", path, key);
+  return at->get<std::string>();
+}
+
+}  // namespace
+
+std::string trainer_json(const TrainerState& state, const RunIdentity& identity, const RunConfig& config) {
+  const nlohmann::ordered_json json = {{"version", trainer_version},
+                                       {"step", state.step},
+                                       {"update", state.update},
+                                       {"tokens", state.tokens},
+                                       {"skipped_steps", state.skipped_steps},
+                                       {"skipped_in_a_row", state.skipped_in_a_row},
+                                       {"backend", identity.backend},
+                                       {"data_fingerprint", identity.data_fingerprint},
+                                       {"config", nlohmann::ordered_json::parse(config_json(config))}};
+  return json.dump(2) + "\n";
+}
+
+TrainerRecord parse_trainer_json(const std::string& text, const std::string& path) {
+  const nlohmann::json json = parse_strict_json(text, path);
+  if (!json.is_object()) throw input_error("{}: not a JSON object; the checkpoint is damaged, use another one", path);
+  if (count_field(json, "version", path) != trainer_version)
+    throw input_error("{}: version {} was written by another version of bittern; this one reads version {}", path,
+                      json["version"].dump(), trainer_version);
+  if (!json.contains("config") || !json["config"].is_object())
+    throw input_error("{}: \"config\" must be an object; the checkpoint is damaged, use another one", path);
+  return {.state = {.step = count_field(json, "step", path),
+                    .update = count_field(json, "update", path),
+                    .tokens = count_field(json, "tokens", path),
+                    .skipped_steps = count_field(json, "skipped_steps", path),
+                    .skipped_in_a_row = count_field(json, "skipped_in_a_row", path)},
+          .identity = {.backend = text_field(json, "backend", path),
+                       .data_fingerprint = text_field(json, "data_fingerprint", path)},
+          .config_json = json["config"].dump()};
+}
+
+}  // namespace bittern

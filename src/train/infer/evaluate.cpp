@@ -1,0 +1,88 @@
+// `bittern eval`: loss, perplexity and bits per byte of a text under a model.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "base/signals.h"
+#include "bittern/progress.h"
+#include "bittern/trainer.h"
+#include "train/infer/inference.h"
+#include "train/infer/text_sampler.h"
+#include "train/infer/validation.h"
+
+namespace bittern {
+namespace {
+
+/// A plain text file, to be tokenized here; everything else is opened as tokens.
+bool is_text(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error) && !path.ends_with(".bin");
+}
+
+std::string read_text(const std::string& path) {
+  for (const char* ending : {".gz", ".zst", ".json", ".jsonl", ".ndjson"})
+    if (path.ends_with(ending))
+      throw input_error(
+          "--data {}: only plain text is read here; make a folder of it with `bittern prepare {} --tokenizer "
+          "CHECKPOINT/tokenizer.model --out DIR`",
+          path, path);
+  std::string text = read_whole_file(path, std::int64_t{1} << 30, "a text to evaluate on");
+  if (const std::size_t at = text.find('\0'); at != std::string::npos)
+    throw input_error(
+        "--data {}: byte {} is 0, so this is no text; name a UTF-8 text, a prepared folder or token files", path, at);
+  return text;
+}
+
+}  // namespace
+
+void evaluate(const EvaluateOptions& options) {
+  const StopSignals signals;
+  const OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
+  const std::string& data = options.data;
+  const std::int64_t T = options.sequence_length > 0 ? options.sequence_length : opened.config.data.sequence_length;
+  if (T > opened.config.model.max_position_embeddings)
+    throw input_error("--sequence-length {}: the model has {} positions", T,
+                      opened.config.model.max_position_embeddings);
+
+  ValidationResult result;
+  double bytes_per_target = 0;
+  if (is_text(data)) {
+    if (!opened.tokenizer)
+      throw input_error("{}: no tokenizer.model to read {} with; name a folder made by `bittern prepare`",
+                        opened.folder, data);
+    const std::string text = read_text(data);
+    const std::vector<std::int32_t> ids = prompt_tokens(*opened.tokenizer, opened.begin, text);
+    const std::unique_ptr<Run> run = load_model(opened, options.batch, T, 0);
+    result = validation_loss(*run->model, ids, options.max_sequences, data);
+    bytes_per_target = static_cast<double>(text.size()) / static_cast<double>(std::max<std::size_t>(ids.size() - 1, 1));
+  } else {
+    TokenStream stream = TokenStream::open(data, Split::valid);
+    stream.limit_vocabulary(opened.config.model.vocab_size);
+    stream.verify_checksums([] { return !stop_requested(); });
+    const std::unique_ptr<Run> run = load_model(opened, options.batch, T, 0);
+    result = validation_loss(*run->model, stream, options.max_sequences);
+    bytes_per_target = stream.bytes_per_token();
+  }
+  if (result.interrupted) throw Error(ExitCode::interrupted, "stopped before the end: nothing was measured");
+
+  const double perplexity = std::exp(result.loss);
+  const double bits_per_byte = bytes_per_target > 0 ? result.loss / std::numbers::ln2 / bytes_per_target : 0;
+  if (options.json) {
+    nlohmann::ordered_json json = {{"checkpoint", opened.folder},
+                                   {"data", data},
+                                   {"loss", result.loss},
+                                   {"perplexity", perplexity},
+                                   {"tokens", result.targets}};
+    if (bits_per_byte > 0) json["bits_per_byte"] = bits_per_byte;
+    fmt::print("{}\n", json.dump());
+    return;
+  }
+  fmt::print("{}\n  on {}: {} tokens in sequences of {}\n  loss {:.4f}   perplexity {:.2f}", opened.folder, data,
+             with_commas(result.targets), T, result.loss, perplexity);
+  if (bits_per_byte > 0) fmt::print("   bits per byte {:.4f}", bits_per_byte);
+  fmt::print("\n");
+}
+
+}  // namespace bittern

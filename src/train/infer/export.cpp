@@ -1,0 +1,105 @@
+// `bittern export`: a folder that Hugging Face `transformers` opens.
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "bittern/file.h"
+#include "bittern/trainer.h"
+#include "store/hf_config.h"
+#include "store/quantization_config.h"
+#include "train/infer/inference.h"
+
+namespace bittern {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The folder appears whole or not at all: it is filled under another name, which goes if anything fails.
+struct Unfinished {
+  std::string path;
+  explicit Unfinished(const std::string& out) : path(out + ".unfinished-" + std::to_string(getpid())) {
+    make_directories(path);
+  }
+  Unfinished(const Unfinished&) = delete;
+  Unfinished& operator=(const Unfinished&) = delete;
+  ~Unfinished() {
+    std::error_code error;
+    fs::remove_all(path, error);
+  }
+};
+
+/// The weights as numbers: views of what is stored as such, and copies of what codes stand for.
+struct Numbers {
+  std::vector<NamedTensor> tensors;
+  std::vector<std::vector<std::byte>> decoded;
+
+  Numbers(const Run& run, const StoredCodecs& codecs) {
+    for (const Parameter& parameter : run.model->parameters()) {
+      Tensor view = scaled(*run.arena, parameter.weight, parameter.scale);
+      if (is_quantized(view.dtype)) {
+        Tensor numbers(nullptr, codecs[static_cast<std::size_t>(parameter.spec.role)].dtype(), view.shape);
+        decoded.emplace_back(static_cast<std::size_t>(numbers.bytes()));
+        numbers.data = decoded.back().data();
+        run.backend->copy(numbers, view);
+        view = numbers;
+      }
+      tensors.push_back(named_tensor(parameter.spec.name, view));
+    }
+  }
+};
+
+/// A config.json can say how weights are stored, not that activations were rounded in training.
+void warn_of_activations(Activations activations) {
+  if (activations == Activations::compute) return;
+  spdlog::warn(
+      "the model was trained with precision.activations {}, which an exported folder cannot say: transformers, and "
+      "bittern from this folder, will not round the inputs of its linears, so their loss differs a little from that of "
+      "`bittern eval` on the checkpoint",
+      activations_names[static_cast<std::size_t>(activations)]);
+}
+
+}  // namespace
+
+void export_checkpoint(const ExportOptions& options) {
+  if (options.dtype != "auto" && options.dtype != "f32" && options.dtype != "bf16")
+    throw input_error("--dtype {}: expected f32, bf16 or auto", options.dtype);
+  std::string out = options.out;
+  while (out.size() > 1 && out.ends_with('/')) out.pop_back();
+  std::error_code error;
+  if (fs::exists(out, error)) throw input_error("--out {}: it is there already; name a new folder", out);
+  OpenedModel opened = open_model(options.checkpoint, "f32", options.weights, 0);
+  WeightsSection written = opened.config.weights;
+  for (WeightCodec WeightsSection::*role : {&WeightsSection::embedding, &WeightsSection::head,
+                                            &WeightsSection::attention_linear, &WeightsSection::mlp_linear}) {
+    WeightCodec& codec = written.*role;
+    const bool bf16 = options.dtype == "auto" ? codec.storage == WeightStorage::bf16 : options.dtype == "bf16";
+    codec = {.storage = bf16 ? WeightStorage::bf16 : WeightStorage::f32};
+    // Numbers are loaded as what they are written as; codes, which may not be those of the folder, are decoded later.
+    if (!(opened.config.weights.*role).quantized()) opened.config.weights.*role = codec;
+  }
+  warn_of_activations(opened.config.precision.activations);
+  const std::unique_ptr<Run> run = load_model(opened, 1, 1, 0);
+  const bool bf16_linears = written.attention_linear.storage == WeightStorage::bf16;
+
+  const Unfinished unfinished(out);
+  File file = File::create(unfinished.path + "/model.safetensors");
+  const Numbers numbers(*run, stored_codecs(written));
+  write_safetensors(file, numbers.tensors);
+  file.sync();
+  file.close();
+  write_file_atomically(unfinished.path + "/config.json",
+                        hf_config_json(opened.config.model, stored_codecs(written), opened.begin));
+  if (opened.tokenizer) {
+    write_file_atomically(unfinished.path + "/tokenizer.model", opened.tokenizer->file_bytes());
+    for (const auto& small : tokenizer_files(*opened.tokenizer))
+      write_file_atomically(unfinished.path + "/" + small.name, small.bytes);
+  }
+  rename_path(unfinished.path, out);
+  sync_directory(parent_directory(out));
+  fmt::print("{}: model.safetensors ({}), config.json{}\n", out, bf16_linears ? "bf16" : "f32",
+             opened.tokenizer ? ", tokenizer.model" : "");
+}
+
+}  // namespace bittern

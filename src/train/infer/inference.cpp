@@ -1,0 +1,88 @@
+#include "train/infer/inference.h"
+
+#include <spdlog/spdlog.h>
+
+#include <filesystem>
+
+#include "bittern/checkpoint.h"
+#include "bittern/hf_import.h"
+#include "store/trainer_state.h"
+#include "train/session/initialize_from.h"
+
+namespace bittern {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// BitNet b1.58's weight quantizer.
+constexpr WeightCodec ternary = {.storage = WeightStorage::ternary,
+                                 .scale_per = ScalePer::tensor,
+                                 .scale_from = ScaleFrom::absmean,
+                                 .scale_update = ScaleUpdate::fixed};
+
+WeightsSection weights_section(const HfModel& source) {
+  return {.embedding = source.codec(Role::embedding),
+          .head = source.codec(Role::head),
+          .norm = source.codec(Role::norm),
+          .attention_linear = source.codec(Role::attention_linear),
+          .mlp_linear = source.codec(Role::mlp_linear)};
+}
+
+}  // namespace
+
+std::string checkpoint_folder(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error))
+    throw input_error("{}: not a folder; name a checkpoint, a run's folder, or a folder in Hugging Face's layout",
+                      path);
+  if (fs::exists(path + "/manifest.json", error)) verify_checkpoint(path, CheckpointCheck::checksums);
+  if (fs::exists(path + "/config.json", error) && fs::exists(path + "/model.safetensors", error)) return path;
+  const bool is_run = fs::is_directory(path + "/checkpoints", error) || fs::exists(path + "/.lock", error);
+  if (!is_run) return path;
+  const LatestCheckpoint latest = find_latest(path);
+  if (!latest.warning.empty()) spdlog::warn("{}", latest.warning);
+  if (latest.directory.empty()) throw input_error("{}: the run has no usable checkpoint yet", path);
+  return latest.directory;
+}
+
+OpenedModel open_model(const std::string& path, const std::string& compute, const std::string& weights,
+                       std::int64_t threads) {
+  std::error_code error;
+  OpenedModel opened{.folder = checkpoint_folder(path), .config = {}, .tokenizer = {}};
+  if (fs::exists(opened.folder + "/manifest.json", error)) {
+    const std::string trainer_path = opened.folder + "/trainer.json";
+    const std::string text = read_whole_file(trainer_path, 1 << 20, "a checkpoint's trainer.json");
+    opened.config = parse_config(parse_trainer_json(text, trainer_path).config_json, trainer_path);
+  } else {
+    opened.config.precision.compute = opened.config.precision.residual = DType::f32;
+    const HfModel source = HfModel::open(opened.folder);
+    opened.config.model = source.spec();
+    opened.config.weights = weights_section(source);
+    opened.config.data.sequence_length = std::min<std::int64_t>(opened.config.model.max_position_embeddings, 1024);
+  }
+  if (compute != "auto") {
+    if (compute != "f32" && compute != "bf16") throw input_error("--compute {}: expected f32, bf16 or auto", compute);
+    opened.config.precision.compute = opened.config.precision.residual = compute == "f32" ? DType::f32 : DType::bf16;
+  }
+  if (weights == "ternary")
+    for (WeightCodec* codec : {&opened.config.weights.attention_linear, &opened.config.weights.mlp_linear})
+      *codec = ternary;
+  else if (weights != "stored")
+    throw input_error("--weights {}: expected stored or ternary", weights);
+  opened.config.run.threads = threads;
+  opened.begin = HfModel::open(opened.folder).begin();
+  if (fs::exists(opened.folder + "/tokenizer.model", error))
+    opened.tokenizer = Tokenizer::load(opened.folder + "/tokenizer.model");
+  return opened;
+}
+
+std::unique_ptr<Run> load_model(const OpenedModel& opened, std::int64_t batch, std::int64_t sequence_length,
+                                std::int64_t cache_length) {
+  std::unique_ptr<Run> run = Run::for_inference(opened.config, batch, sequence_length, cache_length);
+  run->allocate();
+  initialize_from(*run, opened.folder);
+  return run;
+}
+
+}  // namespace bittern

@@ -1,0 +1,72 @@
+#include "train/session/restore.h"
+
+#include <functional>
+#include <map>
+
+#include "store/stored_codes.h"
+
+namespace bittern {
+namespace {
+
+/// What the bytes of each stored tensor must be true of, by the tensor's name.
+using Checks = std::map<std::string, std::function<void(std::span<const std::byte> bytes, const std::string& where)>>;
+
+ScaleKind scales_of_moment(StateKind kind) {
+  if (kind == StateKind::factored) return ScaleKind::means;
+  return kind == StateKind::logarithmic ? ScaleKind::logarithmic : ScaleKind::blocks;
+}
+
+Checks checks_of(const Run& run) {
+  Checks checks;
+  const auto add_elements = [&](TensorId id, const StoredRange& range) {
+    if (!id) return;
+    const std::int64_t columns = Tensor(nullptr, range.dtype, run.plan[id].shape).cols();
+    checks[run.plan[id].name] = [=](auto bytes, const auto& where) { check_elements(bytes, range, columns, where); };
+  };
+  const auto add_scales = [&](TensorId id, ScaleKind kind) {
+    if (id) checks[run.plan[id].name] = [=](auto bytes, const auto& where) { check_scales(bytes, kind, where); };
+  };
+  const auto add_moment = [&](const MomentIds& ids, const StateCodecInfo& codec, MomentSign sign) {
+    add_elements(ids.codes, stored_range(codec, sign));
+    for (const TensorId id : {ids.scales, ids.row, ids.column}) add_scales(id, scales_of_moment(codec.kind));
+  };
+  for (const Parameter& parameter : run.model->parameters()) {
+    add_elements(parameter.weight, stored_range(parameter.codec));
+    add_elements(parameter.master, stored_range(master_codec(parameter.codec)));
+    for (const TensorId id : {parameter.scale, parameter.master_scale}) add_scales(id, ScaleKind::weights);
+    const OptimizerSection& optimizer = run.config.optimizer;
+    add_moment(parameter.m, *first_moment_codec(parameter.spec, optimizer).info, MomentSign::any);
+    add_moment(parameter.v, *second_moment_codec(parameter.spec, optimizer).info, MomentSign::not_negative);
+  }
+  return checks;
+}
+
+}  // namespace
+
+void restore(const Run& run, const Checkpoint& checkpoint) {
+  const Checks checks = checks_of(run);
+  for (const bool optimizer_states : {false, true}) {
+    const SafetensorsFile& file = optimizer_states ? checkpoint.optimizer : checkpoint.model;
+    const std::vector<NamedTensor> wanted = run.checkpoint_tensors(optimizer_states, false);
+    if (file.tensors().size() != wanted.size())
+      throw input_error(
+          "{}: {} tensors, and the config's model has {}; it is a checkpoint of another model or of other codecs",
+          file.path(), file.tensors().size(), wanted.size());
+    std::vector<std::byte> buffer;
+    for (const NamedTensor& tensor : wanted) {
+      const SafetensorsEntry* found = file.find(tensor.name);
+      if (!found || found->dtype != tensor.dtype || found->shape != tensor.shape)
+        throw input_error(
+            "{}: {} is missing, or not the {} of {} bytes that the config asks for; it is a checkpoint of another "
+            "model or of other codecs",
+            file.path(), tensor.name, tensor.dtype, tensor.data.size());
+      buffer.resize(tensor.data.size());
+      file.read(tensor.name, buffer);
+      checks.at(tensor.name)(buffer, fmt::format("{}: {}", file.path(), tensor.name));
+      run.backend->from_host(const_cast<std::byte*>(tensor.data.data()), buffer.data(),
+                             static_cast<std::int64_t>(buffer.size()));
+    }
+  }
+}
+
+}  // namespace bittern

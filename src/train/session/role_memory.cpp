@@ -1,0 +1,35 @@
+#include "train/session/role_memory.h"
+
+namespace bittern {
+namespace {
+
+std::string codec_text(const WeightCodec& codec) {
+  const std::string name(weight_storage_names[static_cast<std::size_t>(codec.storage)]);
+  return codec.storage == WeightStorage::integer ? fmt::format("{} {}", name, codec.bits) : name;
+}
+
+}  // namespace
+
+std::vector<RoleMemory> role_memory(const Run& run) {
+  std::vector<RoleMemory> rows(role_names.size());
+  const auto bytes = [&](TensorId id) { return id ? run.plan[id].bytes() : 0; };
+  const auto moment = [&](const MomentIds& ids) {
+    return bytes(ids.codes) + bytes(ids.scales) + bytes(ids.row) + bytes(ids.column);
+  };
+  for (const Parameter& parameter : run.model->parameters()) {
+    RoleMemory& row = rows[static_cast<std::size_t>(parameter.spec.role)];
+    row.role = parameter.spec.role;
+    row.codec = codec_text(parameter.codec);
+    row.parameters += parameter.spec.shape.elements();
+    row.weight += bytes(parameter.weight);
+    row.scales += bytes(parameter.scale);
+    row.master += bytes(parameter.master) + bytes(parameter.master_scale);
+    row.m += moment(parameter.m);
+    row.v += moment(parameter.v);
+    row.gradient += bytes(parameter.gradient);
+  }
+  std::erase_if(rows, [](const RoleMemory& row) { return row.parameters == 0; });
+  return rows;
+}
+
+}  // namespace bittern

@@ -1,0 +1,133 @@
+#include "train/session/session.h"
+
+#include <algorithm>
+
+#include "base/machine_memory.h"
+#include "bittern/progress.h"
+
+namespace bittern {
+namespace {
+
+bool in_checkpoint(Category category, bool optimizer_states) {
+  if (optimizer_states) return category == Category::masters || category == Category::optimizer_states;
+  return category == Category::weights;
+}
+
+ModelOptions model_options(const RunConfig& config) {
+  ModelOptions options;
+  options.compute = config.precision.compute;
+  options.residual = config.precision.residual;
+  if (config.precision.activations == Activations::fp8_e4m3_row) options.activations = DType::e4m3;
+  if (config.precision.activations == Activations::int8_token) options.activations = DType::i8;
+  options.head_rows = config.train.head_rows;
+  options.z_loss = static_cast<float>(config.train.z_loss);
+  for (std::size_t role = 0; role < options.codecs.size(); ++role)
+    options.codecs[role] = weight_codec(config.weights, static_cast<Role>(role));
+  return options;
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(const RunSection& run) {
+  if (run.device == "cuda")
+    throw input_error(
+        "run.device is \"cuda\", but this program was built without a CUDA back end; set it to \"cpu\" or \"auto\"");
+  return make_cpu_backend(static_cast<int>(run.threads));
+}
+
+std::unique_ptr<Run> Run::assemble(const RunConfig& config, const ModelOptions& options, bool snapshot) {
+  std::unique_ptr<Run> run(new Run);
+  run->config = config;
+  run->backend = make_backend(config.run);
+  run->model = std::make_unique<Transformer>(*run->backend, config.model, options, run->plan);
+  if (options.training)
+    run->optimizer = std::make_unique<Optimizer>(*run->backend, config, run->model->parameters(), run->plan);
+  WorkspaceNeeds needs = run->model->workspace_needs();
+  if (run->optimizer) run->optimizer->add_needs(needs);
+  run->workspace =
+      run->plan.add("workspace", Shape{run->backend->workspace_bytes(needs)}, DType::u8, Category::scratch);
+  if (snapshot) {
+    std::int64_t bytes = 0;
+    for (const PlannedTensor& tensor : run->plan.tensors())
+      if (in_checkpoint(tensor.category, false) || in_checkpoint(tensor.category, true)) bytes += tensor.bytes();
+    run->snapshot = run->plan.add("snapshot", Shape{bytes}, DType::u8, Category::snapshot);
+  }
+  run->plan.lay_out();
+  return run;
+}
+
+std::unique_ptr<Run> Run::for_training(const RunConfig& config, std::int64_t cache_length) {
+  ModelOptions options = model_options(config);
+  options.batch = config.micro_batch();
+  options.sequence_length = config.data.sequence_length;
+  options.recompute_blocks = config.train.recompute == "block";
+  options.cache_length = cache_length;
+  return assemble(config, options, config.train.checkpoint_every > 0);
+}
+
+std::unique_ptr<Run> Run::for_inference(const RunConfig& config, std::int64_t batch, std::int64_t sequence_length,
+                                        std::int64_t cache_length) {
+  ModelOptions options = model_options(config);
+  options.batch = batch;
+  options.sequence_length = sequence_length;
+  options.training = false;
+  options.cache_length = cache_length;
+  // Products would round these weights to bf16 anyway: the same numbers in half the memory, read in half the time.
+  const auto narrow = [&](Role role) {
+    WeightStorage& storage = options.codecs[static_cast<std::size_t>(role)].storage;
+    if (storage == WeightStorage::f32) storage = WeightStorage::bf16;
+  };
+  if (options.compute == DType::bf16)
+    for (const Role role : {Role::attention_linear, Role::mlp_linear, Role::head}) narrow(role);
+  if (options.compute == DType::bf16 && options.residual == DType::bf16) narrow(Role::embedding);
+  return assemble(config, options, false);
+}
+
+void Run::check_fits() const {
+  const std::int64_t needed = plan.arena_bytes(), available = available_memory();
+  if (needed > available && optimizer) throw does_not_fit(config, needed, available);
+  if (needed > available)
+    throw input_error("this model needs {} of memory and {} is available; lower --batch, --tokens or --sequence-length",
+                      short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)));
+}
+
+void Run::allocate() {
+  check_fits();
+  arena = std::make_unique<Arena>(*backend, plan);
+  backend->bind_workspace(arena->view(workspace));
+  model->bind(*arena);
+}
+
+std::vector<NamedTensor> Run::checkpoint_tensors(bool optimizer_states, bool from_snapshot) const {
+  std::vector<NamedTensor> list;
+  std::int64_t offset = 0;  // of a tensor in the snapshot, which holds them in the plan's order
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(plan.tensors().size()); ++i) {
+    const PlannedTensor& planned = plan[TensorId{i}];
+    if (!in_checkpoint(planned.category, false) && !in_checkpoint(planned.category, true)) continue;
+    Tensor view = arena->view(TensorId{i});
+    if (from_snapshot) view.data = static_cast<char*>(arena->view(snapshot).data) + offset;
+    offset += planned.bytes();
+    if (in_checkpoint(planned.category, optimizer_states)) list.push_back(named_tensor(planned.name, view));
+  }
+  return list;
+}
+
+void Run::take_snapshot() const {
+  char* to = static_cast<char*>(arena->view(snapshot).data);
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(plan.tensors().size()); ++i) {
+    const PlannedTensor& planned = plan[TensorId{i}];
+    if (!in_checkpoint(planned.category, false) && !in_checkpoint(planned.category, true)) continue;
+    backend->to_host(to, arena->view(TensorId{i}).data, planned.bytes());
+    to += planned.bytes();
+  }
+}
+
+Error does_not_fit(const RunConfig& config, std::int64_t needed, std::int64_t available) {
+  return input_error(
+      "this run needs {} of memory and {} is available; lower train.micro_batch_sequences (now {}), set "
+      "train.recompute to \"block\", store optimizer.states in bf16, or choose a smaller model (`bittern plan` shows "
+      "where the bytes go)",
+      short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)), config.micro_batch());
+}
+
+}  // namespace bittern

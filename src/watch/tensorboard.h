@@ -1,0 +1,41 @@
+// TensorBoard events. A file of TFRecords, each a hand-encoded protocol buffer:
+//   record  length u64 | masked crc32c(length) u32 | bytes | masked crc32c(bytes) u32        (little-endian)
+//   Event   1 wall_time double | 2 step int64 | 3 file_version string | 5 Summary | 7 SessionLog
+//   Summary 1 repeated Value { 1 tag string | 2 simple_value float }      SessionLog  1 status (START = 1)
+// (tensorflow/core/util/event.proto, framework/summary.proto, lib/io/record_writer.h)
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/lines.h"
+#include "bittern/metrics.h"
+
+namespace bittern {
+
+/// CRC-32C (Castagnoli; RFC 3720 B.4).
+std::uint32_t crc32c(std::string_view bytes);
+
+/// Each start writes a new file, whose first events declare void (SessionLog START) what earlier files of the folder
+/// say about steps after `resumed_step`: a resume draws no step twice.
+class TensorboardWriter {
+ public:
+  TensorboardWriter(const std::string& directory, std::int64_t resumed_step);
+  void step(const StepMetrics& metrics);
+  void statistics(const StatisticsMetrics& metrics);
+  void evaluation(const EvalMetrics& metrics);
+  void sync() { file_.sync(); }
+  const std::string& path() const { return path_; }
+
+ private:
+  using Scalar = std::pair<std::string_view, double>;
+  void scalars(std::int64_t step, std::span<const Scalar> values);
+
+  std::string path_;
+  AppendFile file_;
+};
+
+}  // namespace bittern
