@@ -71,6 +71,7 @@ elsewhere = {
     "scripts/perl_manual text": "scripts/quickstart runs it",
     "scripts/test": "this test is a part of it",
     "scripts/test --fuzz": "needs clang, and minutes",
+    "scripts/same_bits COMMIT": "builds for minutes; tests/app/same_bits_test.sh runs it with a program that is there",
     "scripts/reproduce eco --smoke": "twenty minutes and more; tests/app/reproduce_test.sh runs it with fewer rows and steps",
     "scripts/reproduce PAPER --mini": "twenty minutes and more; tests/app/reproduce_test.sh runs it with fewer rows and steps",
     "scripts/reproduce PAPER": "twenty minutes and more; tests/app/reproduce_test.sh runs it with fewer rows and steps",
