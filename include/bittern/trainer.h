@@ -18,10 +18,10 @@ struct TrainOptions {
 };
 
 /// Trains until train.steps, or until asked to stop (SIGINT, SIGTERM): ok or interrupted.
-ExitCode train(const RunConfig& config, const TrainOptions& options);
+ExitCode train(RunConfig config, const TrainOptions& options);
 
 /// Prints every category of the run's memory and its FLOPs, without allocating them.
-void print_plan(const RunConfig& config, bool json);
+void print_plan(RunConfig config, bool json);
 
 struct EvaluateOptions {
   std::string checkpoint;  ///< a checkpoint, a RUN (its newest), or a Hugging Face folder with --data a prepared folder

@@ -1,5 +1,6 @@
 // bittern train: makes a run, or goes on with it.
 #include <memory>
+#include <utility>
 
 #include "app/app.h"
 #include "bittern/config.h"
@@ -36,14 +37,14 @@ void add_train(CLI::App& program, Action& action) {
       "  bittern train configs/quickstart.json --set data.path=data/book --set train.steps=500 --out runs/book");
   command->callback([arguments, &action] {
     action = [arguments] {
-      const RunConfig config = load_config(arguments->file, arguments->settings);
+      RunConfig config = load_config(arguments->file, arguments->settings);
       if (config.data.path.empty())
         throw input_error(
             "{}: data.path is not given; expected a folder made by `bittern prepare`, a llm.c .bin or a Megatron "
             "prefix; add it, or use --set data.path=FOLDER",
             arguments->file);
       if (arguments->options.out.empty()) arguments->options.out = "runs/" + config.run.name;
-      return train(config, arguments->options);
+      return train(std::move(config), arguments->options);
     };
   });
 }

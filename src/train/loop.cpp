@@ -7,34 +7,49 @@
 #include "train/infer/validation.h"
 #include "train/saves.h"
 #include "train/session/profile_table.h"
+#include "train/session/set_up.h"
 #include "train/statistics.h"
 #include "train/step.h"
-#include "train/training.h"
 #include "train/watchers.h"
 
 namespace bittern {
 namespace {
 
-void check_skipped(const Training& t) {
-  if (t.config.train.max_skipped_steps == 0 || t.state.skipped_in_a_row < t.config.train.max_skipped_steps) return;
+/// What a step of the loop works with.
+struct Loop {
+  Session& session;
+  TrainingState& state;
+  Watchers& watchers;
+  Saves& saves;
+  DataCheck& data_check;
+
+  const TrainSection& config() const { return session.config.train; }
+  bool finished() const { return state.step >= config().steps; }
+};
+
+void check_skipped(const Loop& loop) {
+  const TrainingState& state = loop.state;
+  if (loop.config().max_skipped_steps == 0 || state.skipped_in_a_row < loop.config().max_skipped_steps) return;
   throw failure(
       "stopped at step {}: {} steps in a row had a loss or gradients that were not finite, and were skipped. The "
       "newest checkpoint is {}. Lower schedule.lr, lengthen the warm-up, set optimizer.clip_grad_norm, or look at the "
       "data",
-      t.state.step, t.state.skipped_in_a_row,
-      t.saved_step >= 0 ? t.folder->path() + "/checkpoints/" + checkpoint_name(t.saved_step) : "none");
+      state.step, state.skipped_in_a_row,
+      loop.saves.newest() >= 0 ? loop.session.folder->path() + "/checkpoints/" + checkpoint_name(loop.saves.newest())
+                               : "none");
 }
 
 /// False if a stop was asked for before it was finished: nothing is noted then.
-bool evaluate_step(Training& t, Watchers& watchers) {
+bool evaluate_step(const Loop& loop) {
+  Watchers& watchers = loop.watchers;
   watchers.progress.activity("evaluating");
   const double started = steady_seconds();
-  const ValidationResult result = validation_loss(*t.run->model, *t.valid, t.config.train.evaluate_sequences, [&] {
-    watchers.heartbeat.beat(t.state.step, RunStatus::training, "evaluating");
-  });
+  const ValidationResult result =
+      validation_loss(*loop.session.model, *loop.session.data->valid, loop.config().evaluate_sequences,
+                      [&] { watchers.heartbeat.beat(loop.state.step, RunStatus::training, "evaluating"); });
   if (result.interrupted) return false;
-  watchers.evaluation({.step = t.state.step,
-                       .tokens = t.state.tokens,
+  watchers.evaluation({.step = loop.state.step,
+                       .tokens = loop.state.tokens,
                        .valid_loss = result.loss,
                        .valid_tokens = result.targets,
                        .evaluate_ms = 1e3 * (steady_seconds() - started),
@@ -42,65 +57,68 @@ bool evaluate_step(Training& t, Watchers& watchers) {
   return true;
 }
 
-bool sample_step(Training& t, Watchers& watchers) {
-  std::string text = t.config.train.sample_prompt;
-  generate_text(*t.run->model, *t.tokenizer, t.sample_prompt, t.config.train.sample_tokens,
-                {.seed = static_cast<std::uint32_t>(t.config.run.seed)}, static_cast<std::uint32_t>(t.state.step),
-                [&](const std::string& piece) {
+bool sample_step(const Loop& loop) {
+  const TrainingData& data = *loop.session.data;
+  std::string text = loop.config().sample_prompt;
+  generate_text(*loop.session.model, *data.tokenizer, data.sample_prompt, loop.config().sample_tokens,
+                {.seed = static_cast<std::uint32_t>(loop.session.config.run.seed)},
+                static_cast<std::uint32_t>(loop.state.step), [&](const std::string& piece) {
                   text += piece;
                   return !stop_requested();
                 });
   if (stop_requested()) return false;
-  watchers.sample({.step = t.state.step, .text = text});
+  loop.watchers.sample({.step = loop.state.step, .text = text});
   return true;
 }
 
 /// What is due after a step beside training, less what is noted already. False: a stop left some of it owed.
-bool look_at_model(Training& t, Watchers& watchers, const Noted& noted) {
+bool look_at_model(const Loop& loop, const Noted& noted) {
   const auto due = [&](std::int64_t every) {
-    return t.state.step > 0 && every > 0 && (t.state.step % every == 0 || t.finished());
+    return loop.state.step > 0 && every > 0 && (loop.state.step % every == 0 || loop.finished());
   };
-  if (t.valid && !noted.evaluation && due(t.config.train.evaluate_every) && !evaluate_step(t, watchers)) return false;
-  return noted.sample || !due(t.config.train.sample_every) || sample_step(t, watchers);
+  if (loop.session.data->valid && !noted.evaluation && due(loop.config().evaluate_every) && !evaluate_step(loop))
+    return false;
+  return noted.sample || !due(loop.config().sample_every) || sample_step(loop);
 }
 
 /// The next step's batch. If the data cannot be read, what was learned so far is saved first.
-Batch next_batch(Training& t, Watchers& watchers, BackgroundSaves& saves) {
+Batch next_batch(const Loop& loop) {
   try {
-    return Batch(t, t.state.step + 1);
+    return Batch(loop.session, loop.state.step + 1);
   } catch (const Error&) {
-    saves.settle(t, watchers, true);
-    checkpoint_now(t, watchers);
+    loop.saves.settle(true);
+    loop.saves.now();
     throw;
   }
 }
 
-ExitCode training_loop(Training& t, Watchers& watchers, const Noted& noted) {
-  const std::int64_t checkpoint_every = t.config.train.checkpoint_every;
-  BackgroundSaves saves(t);
-  bool looked = look_at_model(t, watchers, noted);
-  while (!t.finished() && !stop_requested()) {
-    t.data_check->look();
-    const Batch batch = next_batch(t, watchers, saves);
-    std::optional<StepMetrics> step = train_step(t, batch);
+ExitCode training_loop(const Loop& loop, const Noted& noted) {
+  const auto& [session, state, watchers, saves, data_check] = loop;
+  const std::int64_t checkpoint_every = loop.config().checkpoint_every;
+  bool looked = look_at_model(loop, noted);
+  while (!loop.finished() && !stop_requested()) {
+    data_check.look();
+    const Batch batch = next_batch(loop);
+    std::optional<StepMetrics> step = train_step(session, state, batch);
     if (!step) break;
     watchers.trained_seconds += 1e-3 * step->step_ms;
     step->seconds = watchers.trained_seconds;
     watchers.step(*step);
-    if (!step->skipped && statistics_due(t.config.train, step->step)) watchers.statistics(step_statistics(t));
-    check_skipped(t);
-    looked = look_at_model(t, watchers, {});
-    saves.settle(t, watchers, false);
-    if (checkpoint_every > 0 && t.state.step % checkpoint_every == 0 && !stop_requested()) saves.begin(t, watchers);
+    if (!step->skipped && statistics_due(loop.config(), step->step))
+      watchers.statistics(step_statistics(session, state));
+    check_skipped(loop);
+    looked = look_at_model(loop, {});
+    saves.settle(false);
+    if (checkpoint_every > 0 && state.step % checkpoint_every == 0 && !stop_requested()) saves.begin();
   }
-  saves.settle(t, watchers, true);
-  checkpoint_now(t, watchers);
-  return t.finished() && looked ? ExitCode::ok : ExitCode::interrupted;
+  saves.settle(true);
+  saves.now();
+  return loop.finished() && looked ? ExitCode::ok : ExitCode::interrupted;
 }
 
 /// A step to warm up, then `steps` steps with every op's cost noted. Nothing is kept.
-void profile_run(Training& t, std::int64_t steps) {
-  const auto step = [&] { return train_step(t, Batch(t, t.state.step + 1)).has_value(); };
+void profile_run(Session& session, TrainingState& state, std::int64_t steps) {
+  const auto step = [&] { return train_step(session, state, Batch(session, state.step + 1)).has_value(); };
   if (!step()) return;
   Profile profile;
   const double started = steady_seconds();
@@ -109,48 +127,52 @@ void profile_run(Training& t, std::int64_t steps) {
   while (done < steps && step()) ++done;
   Profile::current() = nullptr;
   const double seconds = steady_seconds() - started;
-  const MachineLimits limits = t.run->backend->measure_limits(t.config.precision.compute, true);
+  const MachineLimits limits = session.backend->measure_limits(session.config.precision.compute, true);
   if (done > 0) fmt::print("{}", profile_table(profile, seconds, done, limits));
 }
 
 }  // namespace
 
-ExitCode train(const RunConfig& config, const TrainOptions& options) {
+ExitCode train(RunConfig config, const TrainOptions& options) {
   Console console(2);
   setup_logging(console, "");
   struct StopLogging {
     ~StopLogging() { stop_logging(); }
   } stop_logging_at_end;
   const StopSignals signals;
-  Training t = set_up_training(config, options, console);
-  for (const std::string& key : config.ignored_keys) spdlog::info("ignored, it changes nothing here: {}", key);
+  Training training = set_up_training(std::move(config), options, console);
+  Session& session = *training.session;
+  TrainingState& state = training.state;
+  for (const std::string& key : session.config.ignored_keys) spdlog::info("ignored, it changes nothing here: {}", key);
   const std::string facts =
-      fmt::format("{} parameters, {} of memory, {}", with_commas(Watchers::parameter_count(t)),
-                  short_bytes(static_cast<double>(t.run->plan.arena_bytes())), t.identity.backend);
+      fmt::format("{} parameters, {} of memory, {}", with_commas(session.parameter_count()),
+                  short_bytes(static_cast<double>(session.plan.arena_bytes())), session.identity.backend);
   if (options.profile_steps > 0) {
     spdlog::info("{}", facts);
-    profile_run(t, options.profile_steps);
+    profile_run(session, state, options.profile_steps);
     return ExitCode::ok;
   }
 
-  std::vector<const TokenStream*> streams{&t.stream};
-  if (t.valid) streams.push_back(&*t.valid);
-  t.data_check = std::make_unique<DataCheck>(streams);
-  const Noted noted(t.folder->path(), t.state.step);
-  spdlog::info("{}: {}", t.folder->path(), facts);
-  Watchers watchers(t, console, t.run->backend->measure_limits(config.precision.compute, false).gemm_flops);
+  std::vector<const TokenStream*> streams{&session.data->stream};
+  if (session.data->valid) streams.push_back(&*session.data->valid);
+  DataCheck data_check(streams);
+  const Noted noted(session.folder->path(), state.step);
+  spdlog::info("{}: {}", session.folder->path(), facts);
+  const double peak_flops = session.backend->measure_limits(session.config.precision.compute, false).gemm_flops;
+  Watchers watchers(session, state.step, console, peak_flops);
+  Saves saves(session, state, watchers, data_check);
   try {
-    const ExitCode code = training_loop(t, watchers, noted);
-    watchers.end(t.state.step, code == ExitCode::ok ? RunStatus::finished : RunStatus::stopped);
+    const ExitCode code = training_loop({session, state, watchers, saves, data_check}, noted);
+    watchers.end(state.step, code == ExitCode::ok ? RunStatus::finished : RunStatus::stopped);
     if (code == ExitCode::interrupted)
-      spdlog::info("stopped after step {} of {}; the same command goes on from there", t.state.step,
-                   t.config.train.steps);
+      spdlog::info("stopped after step {} of {}; the same command goes on from there", state.step,
+                   session.config.train.steps);
     else
-      spdlog::info("finished: {} steps, {} tokens; the report is {}/report.html", t.state.step,
-                   with_commas(t.state.tokens), t.folder->path());
+      spdlog::info("finished: {} steps, {} tokens; the report is {}/report.html", state.step, with_commas(state.tokens),
+                   session.folder->path());
     return code;
   } catch (const std::exception& error) {
-    watchers.end(t.state.step, RunStatus::failed, error.what());
+    watchers.end(state.step, RunStatus::failed, error.what());
     log_to_file(error.what());
     throw;
   }

@@ -7,7 +7,7 @@
 #include "bittern/progress.h"
 #include "bittern/trainer.h"
 #include "train/session/role_memory.h"
-#include "train/training.h"
+#include "train/session/session.h"
 
 namespace bittern {
 namespace {
@@ -55,32 +55,32 @@ void print_roles(const std::vector<RoleMemory>& roles) {
 
 }  // namespace
 
-void print_plan(const RunConfig& requested, bool json) {
-  RunConfig config = requested;
+void print_plan(RunConfig requested, bool json) {
   // With the data at hand the vocabulary and the prompt's length are known; without it the config must say the former.
   std::optional<Tokenizer> tokenizer;
   std::error_code error;
-  if (config.model.vocab_size == 0 || std::filesystem::exists(config.data.path, error)) {
-    const TokenStream stream = open_training_data(config);
+  if (requested.model.vocab_size == 0 || std::filesystem::exists(requested.data.path, error)) {
+    const TokenStream stream = open_training_stream(requested);
     if (!stream.tokenizer_path().empty()) tokenizer = Tokenizer::load(stream.tokenizer_path());
   }
   // Without a tokenizer: a token for every byte of the prompt at most, and the one that it begins after.
-  const bool bound = !tokenizer && config.train.sample_every > 0;
+  const bool bound = !tokenizer && requested.train.sample_every > 0;
   const std::int64_t at_most =
-      1 + static_cast<std::int64_t>(config.train.sample_prompt.size()) + config.train.sample_tokens;
-  const std::unique_ptr<Run> run = Run::for_training(config, bound ? at_most : sample_positions(config, tokenizer));
+      1 + static_cast<std::int64_t>(requested.train.sample_prompt.size()) + requested.train.sample_tokens;
+  const std::int64_t positions = bound ? at_most : sample_positions(requested, tokenizer);
+  const std::unique_ptr<Session> session = Session::for_training(std::move(requested), positions);
+  const RunConfig& config = session->config;
 
-  std::int64_t parameters = 0;
-  for (const Parameter& parameter : run->model->parameters()) parameters += parameter.spec.shape.elements();
+  const std::int64_t parameters = session->parameter_count();
   const std::int64_t tokens = config.train.batch_sequences * config.data.sequence_length;
-  const double flops_per_token = run->model->flops_per_token();
-  const std::int64_t total = run->plan.arena_bytes(), available = available_memory();
+  const double flops_per_token = session->model->flops_per_token();
+  const std::int64_t total = session->plan.arena_bytes(), available = available_memory();
 
   std::vector<std::pair<std::string, std::int64_t>> rows;
   for (std::size_t i = 0; i < category_names.size(); ++i)
-    if (const std::int64_t bytes = run->plan.whole_run_bytes(static_cast<Category>(i)); bytes > 0)
+    if (const std::int64_t bytes = session->plan.whole_run_bytes(static_cast<Category>(i)); bytes > 0)
       rows.emplace_back(category_names[i], bytes);
-  rows.emplace_back("activations and scratch of a step, shared", run->plan.shared_bytes());
+  rows.emplace_back("activations and scratch of a step, shared", session->plan.shared_bytes());
 
   if (json) {
     nlohmann::ordered_json memory;
@@ -93,7 +93,7 @@ void print_plan(const RunConfig& requested, bool json) {
     const nlohmann::ordered_json out = {
         {"parameters", parameters},
         {"memory", memory},
-        {"roles", roles_json(role_memory(*run))},
+        {"roles", roles_json(role_memory(*session))},
         {"total_bytes", total},
         {"available_bytes", available},
         {"tokens_per_step", tokens},
@@ -111,7 +111,7 @@ void print_plan(const RunConfig& requested, bool json) {
                static_cast<double>(total) / static_cast<double>(parameters));
     fmt::print("{:<44} {:>16} {:>12}\n\n", "available on this machine", with_commas(available),
                short_bytes(static_cast<double>(available)));
-    print_roles(role_memory(*run));
+    print_roles(role_memory(*session));
     fmt::print(
         "compute: {} tokens a step, {} FLOP a token (6 per matrix weight, causal attention), {} FLOP in {} steps\n",
         with_commas(tokens), short_number(flops_per_token),

@@ -1,42 +1,69 @@
+// When and from where a checkpoint is written; what it is made of.
 #include "train/saves.h"
 
 #include <spdlog/spdlog.h>
 
+#include <optional>
+#include <string>
 #include <utility>
+
+#include "store/hf_config.h"
+#include "store/quantization_config.h"
 
 namespace bittern {
 
-void checkpoint_now(Training& t, Watchers& watchers) {
-  if (t.saved_step == t.state.step || t.state.step == 0) return;
-  t.data_check->wait_for_save();
-  watchers.heartbeat.beat(t.state.step, RunStatus::saving);
-  watchers.metrics.sync();
-  write_checkpoint(t.folder->path(), checkpoint_contents(t, false));
-  prune_checkpoints(t.folder->path(), t.config.train.keep_checkpoints, t.state.step);
-  t.saved_step = t.state.step;
+CheckpointContents checkpoint_contents(const Session& session, const TrainingState& state, bool from_snapshot) {
+  const RunConfig& config = session.config;
+  const std::optional<Tokenizer>& tokenizer = session.data->tokenizer;
+  return {
+      .step = state.step,
+      .model = session.checkpoint_tensors(false, from_snapshot),
+      .optimizer = session.checkpoint_tensors(true, from_snapshot),
+      .hf_config_json = hf_config_json(config.model, stored_codecs(config.weights), tokenizer ? tokenizer->eos() : -1),
+      .trainer_json = trainer_json(state, session.identity, config),
+      .tokenizer = tokenizer ? tokenizer->file_bytes() : std::string(),
+      .small_files = tokenizer ? tokenizer_files(*tokenizer) : std::vector<CheckpointContents::SmallFile>{}};
 }
 
-void BackgroundSaves::settle(Training& t, Watchers& watchers, bool wait) {
+Saves::Saves(const Session& session, const TrainingState& state, Watchers& watchers, DataCheck& data_check)
+    : session_(session),
+      state_(state),
+      watchers_(watchers),
+      data_check_(data_check),
+      writer_(session.folder->path(), session.config.train.keep_checkpoints),
+      newest_(state.step > 0 ? state.step : -1) {}
+
+void Saves::now() {
+  if (newest_ == state_.step || state_.step == 0) return;
+  data_check_.wait_for_save();
+  watchers_.heartbeat.beat(state_.step, RunStatus::saving);
+  watchers_.metrics.sync();
+  write_checkpoint(session_.folder->path(), checkpoint_contents(session_, state_, false));
+  prune_checkpoints(session_.folder->path(), session_.config.train.keep_checkpoints, state_.step);
+  newest_ = state_.step;
+}
+
+void Saves::settle(bool wait) {
   if (writing_ < 0 || (!wait && !writer_.idle())) return;
   const std::int64_t step = std::exchange(writing_, -1);
   try {
     writer_.wait();
-    t.saved_step = step;
+    newest_ = step;
   } catch (const Error& error) {
     spdlog::error("{}", error.what());
-    checkpoint_now(t, watchers);
+    now();
   }
 }
 
-void BackgroundSaves::begin(Training& t, Watchers& watchers) {
-  settle(t, watchers, true);
-  t.data_check->wait_for_save();
-  watchers.progress.activity("saving");
-  watchers.heartbeat.beat(t.state.step, RunStatus::saving);
-  watchers.metrics.sync();
-  t.run->take_snapshot();
-  writer_.submit(checkpoint_contents(t, true));
-  writing_ = t.state.step;
+void Saves::begin() {
+  settle(true);
+  data_check_.wait_for_save();
+  watchers_.progress.activity("saving");
+  watchers_.heartbeat.beat(state_.step, RunStatus::saving);
+  watchers_.metrics.sync();
+  session_.take_snapshot();
+  writer_.submit(checkpoint_contents(session_, state_, true));
+  writing_ = state_.step;
 }
 
 }  // namespace bittern

@@ -1,31 +1,44 @@
-// Saves: checkpoints written by a thread while training goes on, and the one that is written when nothing trains.
+// Saves: the checkpoints of a run: those that a thread writes while training goes on, and the one that is written when
+// nothing trains.
 #pragma once
 
 #include <cstdint>
 
 #include "bittern/checkpoint.h"
-#include "train/training.h"
+#include "train/data_check.h"
+#include "train/session/session.h"
 #include "train/watchers.h"
 
 namespace bittern {
 
-/// Writes the last finished step straight from the weights, which nothing changes meanwhile.
-void checkpoint_now(Training& t, Watchers& watchers);
+/// The checkpoint of the last finished step. `from_snapshot`: of the copy that take_snapshot made.
+CheckpointContents checkpoint_contents(const Session& session, const TrainingState& state, bool from_snapshot);
 
-/// Checkpoints that the writer thread writes while training goes on.
-class BackgroundSaves {
+class Saves {
  public:
-  explicit BackgroundSaves(const Training& t) : writer_(t.folder->path(), t.config.train.keep_checkpoints) {}
+  /// All of these must outlive it. `state` is that of the last finished step whenever one of the functions is called.
+  Saves(const Session& session, const TrainingState& state, Watchers& watchers, DataCheck& data_check);
 
-  /// Copies the last finished step and hands it to the writer.
-  void begin(Training& t, Watchers& watchers);
+  /// Copies the last finished step and hands it to the thread that writes.
+  void begin();
 
   /// Takes note of a save that has ended. One that failed (a full disk?) is said at once and tried again with the
   /// present step; if that fails too, the run ends with the reason, and the checkpoints before are untouched.
-  void settle(Training& t, Watchers& watchers, bool wait);
+  void settle(bool wait);
+
+  /// Writes the last finished step straight from the weights, which nothing changes meanwhile.
+  void now();
+
+  /// The step of the newest checkpoint; -1: there is none.
+  std::int64_t newest() const { return newest_; }
 
  private:
+  const Session& session_;
+  const TrainingState& state_;
+  Watchers& watchers_;
+  DataCheck& data_check_;
   CheckpointWriter writer_;
+  std::int64_t newest_;
   std::int64_t writing_ = -1;  // the step that is being written
 };
 

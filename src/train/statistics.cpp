@@ -8,9 +8,9 @@ namespace {
 
 /// True where a moment of some parameter of the role is not stored in f32.
 template <class CodecOf>
-bool any_in_few_bits(const Training& t, Role role, CodecOf codec_of) {
-  return std::ranges::any_of(t.run->model->parameters(), [&](const Parameter& parameter) {
-    return parameter.spec.role == role && codec_of(parameter.spec, t.config.optimizer).info->name != "f32";
+bool any_in_few_bits(const Session& session, Role role, CodecOf codec_of) {
+  return std::ranges::any_of(session.model->parameters(), [&](const Parameter& parameter) {
+    return parameter.spec.role == role && codec_of(parameter.spec, session.config.optimizer).info->name != "f32";
   });
 }
 
@@ -20,14 +20,14 @@ bool statistics_due(const TrainSection& train, std::int64_t step) {
   return train.statistics_every > 0 && step % train.statistics_every == 0;
 }
 
-StatisticsMetrics step_statistics(const Training& t) {
-  const auto roles = t.run->optimizer->statistics(*t.run->arena, t.run->model->parameters());
-  const OptimizerSection& optimizer = t.config.optimizer;
-  StatisticsMetrics metrics{.step = t.state.step, .tokens = t.state.tokens, .roles = {}};
+StatisticsMetrics step_statistics(const Session& session, const TrainingState& state) {
+  const auto roles = session.optimizer->statistics(*session.arena, session.model->parameters());
+  const OptimizerSection& optimizer = session.config.optimizer;
+  StatisticsMetrics metrics{.step = state.step, .tokens = state.tokens, .roles = {}};
   for (std::size_t i = 0; i < roles.size(); ++i) {
     const RoleStatistics& sums = roles[i];
     if (sums.elements == 0) continue;
-    const WeightCodec& codec = weight_codec(t.config.weights, static_cast<Role>(i));
+    const WeightCodec& codec = weight_codec(session.config.weights, static_cast<Role>(i));
     const double elements = static_cast<double>(sums.elements);
     RoleMetrics& role = metrics.roles.emplace_back();
     role.role = role_names[i];
@@ -47,12 +47,12 @@ StatisticsMetrics step_statistics(const Training& t) {
     }
     if (optimizer.beta1 > 0) {
       role.m_absmax = static_cast<double>(sums.m_absmax);
-      if (any_in_few_bits(t, static_cast<Role>(i), first_moment_codec))
+      if (any_in_few_bits(session, static_cast<Role>(i), first_moment_codec))
         role.m_relative_error = sums.m_squared > 0 ? std::sqrt(sums.m_error_squared / sums.m_squared) : 0.0;
     }
     if (info(optimizer.rule).has_second_moment) {
       role.v_max = static_cast<double>(sums.v_max);
-      if (any_in_few_bits(t, static_cast<Role>(i), second_moment_codec)) role.v_zeroed = sums.v_zeroed / elements;
+      if (any_in_few_bits(session, static_cast<Role>(i), second_moment_codec)) role.v_zeroed = sums.v_zeroed / elements;
     }
   }
   return metrics;

@@ -1,7 +1,8 @@
 // statistics: what the last step did to weights and moments, by role, as a line of metrics.
 #pragma once
 
-#include "train/training.h"
+#include "bittern/metrics.h"
+#include "train/session/session.h"
 
 namespace bittern {
 
@@ -9,6 +10,6 @@ namespace bittern {
 bool statistics_due(const TrainSection& train, std::int64_t step);
 
 /// Of the last finished step, which was one of those.
-StatisticsMetrics step_statistics(const Training& t);
+StatisticsMetrics step_statistics(const Session& session, const TrainingState& state);
 
 }  // namespace bittern

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bittern/metrics.h"
-#include "train/training.h"
+#include "train/session/session.h"
 
 namespace bittern {
 
@@ -15,11 +15,11 @@ struct Batch {
   std::vector<std::int32_t> tokens, targets;
   std::int64_t total_targets = 0;  ///< of `targets`, those that are not ignored (negative)
 
-  Batch(const Training& t, std::int64_t step);
+  Batch(const Session& session, std::int64_t step);
 };
 
 /// One step on its batch; nothing if a stop was asked for before it was finished. A loss or gradients that are not
 /// finite, or a batch without targets, change no weight and no moment, and the step is counted as skipped.
-std::optional<StepMetrics> train_step(Training& t, const Batch& batch);
+std::optional<StepMetrics> train_step(Session& session, TrainingState& state, const Batch& batch);
 
 }  // namespace bittern

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <fstream>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,7 +9,7 @@
 #include "bittern/metrics.h"
 #include "bittern/progress.h"
 #include "bittern/report.h"
-#include "train/training.h"
+#include "train/session/session.h"
 
 namespace bittern {
 
@@ -22,22 +21,19 @@ struct Watchers {
   Heartbeat heartbeat;
   double trained_seconds;
 
-  Watchers(const Training& t, Console& console, double peak_flops)
-      : metrics(t.folder->path(), {.name = t.config.run.name, .parameters = parameter_count(t)}, t.state.step),
-        report(t.folder->path(), config_json(t.config)),
-        progress(console, {.total_steps = t.config.train.steps,
-                           .first_step = t.state.step,
+  /// `first_step`: the step that the run goes on from.
+  Watchers(const Session& session, std::int64_t first_step, Console& console, double peak_flops)
+      : metrics(session.folder->path(), {.name = session.config.run.name, .parameters = session.parameter_count()},
+                first_step),
+        report(session.folder->path(), config_json(session.config)),
+        progress(console, {.total_steps = session.config.train.steps,
+                           .first_step = first_step,
                            .best_valid_loss = metrics.resumed_best_valid_loss(),
-                           .flops_per_token = t.run->model->flops_per_token(),
+                           .flops_per_token = session.model->flops_per_token(),
                            .peak_flops = peak_flops}),
-        heartbeat(t.folder->path()),
+        heartbeat(session.folder->path()),
         trained_seconds(metrics.resumed_seconds()) {}
 
-  static std::int64_t parameter_count(const Training& t) {
-    const auto parameters = t.run->model->parameters();
-    return std::accumulate(parameters.begin(), parameters.end(), std::int64_t{0},
-                           [](std::int64_t sum, const Parameter& p) { return sum + p.spec.shape.elements(); });
-  }
   void step(const StepMetrics& step) {
     metrics.step(step);
     report.add(step);

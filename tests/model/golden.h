@@ -65,14 +65,14 @@ inline RunConfig config_of(const std::string& name, std::int64_t batch, std::int
 }
 
 /// Ready to compute, with the weights of the golden folder.
-inline std::unique_ptr<Run> start(const RunConfig& config, const std::string& name, std::int64_t cache_length = 0) {
-  std::unique_ptr<Run> run = Run::for_training(config, cache_length);
+inline std::unique_ptr<Session> start(const RunConfig& config, const std::string& name, std::int64_t cache_length = 0) {
+  std::unique_ptr<Session> run = Session::for_training(config, cache_length);
   run->allocate();
   initialize_from(*run, folder(name));
   return run;
 }
 
-inline std::vector<float> to_host(const Run& run, TensorId id) {
+inline std::vector<float> to_host(const Session& run, TensorId id) {
   const Tensor tensor = run.arena->view(id);
   check(tensor.dtype == DType::f32, "{} is not f32", run.plan[id].name);
   std::vector<float> values(static_cast<std::size_t>(tensor.elements()));

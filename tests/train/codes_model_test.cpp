@@ -89,7 +89,7 @@ TEST_CASE("codes in a model: inference holds the codes, and no other copy of the
   for (const auto& [name, weights, precision] : linears) {
     CAPTURE(name);
     const RunConfig config = with_weights(weights, {"precision.compute=bf16"});
-    const auto run = Run::for_inference(config, 2, 16, 0);
+    const auto run = Session::for_inference(config, 2, 16, 0);
     std::int64_t expected = 0;
     for (const Parameter& parameter : run->model->parameters()) {
       const PlannedTensor& weight = run->plan[parameter.weight];
@@ -116,11 +116,11 @@ TEST_CASE("codes in a model: inference holds the codes, and no other copy of the
 }
 
 TEST_CASE("codes in a model: the plan of ECO differs from BF16's by the weights and their scales alone") {
-  const auto f32 = Run::for_training(with_weights(""), 0);
+  const auto f32 = Session::for_training(with_weights(""), 0);
   for (const char* const eco :
        {R"("block_linear": {"codec": "fp8_e4m3", "rounding": "stochastic", "error_feedback": "eco"})",
         R"("block_linear": {"codec": "int", "bits": 4, "scale_per": "tensor", "error_feedback": "eco"})"}) {
-    const auto run = Run::for_training(with_weights(eco), 0);
+    const auto run = Session::for_training(with_weights(eco), 0);
     std::vector<PlannedTensor> without_scales;
     std::int64_t saved = 0;
     for (const PlannedTensor& tensor : run->plan.tensors())
@@ -152,20 +152,20 @@ TEST_CASE("codes in a model: the plan of ECO differs from BF16's by the weights 
 }
 
 TEST_CASE("codes in a model: the plan of low-bit states differs from that of f32 states by the moments alone") {
-  const auto others = [](const Run& run) {
+  const auto others = [](const Session& run) {
     std::vector<PlannedTensor> tensors;
     for (const PlannedTensor& tensor : run.plan.tensors())
       if (tensor.category != Category::optimizer_states) tensors.push_back(tensor);
     return tensors;
   };
-  const auto f32 = Run::for_training(with_weights(""), 0);
+  const auto f32 = Session::for_training(with_weights(""), 0);
   for (const auto& [m, v] : {std::pair{"de4", "log2"},
                              {"de4", "rank1_linear4"},
                              {"dynamic8", "factored"},
                              {"fp8", "bf16"},
                              {"de2", "linear4"}}) {
     CAPTURE(m, v);
-    const auto run = Run::for_training(
+    const auto run = Session::for_training(
         with_weights("", {fmt::format("optimizer.states.m={}", m), fmt::format("optimizer.states.v={}", v),
                           "optimizer.states.on=all", "optimizer.states.min_elements=0",
                           fmt::format("optimizer.states.head_m={}", m)}),

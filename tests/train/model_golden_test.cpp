@@ -46,7 +46,7 @@ struct Case {
 
   /// The gradients of the whole batch, in micro-batches as large as the config says.
   Result run(const RunConfig& with) const {
-    const std::unique_ptr<Run> running = start(with, name);
+    const std::unique_ptr<Session> running = start(with, name);
     const auto part = static_cast<std::size_t>(with.micro_batch() * length);
     Result result;
     for (std::size_t at = 0; at < tokens.size(); at += part) {
@@ -85,7 +85,7 @@ TEST_CASE("model: logits, loss and every gradient are Hugging Face's") {
     for (const std::string& name : all_cases) {
       const Case golden_case(name);
       INFO(name);
-      const std::unique_ptr<Run> run = start(golden_case.config(), name);
+      const std::unique_ptr<Session> run = start(golden_case.config(), name);
       CHECK(relative_error(golden_case.golden.floats("logits"), run->model->logits(golden_case.tokens)) <
             f32_tolerance);
       const Result result = golden_case.run(golden_case.config());
@@ -126,7 +126,7 @@ TEST_CASE("model: the z-loss adds its gradient and reports the squares it is mad
 TEST_CASE("model: a forward alone gives the loss of a forward with backward") {
   for (const std::string& name : all_cases) {
     const Case golden_case(name);
-    const std::unique_ptr<Run> run = start(golden_case.config(), name);
+    const std::unique_ptr<Session> run = start(golden_case.config(), name);
     const LossSums with =
         run->model->forward_backward(golden_case.tokens, golden_case.targets, golden_case.valid, true);
     const LossSums without = run->model->forward(golden_case.tokens, golden_case.targets);
@@ -196,7 +196,7 @@ TEST_CASE("model: the gradients of 64 micro-batches of one sequence are those of
     const std::int64_t valid = std::ranges::count_if(targets, [](std::int32_t target) { return target >= 0; });
     const auto gradients_in = [&](std::int64_t micro_batch) {
       config.train.micro_batch_sequences = micro_batch;
-      const std::unique_ptr<Run> run = start(config, name);
+      const std::unique_ptr<Session> run = start(config, name);
       const auto part = static_cast<std::size_t>(micro_batch * length);
       for (std::size_t at = 0; at < tokens.size(); at += part)
         run->model->forward_backward(std::span(tokens).subspan(at, part), std::span(targets).subspan(at, part), valid,
@@ -222,7 +222,7 @@ TEST_CASE("model: the head in chunks of any number of rows gives the same loss a
       INFO(name << ", rows of the head: " << head_rows);
       RunConfig config = golden_case.config();
       config.train.head_rows = head_rows;
-      const std::unique_ptr<Run> run = start(config, name);
+      const std::unique_ptr<Session> run = start(config, name);
       CHECK(relative_error(golden_case.golden.floats("logits"), run->model->logits(golden_case.tokens)) <
             f32_tolerance);
       golden_case.check_gradients(golden_case.run(config), "grad.", f32_tolerance);
@@ -234,7 +234,7 @@ TEST_CASE("model: generation with a cache gives the logits of the whole sequence
   for (const std::string& name : all_cases) {
     const Case golden_case(name);
     INFO(name);
-    const std::unique_ptr<Run> run = start(golden_case.config(), name, golden_case.length);
+    const std::unique_ptr<Session> run = start(golden_case.config(), name, golden_case.length);
     const std::vector<float> expected = golden_case.golden.floats("logits");
     const auto V = static_cast<std::size_t>(run->model->spec().vocab_size);
     const auto T = static_cast<std::size_t>(golden_case.length);
@@ -274,7 +274,7 @@ TEST_CASE("model: of inputs that are quantized, codes are kept") {
   config.model.num_hidden_layers = 12;
   const auto shared_bytes = [&](Activations activations) {
     config.precision.activations = activations;
-    return Run::for_training(config, 0)->plan.shared_bytes();
+    return Session::for_training(config, 0)->plan.shared_bytes();
   };
   CHECK(shared_bytes(Activations::fp8_e4m3_row) < shared_bytes(Activations::compute));
 }
@@ -283,7 +283,7 @@ TEST_CASE("model: what only linears read does not exist unquantized where activa
   for (const std::string name : {"llama_fp8_e4m3_row", "qwen2_fp8_e4m3_row", "llama_int8_token", "bitnet_int8_token"}) {
     INFO(name);
     const Case golden_case(name);
-    const std::unique_ptr<Run> run = start(golden_case.config(), name, golden_case.length);
+    const std::unique_ptr<Session> run = start(golden_case.config(), name, golden_case.length);
     int codes = 0;
     for (const PlannedTensor& tensor : run->plan.tensors()) {
       const auto named = [&](const char* end) { return tensor.name.ends_with(end); };
@@ -303,12 +303,13 @@ TEST_CASE("model: inference holds weights as bf16 where products round them to i
         RunConfig config = golden_case.config();
         config.precision.compute = DType::bf16;
         config.precision.residual = residual;
-        const std::unique_ptr<Run> training = start(config, name);
-        const std::unique_ptr<Run> inference = Run::for_inference(config, golden_case.batch, golden_case.length, 0);
+        const std::unique_ptr<Session> training = start(config, name);
+        const std::unique_ptr<Session> inference =
+            Session::for_inference(config, golden_case.batch, golden_case.length, 0);
         inference->allocate();
         initialize_from(*inference, folder(name));
         CHECK(inference->model->logits(golden_case.tokens) == training->model->logits(golden_case.tokens));
-        const auto held = [](const Run& run) { return run.plan.whole_run_bytes(Category::weights); };
+        const auto held = [](const Session& run) { return run.plan.whole_run_bytes(Category::weights); };
         CHECK(held(*inference) < held(*training));
       }
   });

@@ -6,12 +6,13 @@ using namespace bittern;
 
 namespace {
 
-std::unique_ptr<Run> planned(const std::vector<std::string>& settings) {
-  return Run::for_training(parse_config(R"({"model": {"vocab_size": 512, "hidden_size": 128, "num_attention_heads": 2,
+std::unique_ptr<Session> planned(const std::vector<std::string>& settings) {
+  return Session::for_training(
+      parse_config(R"({"model": {"vocab_size": 512, "hidden_size": 128, "num_attention_heads": 2,
       "num_hidden_layers": 2, "intermediate_size": 256, "max_position_embeddings": 8192},
       "data": {"sequence_length": 4096}, "train": {"batch_sequences": 1}, "run": {"threads": 2}})",
-                                        "test", settings),
-                           0);
+                   "test", settings),
+      0);
 }
 
 std::int64_t bytes_of(const Plan& plan, const std::string& name) {

@@ -38,7 +38,7 @@ TEST_CASE("paper configs: every file plans, and names of runs tell them apart") 
   for (const fs::path& file : json_files(configs)) {
     CAPTURE(file.string());
     const RunConfig config = load(file);
-    CHECK(Run::for_training(config, 0)->plan.arena_bytes() > 0);
+    CHECK(Session::for_training(config, 0)->plan.arena_bytes() > 0);
     if (config.run.name == "run") continue;  // a recipe or a treatment, of which rows are made
     const std::string paper = fs::relative(file, configs).begin()->string();
     if (paper != "base" && paper != "quickstart.json") CHECK(config.train.statistics_every > 0);
@@ -75,7 +75,7 @@ TEST_CASE("paper configs: low-bit weights with low-bit states take less than 2.5
     const RunConfig config = load(file);
     if (config.optimizer.states.m == "f32") continue;  // what the others are compared with
     CAPTURE(file.string());
-    for (const RoleMemory& role : role_memory(*Run::for_training(config, 0)))
+    for (const RoleMemory& role : role_memory(*Session::for_training(config, 0)))
       if (role.role == Role::attention_linear || role.role == Role::mlp_linear)
         CHECK(role.per_parameter(role.kept()) < 2.5);
     ++rows;

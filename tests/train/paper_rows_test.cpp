@@ -335,8 +335,8 @@ TEST_CASE("paper rows: the moments of LLaMA-7B take the memory that SOLO reports
                                  {"solo_4_2", 5.30},
                                  {"solo_2", 3.73}}) {
     CAPTURE(row);
-    const auto run =
-        Run::for_training(load_config((configs / "solo" / "7b_finetune" / (std::string(row) + ".json")).string()), 0);
+    const auto run = Session::for_training(
+        load_config((configs / "solo" / "7b_finetune" / (std::string(row) + ".json")).string()), 0);
     CHECK(static_cast<double>(run->plan.whole_run_bytes(Category::optimizer_states)) / 0x1p30 ==
           Approx(gib).margin(0.006));
   }

@@ -29,14 +29,14 @@ RunConfig small(const std::vector<std::string>& settings) {
 
 const std::vector<std::string> three_bits = {"weights.block_linear.codec=int", "weights.block_linear.bits=3"};
 
-std::unique_ptr<Run> allocated(const RunConfig& config) {
-  std::unique_ptr<Run> run = Run::for_training(config, 0);
+std::unique_ptr<Session> allocated(const RunConfig& config) {
+  std::unique_ptr<Session> run = Session::for_training(config, 0);
   run->allocate();
   return run;
 }
 
 /// Weights, masters and moments as they are after an update with random gradients.
-void fill(const Run& run, std::uint32_t seed) {
+void fill(const Session& run, std::uint32_t seed) {
   Random random(seed);
   run.model->initialize(seed);
   const std::vector<Tensor> gradients = run.model->gradients();
@@ -47,7 +47,7 @@ void fill(const Run& run, std::uint32_t seed) {
   run.optimizer->step(*run.arena, run.model->parameters(), 0.01, 0.1, 1, 1);
 }
 
-std::string write(const Run& run, const TemporaryFolder& folder, std::int64_t step = 1) {
+std::string write(const Session& run, const TemporaryFolder& folder, std::int64_t step = 1) {
   return write_checkpoint(folder.path(),
                           {.step = step,
                            .model = run.checkpoint_tensors(false, false),
@@ -58,7 +58,7 @@ std::string write(const Run& run, const TemporaryFolder& folder, std::int64_t st
                            .small_files = {}});
 }
 
-void set_bytes(const Run& run, const std::string& name, std::size_t at, const std::vector<std::uint8_t>& bytes) {
+void set_bytes(const Session& run, const std::string& name, std::size_t at, const std::vector<std::uint8_t>& bytes) {
   for (const bool states : {false, true})
     for (const NamedTensor& tensor : run.checkpoint_tensors(states, false))
       if (tensor.name == name) {

@@ -92,7 +92,7 @@ TEST_CASE("recipes: every one of configs/mini resumes bit for bit, and saves and
 
     RunConfig config = tiny(file);
     config.model.vocab_size = 320;
-    const auto run = Run::for_training(config, 0);
+    const auto run = Session::for_training(config, 0);
     run->allocate();
     CHECK(run->backend->allocated_bytes() == run->plan.arena_bytes());
     CHECK(stored_bytes(checkpoint_file(whole, 4, "model.safetensors")) == run->plan.whole_run_bytes(Category::weights));
@@ -106,7 +106,7 @@ TEST_CASE("recipes: packed, rank-1, factored and logarithmic tensors take the by
   const auto bytes = [](const std::vector<std::string>& settings, const std::string& prefix) {
     RunConfig config = tiny(mini / "solo" / "states_32.json", settings);
     config.model.vocab_size = 320;
-    const auto run = Run::for_training(config, 0);
+    const auto run = Session::for_training(config, 0);
     std::int64_t sum = 0;
     for (const PlannedTensor& tensor : run->plan.tensors())
       if (tensor.name.starts_with(prefix + "model.layers.0.self_attn.o_proj.weight")) sum += tensor.bytes();
@@ -145,7 +145,7 @@ TEST_CASE("recipes: --init from f32 weights gives any codec the codes that its v
     CAPTURE(codec);
     RunConfig config = tiny(mini / "solo" / "states_32.json", {"weights.block_linear=" + codec});
     config.model.vocab_size = 320;
-    const auto run = Run::for_training(config, 0);
+    const auto run = Session::for_training(config, 0);
     run->allocate();
     initialize_from(*run, source + "/checkpoints/" + checkpoint_name(4));
     for (const Parameter& parameter : run->model->parameters()) {

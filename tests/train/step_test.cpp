@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "bittern/schedule.h"
+#include "train/session/set_up.h"
 #include "train/tiny_run.h"
 
 using namespace bittern;
@@ -19,16 +20,16 @@ struct ByHand {
   Training t = set_up_training(config(), {.out = scratch.path + "/run"}, console);
 
   ~ByHand() { stop_logging(); }
-  StepMetrics step() { return step(Batch(t, t.state.step + 1)); }
+  StepMetrics step() { return step(Batch(*t.session, t.state.step + 1)); }
   StepMetrics step(const Batch& batch) {
-    const std::optional<StepMetrics> metrics = train_step(t, batch);
+    const std::optional<StepMetrics> metrics = train_step(*t.session, t.state, batch);
     REQUIRE(metrics);
     return *metrics;
   }
   std::span<float> weight(const std::string& name) {
-    for (const Parameter& parameter : t.run->model->parameters())
+    for (const Parameter& parameter : t.session->model->parameters())
       if (parameter.spec.name == name) {
-        const Tensor view = t.run->arena->view(parameter.weight);
+        const Tensor view = t.session->arena->view(parameter.weight);
         return {view.as<float>(), static_cast<std::size_t>(view.elements())};
       }
     FAIL("no " << name);
@@ -38,7 +39,7 @@ struct ByHand {
   std::string state() const {
     std::string bytes;
     for (const bool optimizer : {false, true})
-      for (const NamedTensor& tensor : t.run->checkpoint_tensors(optimizer, false))
+      for (const NamedTensor& tensor : t.session->checkpoint_tensors(optimizer, false))
         bytes.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
     return bytes;
   }
@@ -49,7 +50,7 @@ struct ByHand {
 TEST_CASE(
     "step: a loss that is not finite changes no weight and no moment; data and schedule go on, Adam's t does not") {
   ByHand run;
-  TrainerState& state = run.t.state;
+  TrainingState& state = run.t.state;
   run.step();
   run.step();
   CHECK(state.update == 2);
@@ -73,7 +74,7 @@ TEST_CASE(
   const StepMetrics good = run.step();
   CHECK_FALSE(good.skipped);
   CHECK(good.step == 5);
-  CHECK(good.lr == learning_rate(run.t.config.schedule, run.t.config.train.steps, 5));
+  CHECK(good.lr == learning_rate(run.t.session->config.schedule, run.t.session->config.train.steps, 5));
   CHECK(run.state() != whole);
   CHECK(state.update == 3);
   CHECK(state.skipped_steps == 2);
@@ -84,9 +85,9 @@ TEST_CASE("step: Adam after a skipped step is Adam that never saw it") {
   // Two steps on the same batches; between them one run skips a step. With a constant rate only t could differ.
   const auto trained = [](bool skip) {
     ByHand run;
-    run.t.config.schedule.shape = "constant";
-    run.t.config.schedule.warmup_steps = 0;
-    const Batch first(run.t, 1), last(run.t, 2);
+    run.t.session->config.schedule.shape = "constant";
+    run.t.session->config.schedule.warmup_steps = 0;
+    const Batch first(*run.t.session, 1), last(*run.t.session, 2);
     run.step(first);
     if (skip) {
       Batch ignored = first;
@@ -106,7 +107,7 @@ TEST_CASE("step: a finite loss with a gradient that is not finite is skipped too
   // Logits of 0, so a loss of log V; but the norm's gradient is a product with this row of the head.
   std::ranges::fill(run.weight("model.norm.weight"), 0.0f);
   std::ranges::fill(run.weight("lm_head.weight").subspan(5 * 32, 32), 3e38f);
-  Batch batch(run.t, 2);
+  Batch batch(*run.t.session, 2);
   std::ranges::fill(batch.tokens, 7);
   std::ranges::fill(batch.targets, 5);
   const std::string whole = run.state();
@@ -121,7 +122,7 @@ TEST_CASE("step: a finite loss with a gradient that is not finite is skipped too
 TEST_CASE("step: ignored targets do no harm, all of them or those of a whole micro-batch") {
   ByHand run;
   run.step();
-  Batch all(run.t, 2);
+  Batch all(*run.t.session, 2);
   std::ranges::fill(all.targets, -1);
   all.total_targets = 0;
   const std::string whole = run.state();
@@ -129,7 +130,7 @@ TEST_CASE("step: ignored targets do no harm, all of them or those of a whole mic
   CHECK(run.state() == whole);
   CHECK(run.t.state.update == 1);
 
-  Batch half(run.t, 3);
+  Batch half(*run.t.session, 3);
   std::fill_n(half.targets.begin(), half.targets.size() / 2, -1);  // the first of two micro-batches
   half.total_targets = static_cast<std::int64_t>(half.targets.size() / 2);
   const StepMetrics metrics = run.step(half);
@@ -146,11 +147,11 @@ TEST_CASE("step: a snapshot stays what it was while the weights change") {
   const auto bytes_of_snapshot = [&] {
     std::string bytes;
     for (const bool optimizer : {false, true})
-      for (const NamedTensor& tensor : run.t.run->checkpoint_tensors(optimizer, true))
+      for (const NamedTensor& tensor : run.t.session->checkpoint_tensors(optimizer, true))
         bytes.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
     return bytes;
   };
-  run.t.run->take_snapshot();
+  run.t.session->take_snapshot();
   const std::string taken = run.state();
   CHECK(bytes_of_snapshot() == taken);
   run.step();

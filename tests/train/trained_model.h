@@ -26,9 +26,9 @@ inline RunConfig with_weights(const std::string& weights, const std::vector<std:
 
 struct Trained {
   static constexpr int B = 2, T = 16, vocabulary = 48;
-  std::unique_ptr<Run> run;
+  std::unique_ptr<Session> run;
 
-  explicit Trained(const RunConfig& config) : run(Run::for_training(config, 0)) {
+  explicit Trained(const RunConfig& config) : run(Session::for_training(config, 0)) {
     run->allocate();
     run->model->initialize(static_cast<std::uint32_t>(config.run.seed));
   }

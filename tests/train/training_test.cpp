@@ -17,7 +17,7 @@
 #include "store/storage_support.h"
 #include "train/infer/inference.h"
 #include "train/tiny_run.h"
-#include "train/training.h"
+#include "train/session/session.h"
 
 using namespace bittern;
 using namespace bittern::tiny_run;
@@ -192,7 +192,7 @@ TEST_CASE("training: codes are exported as numbers, and any weights start a run 
                     eight = R"({"weights":{"block_linear":{"codec":"int"}},"train":{"steps":4}})";
   REQUIRE(train(config(eight), {.out = run}) == ExitCode::ok);
   const auto loss_of = [&](const std::string& checkpoint, const std::string& weights) {
-    const OpenedModel opened = open_model(checkpoint, "f32", weights, 1);
+    OpenedModel opened = open_model(checkpoint, "f32", weights, 1);
     const auto model = load_model(opened, 4, 24, 0);
     std::vector<std::int32_t> tokens(96), targets(96);
     for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<std::int32_t>(i * 37 % 320);
@@ -377,7 +377,7 @@ TEST_CASE("training: what the plan says is what is allocated, for training and i
   RunConfig c = config();
   c.model.vocab_size = 320;
   for (const bool training : {true, false}) {
-    const auto run = training ? Run::for_training(c, 10) : Run::for_inference(c, 2, 24, 10);
+    const auto run = training ? Session::for_training(c, 10) : Session::for_inference(c, 2, 24, 10);
     run->allocate();
     CHECK(run->backend->allocated_bytes() == run->plan.arena_bytes());
     std::int64_t end = 0;

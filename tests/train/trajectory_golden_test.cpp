@@ -31,7 +31,7 @@ void follow(std::int64_t micro_batch, const std::string& recompute) {
   config.optimizer.eps = 1e-8;
   config.optimizer.weight_decay = 0.1;
   config.optimizer.clip_grad_norm = 4.0;
-  const std::unique_ptr<Run> run = start(config, "llama_gqa");
+  const std::unique_ptr<Session> run = start(config, "llama_gqa");
   const std::vector<Tensor> gradients = run->model->gradients();
 
   for (std::size_t step = 0; step < rates.size(); ++step) {

@@ -39,7 +39,7 @@ std::string read_text(const std::string& path) {
 
 void evaluate(const EvaluateOptions& options) {
   const StopSignals signals;
-  const OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
+  OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
   const std::string& data = options.data;
   const std::int64_t T = options.sequence_length > 0 ? options.sequence_length : opened.config.data.sequence_length;
   if (T > opened.config.model.max_position_embeddings)
@@ -54,15 +54,15 @@ void evaluate(const EvaluateOptions& options) {
                         opened.folder, data);
     const std::string text = read_text(data);
     const std::vector<std::int32_t> ids = prompt_tokens(*opened.tokenizer, opened.begin, text);
-    const std::unique_ptr<Run> run = load_model(opened, options.batch, T, 0);
-    result = validation_loss(*run->model, ids, options.max_sequences, data);
+    const std::unique_ptr<Session> session = load_model(opened, options.batch, T, 0);
+    result = validation_loss(*session->model, ids, options.max_sequences, data);
     bytes_per_target = static_cast<double>(text.size()) / static_cast<double>(std::max<std::size_t>(ids.size() - 1, 1));
   } else {
     TokenStream stream = TokenStream::open(data, Split::valid);
     stream.limit_vocabulary(opened.config.model.vocab_size);
     stream.verify_checksums([] { return !stop_requested(); });
-    const std::unique_ptr<Run> run = load_model(opened, options.batch, T, 0);
-    result = validation_loss(*run->model, stream, options.max_sequences);
+    const std::unique_ptr<Session> session = load_model(opened, options.batch, T, 0);
+    result = validation_loss(*session->model, stream, options.max_sequences);
     bytes_per_target = stream.bytes_per_token();
   }
   if (result.interrupted) throw Error(ExitCode::interrupted, "stopped before the end: nothing was measured");

@@ -35,14 +35,14 @@ struct Numbers {
   std::vector<NamedTensor> tensors;
   std::vector<std::vector<std::byte>> decoded;
 
-  Numbers(const Run& run, const StoredCodecs& codecs) {
-    for (const Parameter& parameter : run.model->parameters()) {
-      Tensor view = scaled(*run.arena, parameter.weight, parameter.scale);
+  Numbers(const Session& session, const StoredCodecs& codecs) {
+    for (const Parameter& parameter : session.model->parameters()) {
+      Tensor view = scaled(*session.arena, parameter.weight, parameter.scale);
       if (is_quantized(view.dtype)) {
         Tensor numbers(nullptr, codecs[static_cast<std::size_t>(parameter.spec.role)].dtype(), view.shape);
         decoded.emplace_back(static_cast<std::size_t>(numbers.bytes()));
         numbers.data = decoded.back().data();
-        run.backend->copy(numbers, view);
+        session.backend->copy(numbers, view);
         view = numbers;
       }
       tensors.push_back(named_tensor(parameter.spec.name, view));
@@ -80,17 +80,17 @@ void export_checkpoint(const ExportOptions& options) {
     if (!(opened.config.weights.*role).quantized()) opened.config.weights.*role = codec;
   }
   warn_of_activations(opened.config.precision.activations);
-  const std::unique_ptr<Run> run = load_model(opened, 1, 1, 0);
+  const std::unique_ptr<Session> session = load_model(opened, 1, 1, 0);
   const bool bf16_linears = written.attention_linear.storage == WeightStorage::bf16;
 
   const Unfinished unfinished(out);
   File file = File::create(unfinished.path + "/model.safetensors");
-  const Numbers numbers(*run, stored_codecs(written));
+  const Numbers numbers(*session, stored_codecs(written));
   write_safetensors(file, numbers.tensors);
   file.sync();
   file.close();
   write_file_atomically(unfinished.path + "/config.json",
-                        hf_config_json(opened.config.model, stored_codecs(written), opened.begin));
+                        hf_config_json(session->config.model, stored_codecs(written), opened.begin));
   if (opened.tokenizer) {
     write_file_atomically(unfinished.path + "/tokenizer.model", opened.tokenizer->file_bytes());
     for (const auto& small : tokenizer_files(*opened.tokenizer))

@@ -13,7 +13,7 @@ namespace bittern {
 
 void generate(const GenerateOptions& options) {
   const StopSignals signals;
-  const OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
+  OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
   if (!opened.tokenizer)
     throw input_error("{}: no tokenizer.model in the folder, so there is no way to read a prompt", opened.folder);
   const std::vector<std::int32_t> prompt = prompt_tokens(*opened.tokenizer, opened.begin, options.prompt);
@@ -23,11 +23,11 @@ void generate(const GenerateOptions& options) {
         "the prompt has {} tokens and --tokens is {}, but the model has {} positions; lower --tokens or shorten the "
         "prompt",
         prompt.size(), options.tokens, opened.config.model.max_position_embeddings);
-  const std::unique_ptr<Run> run = load_model(opened, 1, 1, positions);
+  const std::unique_ptr<Session> session = load_model(opened, 1, 1, positions);
   const bool terminal = isatty(STDOUT_FILENO) == 1;
   fmt::print("{}", options.prompt);
   std::fflush(stdout);
-  generate_text(*run->model, *opened.tokenizer, prompt, options.tokens,
+  generate_text(*session->model, *opened.tokenizer, prompt, options.tokens,
                 {.temperature = options.temperature,
                  .top_k = options.top_k,
                  .top_p = options.top_p,

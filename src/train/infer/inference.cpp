@@ -1,12 +1,11 @@
 #include "train/infer/inference.h"
 
-#include <spdlog/spdlog.h>
-
 #include <filesystem>
 
 #include "bittern/checkpoint.h"
 #include "bittern/hf_import.h"
-#include "store/trainer_state.h"
+#include "store/training_state.h"
+#include "train/session/checkpoint_folder.h"
 #include "train/session/initialize_from.h"
 
 namespace bittern {
@@ -30,21 +29,6 @@ WeightsSection weights_section(const HfModel& source) {
 }
 
 }  // namespace
-
-std::string checkpoint_folder(const std::string& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error))
-    throw input_error("{}: not a folder; name a checkpoint, a run's folder, or a folder in Hugging Face's layout",
-                      path);
-  if (fs::exists(path + "/manifest.json", error)) verify_checkpoint(path, CheckpointCheck::checksums);
-  if (fs::exists(path + "/config.json", error) && fs::exists(path + "/model.safetensors", error)) return path;
-  const bool is_run = fs::is_directory(path + "/checkpoints", error) || fs::exists(path + "/.lock", error);
-  if (!is_run) return path;
-  const LatestCheckpoint latest = find_latest(path);
-  if (!latest.warning.empty()) spdlog::warn("{}", latest.warning);
-  if (latest.directory.empty()) throw input_error("{}: the run has no usable checkpoint yet", path);
-  return latest.directory;
-}
 
 OpenedModel open_model(const std::string& path, const std::string& compute, const std::string& weights,
                        std::int64_t threads) {
@@ -77,12 +61,13 @@ OpenedModel open_model(const std::string& path, const std::string& compute, cons
   return opened;
 }
 
-std::unique_ptr<Run> load_model(const OpenedModel& opened, std::int64_t batch, std::int64_t sequence_length,
-                                std::int64_t cache_length) {
-  std::unique_ptr<Run> run = Run::for_inference(opened.config, batch, sequence_length, cache_length);
-  run->allocate();
-  initialize_from(*run, opened.folder);
-  return run;
+std::unique_ptr<Session> load_model(OpenedModel& opened, std::int64_t batch, std::int64_t sequence_length,
+                                    std::int64_t cache_length) {
+  std::unique_ptr<Session> session =
+      Session::for_inference(std::move(opened.config), batch, sequence_length, cache_length);
+  session->allocate();
+  initialize_from(*session, opened.folder);
+  return session;
 }
 
 }  // namespace bittern

@@ -12,15 +12,11 @@
 namespace bittern {
 
 struct OpenedModel {
-  std::string folder;                  ///< where the weights lie
-  RunConfig config;                    ///< of the training run; for a Hugging Face folder defaults and its model
+  std::string folder;  ///< where the weights lie
+  RunConfig config;    ///< of the training run; for a Hugging Face folder defaults and its model; until load_model
   std::optional<Tokenizer> tokenizer;  ///< FOLDER/tokenizer.model
   std::int32_t begin = -1;             ///< the token that a text begins after: bos_token_id of its config.json
 };
-
-/// The folder that holds the weights: `path` itself, or the newest usable checkpoint of the run that it is. Every byte
-/// of a checkpoint was checked then.
-std::string checkpoint_folder(const std::string& path);
 
 /// Looks at everything but the weights. `compute`: f32, bf16, or auto: what the model was trained with. `weights`:
 /// ternary: the block linears become BitNet b1.58's -1, 0, 1 times their mean magnitude (DQT's ternary inference), or
@@ -28,8 +24,8 @@ std::string checkpoint_folder(const std::string& path);
 OpenedModel open_model(const std::string& path, const std::string& compute, const std::string& weights,
                        std::int64_t threads);
 
-/// Plans, allocates and loads it.
-std::unique_ptr<Run> load_model(const OpenedModel& opened, std::int64_t batch, std::int64_t sequence_length,
-                                std::int64_t cache_length);
+/// Plans, allocates and loads it. The session that it returns takes over `opened.config`.
+std::unique_ptr<Session> load_model(OpenedModel& opened, std::int64_t batch, std::int64_t sequence_length,
+                                    std::int64_t cache_length);
 
 }  // namespace bittern

@@ -91,29 +91,29 @@ struct StoredWeight {
 
 }  // namespace
 
-void initialize_from(const Run& run, const std::string& folder) {
+void initialize_from(const Session& session, const std::string& folder) {
   const HfModel source = HfModel::open(folder);
-  check_same_model(run.config.model, source.spec(), folder);
-  check_tensors(source, run.model->parameters());
+  check_same_model(session.config.model, source.spec(), folder);
+  check_tensors(source, session.model->parameters());
   std::vector<float> values;
-  for (const Parameter& parameter : run.model->parameters()) {
+  for (const Parameter& parameter : session.model->parameters()) {
     const ParameterSpec& spec = parameter.spec;
     const WeightCodec& stored = source.codec(spec.role);
     values.resize(static_cast<std::size_t>(spec.shape.elements()));
     if (!stored.quantized()) {
       source.read_tensor(spec.name, DType::f32, dims(spec.shape), values.data());
-      run.model->load_parameter(parameter, values);
+      session.model->load_parameter(parameter, values);
       continue;
     }
     const StoredWeight weight(source, spec);
     const bool as_it_is = same_codes(stored, parameter.codec);
     if (!as_it_is || parameter.master) {
-      weight.decode(*run.backend, stored.dtype(), spec.shape, values);
-      run.model->load_parameter(parameter, values);
+      weight.decode(*session.backend, stored.dtype(), spec.shape, values);
+      session.model->load_parameter(parameter, values);
     }
     if (as_it_is) {
       const auto put = [&](TensorId id, const std::vector<std::byte>& bytes) {
-        run.backend->from_host(run.arena->view(id).data, bytes.data(), static_cast<std::int64_t>(bytes.size()));
+        session.backend->from_host(session.arena->view(id).data, bytes.data(), static_cast<std::int64_t>(bytes.size()));
       };
       put(parameter.weight, weight.codes);
       put(parameter.scale, weight.scales);

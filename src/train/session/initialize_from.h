@@ -12,6 +12,6 @@
 namespace bittern {
 
 /// `folder`: one whose bytes checkpoint_folder() has checked, or Hugging Face's.
-void initialize_from(const Run& run, const std::string& folder);
+void initialize_from(const Session& session, const std::string& folder);
 
 }  // namespace bittern

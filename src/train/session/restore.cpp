@@ -16,25 +16,27 @@ ScaleKind scales_of_moment(StateKind kind) {
   return kind == StateKind::logarithmic ? ScaleKind::logarithmic : ScaleKind::blocks;
 }
 
-Checks checks_of(const Run& run) {
+Checks checks_of(const Session& session) {
   Checks checks;
   const auto add_elements = [&](TensorId id, const StoredRange& range) {
     if (!id) return;
-    const std::int64_t columns = Tensor(nullptr, range.dtype, run.plan[id].shape).cols();
-    checks[run.plan[id].name] = [=](auto bytes, const auto& where) { check_elements(bytes, range, columns, where); };
+    const std::int64_t columns = Tensor(nullptr, range.dtype, session.plan[id].shape).cols();
+    checks[session.plan[id].name] = [=](auto bytes, const auto& where) {
+      check_elements(bytes, range, columns, where);
+    };
   };
   const auto add_scales = [&](TensorId id, ScaleKind kind) {
-    if (id) checks[run.plan[id].name] = [=](auto bytes, const auto& where) { check_scales(bytes, kind, where); };
+    if (id) checks[session.plan[id].name] = [=](auto bytes, const auto& where) { check_scales(bytes, kind, where); };
   };
   const auto add_moment = [&](const MomentIds& ids, const StateCodecInfo& codec, MomentSign sign) {
     add_elements(ids.codes, stored_range(codec, sign));
     for (const TensorId id : {ids.scales, ids.row, ids.column}) add_scales(id, scales_of_moment(codec.kind));
   };
-  for (const Parameter& parameter : run.model->parameters()) {
+  for (const Parameter& parameter : session.model->parameters()) {
     add_elements(parameter.weight, stored_range(parameter.codec));
     add_elements(parameter.master, stored_range(master_codec(parameter.codec)));
     for (const TensorId id : {parameter.scale, parameter.master_scale}) add_scales(id, ScaleKind::weights);
-    const OptimizerSection& optimizer = run.config.optimizer;
+    const OptimizerSection& optimizer = session.config.optimizer;
     add_moment(parameter.m, *first_moment_codec(parameter.spec, optimizer).info, MomentSign::any);
     add_moment(parameter.v, *second_moment_codec(parameter.spec, optimizer).info, MomentSign::not_negative);
   }
@@ -43,11 +45,11 @@ Checks checks_of(const Run& run) {
 
 }  // namespace
 
-void restore(const Run& run, const Checkpoint& checkpoint) {
-  const Checks checks = checks_of(run);
+void restore(const Session& session, const Checkpoint& checkpoint) {
+  const Checks checks = checks_of(session);
   for (const bool optimizer_states : {false, true}) {
     const SafetensorsFile& file = optimizer_states ? checkpoint.optimizer : checkpoint.model;
-    const std::vector<NamedTensor> wanted = run.checkpoint_tensors(optimizer_states, false);
+    const std::vector<NamedTensor> wanted = session.checkpoint_tensors(optimizer_states, false);
     if (file.tensors().size() != wanted.size())
       throw input_error(
           "{}: {} tensors, and the config's model has {}; it is a checkpoint of another model or of other codecs",
@@ -63,8 +65,8 @@ void restore(const Run& run, const Checkpoint& checkpoint) {
       buffer.resize(tensor.data.size());
       file.read(tensor.name, buffer);
       checks.at(tensor.name)(buffer, fmt::format("{}: {}", file.path(), tensor.name));
-      run.backend->from_host(const_cast<std::byte*>(tensor.data.data()), buffer.data(),
-                             static_cast<std::int64_t>(buffer.size()));
+      session.backend->from_host(const_cast<std::byte*>(tensor.data.data()), buffer.data(),
+                                 static_cast<std::int64_t>(buffer.size()));
     }
   }
 }

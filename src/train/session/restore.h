@@ -8,6 +8,6 @@ namespace bittern {
 
 /// Fills weights, masters and moments from a checkpoint of the same model and codecs, bit for bit. Other tensors, and
 /// values that no run could have written (stored_codes.h), are refused.
-void restore(const Run& run, const Checkpoint& checkpoint);
+void restore(const Session& session, const Checkpoint& checkpoint);
 
 }  // namespace bittern

@@ -10,13 +10,13 @@ std::string codec_text(const WeightCodec& codec) {
 
 }  // namespace
 
-std::vector<RoleMemory> role_memory(const Run& run) {
+std::vector<RoleMemory> role_memory(const Session& session) {
   std::vector<RoleMemory> rows(role_names.size());
-  const auto bytes = [&](TensorId id) { return id ? run.plan[id].bytes() : 0; };
+  const auto bytes = [&](TensorId id) { return id ? session.plan[id].bytes() : 0; };
   const auto moment = [&](const MomentIds& ids) {
     return bytes(ids.codes) + bytes(ids.scales) + bytes(ids.row) + bytes(ids.column);
   };
-  for (const Parameter& parameter : run.model->parameters()) {
+  for (const Parameter& parameter : session.model->parameters()) {
     RoleMemory& row = rows[static_cast<std::size_t>(parameter.spec.role)];
     row.role = parameter.spec.role;
     row.codec = codec_text(parameter.codec);

@@ -27,6 +27,6 @@ struct RoleMemory {
 };
 
 /// The roles that the model has, in the order of Role.
-std::vector<RoleMemory> role_memory(const Run& run);
+std::vector<RoleMemory> role_memory(const Session& session);
 
 }  // namespace bittern

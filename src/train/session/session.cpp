@@ -1,6 +1,9 @@
+// Making a session: back end, model, optimizer and plan from a config; then its memory, and the tensors of a checkpoint in it.
 #include "train/session/session.h"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "base/machine_memory.h"
 #include "bittern/progress.h"
@@ -35,38 +38,40 @@ std::unique_ptr<Backend> make_backend(const RunSection& run) {
   return make_cpu_backend(static_cast<int>(run.threads));
 }
 
-std::unique_ptr<Run> Run::assemble(const RunConfig& config, const ModelOptions& options, bool snapshot) {
-  std::unique_ptr<Run> run(new Run);
-  run->config = config;
-  run->backend = make_backend(config.run);
-  run->model = std::make_unique<Transformer>(*run->backend, config.model, options, run->plan);
+std::unique_ptr<Session> Session::assemble(RunConfig&& effective, const ModelOptions& options, bool snapshot) {
+  std::unique_ptr<Session> session(new Session(std::move(effective)));
+  const RunConfig& config = session->config;
+  session->backend = make_backend(config.run);
+  session->model = std::make_unique<Transformer>(*session->backend, config.model, options, session->plan);
   if (options.training)
-    run->optimizer = std::make_unique<Optimizer>(*run->backend, config, run->model->parameters(), run->plan);
-  WorkspaceNeeds needs = run->model->workspace_needs();
-  if (run->optimizer) run->optimizer->add_needs(needs);
-  run->workspace =
-      run->plan.add("workspace", Shape{run->backend->workspace_bytes(needs)}, DType::u8, Category::scratch);
+    session->optimizer =
+        std::make_unique<Optimizer>(*session->backend, config, session->model->parameters(), session->plan);
+  WorkspaceNeeds needs = session->model->workspace_needs();
+  if (session->optimizer) session->optimizer->add_needs(needs);
+  session->workspace =
+      session->plan.add("workspace", Shape{session->backend->workspace_bytes(needs)}, DType::u8, Category::scratch);
   if (snapshot) {
     std::int64_t bytes = 0;
-    for (const PlannedTensor& tensor : run->plan.tensors())
+    for (const PlannedTensor& tensor : session->plan.tensors())
       if (in_checkpoint(tensor.category, false) || in_checkpoint(tensor.category, true)) bytes += tensor.bytes();
-    run->snapshot = run->plan.add("snapshot", Shape{bytes}, DType::u8, Category::snapshot);
+    session->snapshot = session->plan.add("snapshot", Shape{bytes}, DType::u8, Category::snapshot);
   }
-  run->plan.lay_out();
-  return run;
+  session->plan.lay_out();
+  return session;
 }
 
-std::unique_ptr<Run> Run::for_training(const RunConfig& config, std::int64_t cache_length) {
+std::unique_ptr<Session> Session::for_training(RunConfig config, std::int64_t cache_length) {
   ModelOptions options = model_options(config);
   options.batch = config.micro_batch();
   options.sequence_length = config.data.sequence_length;
   options.recompute_blocks = config.train.recompute == "block";
   options.cache_length = cache_length;
-  return assemble(config, options, config.train.checkpoint_every > 0);
+  const bool snapshot = config.train.checkpoint_every > 0;
+  return assemble(std::move(config), options, snapshot);
 }
 
-std::unique_ptr<Run> Run::for_inference(const RunConfig& config, std::int64_t batch, std::int64_t sequence_length,
-                                        std::int64_t cache_length) {
+std::unique_ptr<Session> Session::for_inference(RunConfig config, std::int64_t batch, std::int64_t sequence_length,
+                                                std::int64_t cache_length) {
   ModelOptions options = model_options(config);
   options.batch = batch;
   options.sequence_length = sequence_length;
@@ -80,10 +85,16 @@ std::unique_ptr<Run> Run::for_inference(const RunConfig& config, std::int64_t ba
   if (options.compute == DType::bf16)
     for (const Role role : {Role::attention_linear, Role::mlp_linear, Role::head}) narrow(role);
   if (options.compute == DType::bf16 && options.residual == DType::bf16) narrow(Role::embedding);
-  return assemble(config, options, false);
+  return assemble(std::move(config), options, false);
 }
 
-void Run::check_fits() const {
+std::int64_t Session::parameter_count() const {
+  const auto parameters = model->parameters();
+  return std::accumulate(parameters.begin(), parameters.end(), std::int64_t{0},
+                         [](std::int64_t sum, const Parameter& p) { return sum + p.spec.shape.elements(); });
+}
+
+void Session::check_fits() const {
   const std::int64_t needed = plan.arena_bytes(), available = available_memory();
   if (needed > available && optimizer) throw does_not_fit(config, needed, available);
   if (needed > available)
@@ -91,14 +102,15 @@ void Run::check_fits() const {
                       short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)));
 }
 
-void Run::allocate() {
+void Session::allocate() {
   check_fits();
   arena = std::make_unique<Arena>(*backend, plan);
   backend->bind_workspace(arena->view(workspace));
   model->bind(*arena);
+  if (optimizer) gradients = model->gradients();
 }
 
-std::vector<NamedTensor> Run::checkpoint_tensors(bool optimizer_states, bool from_snapshot) const {
+std::vector<NamedTensor> Session::checkpoint_tensors(bool optimizer_states, bool from_snapshot) const {
   std::vector<NamedTensor> list;
   std::int64_t offset = 0;  // of a tensor in the snapshot, which holds them in the plan's order
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(plan.tensors().size()); ++i) {
@@ -112,7 +124,7 @@ std::vector<NamedTensor> Run::checkpoint_tensors(bool optimizer_states, bool fro
   return list;
 }
 
-void Run::take_snapshot() const {
+void Session::take_snapshot() const {
   char* to = static_cast<char*>(arena->view(snapshot).data);
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(plan.tensors().size()); ++i) {
     const PlannedTensor& planned = plan[TensorId{i}];

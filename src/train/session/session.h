@@ -1,22 +1,31 @@
-// Run: a config made concrete: back end, plan, model, optimizer, memory. Training, evaluation and generation assemble
-// what they need from it; `bittern plan` assembles everything and allocates nothing.
+// Session: a config made concrete. What a run is made of: its config, back end, plan, model, optimizer and memory; and,
+// where it trains, its data and its folder. None of it is replaced while the run trains; what changes then is the
+// content of the memory and TrainingState.
+//
+// Training, evaluation and generation make the session that they need; `bittern plan` makes the one of training and
+// allocates nothing. The config of a run has one owner: the session. Whoever needs a part of it takes that part.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "bittern/communicator.h"
 #include "bittern/config.h"
 #include "bittern/model.h"
 #include "bittern/optimizer.h"
 #include "bittern/plan.h"
 #include "bittern/safetensors.h"
+#include "store/training_state.h"
+#include "train/session/run_folder.h"
+#include "train/session/training_data.h"
 
 namespace bittern {
 
-struct Run {
-  RunConfig config;
+struct Session {
+  RunConfig config;  ///< effective: the vocabulary size is resolved
   std::unique_ptr<Backend> backend;
   Plan plan;
   std::unique_ptr<Transformer> model;
@@ -24,10 +33,21 @@ struct Run {
   std::unique_ptr<Arena> arena;          ///< after allocate()
   TensorId workspace, snapshot;
 
+  // Of a session that trains, filled by set_up_training:
+  std::optional<TrainingData> data;
+  std::optional<RunFolder> folder;  ///< none while profiling: nothing is kept
+  std::unique_ptr<Communicator> communicator;
+  RunIdentity identity;
+  std::vector<Tensor> gradients;
+
   /// Plans and lays out everything; allocates nothing. `cache_length`: positions for generation, or 0.
-  static std::unique_ptr<Run> for_training(const RunConfig& config, std::int64_t cache_length);
-  static std::unique_ptr<Run> for_inference(const RunConfig& config, std::int64_t batch, std::int64_t sequence_length,
-                                            std::int64_t cache_length);
+  static std::unique_ptr<Session> for_training(RunConfig config, std::int64_t cache_length);
+  static std::unique_ptr<Session> for_inference(RunConfig config, std::int64_t batch, std::int64_t sequence_length,
+                                                std::int64_t cache_length);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  std::int64_t parameter_count() const;
 
   /// Refuses, saying what to change, what does not fit into the machine's memory.
   void check_fits() const;
@@ -40,8 +60,8 @@ struct Run {
   void take_snapshot() const;
 
  private:
-  Run() = default;
-  static std::unique_ptr<Run> assemble(const RunConfig& config, const ModelOptions& options, bool snapshot);
+  explicit Session(RunConfig&& effective) : config(std::move(effective)) {}
+  static std::unique_ptr<Session> assemble(RunConfig&& config, const ModelOptions& options, bool snapshot);
 };
 
 /// What to say, and advise, when a run needs more than that.

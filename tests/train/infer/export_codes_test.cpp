@@ -50,7 +50,7 @@ double value_of(const Codec& codec, const std::uint8_t* row, std::size_t i) {
 }
 
 std::vector<float> logits(const std::string& folder) {
-  const OpenedModel opened = open_model(folder, "f32", "stored", 1);
+  OpenedModel opened = open_model(folder, "f32", "stored", 1);
   const auto run = load_model(opened, 2, 24, 0);
   std::vector<std::int32_t> tokens(48);
   for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<std::int32_t>(i * 37 % 320);

@@ -41,7 +41,7 @@ TEST_CASE("--init: every parameter is what the folder holds, in shards of F16 or
                                            std::tuple{"storage/llama_tied", "BF16", std::size_t{1}}}) {
     INFO(name);
     const RunConfig config = golden::config_of(name, 1, 8);
-    const std::unique_ptr<Run> run = golden::start(config, name);
+    const std::unique_ptr<Session> run = golden::start(config, name);
     const SafetensorsFolder folder = SafetensorsFolder::open(golden::folder(name));
     std::map<std::string, int> read_from;
     for (const Parameter& parameter : run->model->parameters()) {
@@ -62,7 +62,7 @@ TEST_CASE("--init: weights that the run keeps in bf16 are those of a BF16 folder
        {std::pair{"storage/qwen3_sharded", "F16"}, std::pair{"storage/llama_tied", "BF16"}}) {
     RunConfig config = golden::config_of(name, 1, 8);
     config.weights.attention_linear.storage = config.weights.mlp_linear.storage = WeightStorage::bf16;
-    const std::unique_ptr<Run> run = golden::start(config, name);
+    const std::unique_ptr<Session> run = golden::start(config, name);
     const SafetensorsFolder folder = SafetensorsFolder::open(golden::folder(name));
     int compared = 0;
     for (const Parameter& parameter : run->model->parameters()) {

@@ -18,7 +18,7 @@ RunConfig small(const std::vector<std::string>& settings) {
 RoleMemory linear(std::vector<std::string> settings) {
   settings.insert(settings.end(), {"model.hidden_size=4096", "model.intermediate_size=4096",
                                    "model.num_attention_heads=32", "model.vocab_size=64"});
-  for (const RoleMemory& role : role_memory(*Run::for_training(small(settings), 0)))
+  for (const RoleMemory& role : role_memory(*Session::for_training(small(settings), 0)))
     if (role.role == Role::mlp_linear) return role;
   throw failure("no mlp_linear");
 }
@@ -27,7 +27,7 @@ RoleMemory linear(std::vector<std::string> settings) {
 
 TEST_CASE("role memory: kept is what a checkpoint holds, and all of the plan's weights, masters and states") {
   const auto run =
-      Run::for_training(small({"weights.block_linear.codec=fp8_e4m3", "weights.block_linear.master=bf16"}), 0);
+      Session::for_training(small({"weights.block_linear.codec=fp8_e4m3", "weights.block_linear.master=bf16"}), 0);
   run->allocate();
   std::int64_t kept = 0, stored = 0;
   for (const RoleMemory& role : role_memory(*run)) kept += role.kept();

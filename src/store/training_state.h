@@ -1,4 +1,4 @@
-// TrainerState: what a checkpoint holds beside tensors (trainer.json).
+// TrainingState: what a checkpoint holds beside tensors (trainer.json).
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace bittern {
 
-struct TrainerState {
+struct TrainingState {
   std::int64_t step = 0;    ///< finished steps; position in the data and every random number follow from it
   std::int64_t update = 0;  ///< updates really made: Adam's t
   std::int64_t tokens = 0;  ///< trained on
@@ -23,10 +23,10 @@ struct RunIdentity {
   bool operator==(const RunIdentity&) const = default;
 };
 
-std::string trainer_json(const TrainerState& state, const RunIdentity& identity, const RunConfig& config);
+std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config);
 
 struct TrainerRecord {
-  TrainerState state;
+  TrainingState state;
   RunIdentity identity;
   std::string config_json;  ///< the effective config of the run that wrote it
 };

@@ -1,5 +1,5 @@
 // trainer.json: what is written is read, and whatever else it holds is refused in a sentence.
-#include "store/trainer_state.h"
+#include "store/training_state.h"
 
 #include <nlohmann/json.hpp>
 

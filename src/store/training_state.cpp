@@ -1,4 +1,4 @@
-#include "store/trainer_state.h"
+#include "store/training_state.h"
 
 #include <nlohmann/json.hpp>
 
@@ -26,7 +26,7 @@ std::string text_field(const nlohmann::json& json, const char* key, const std::s
 
 }  // namespace
 
-std::string trainer_json(const TrainerState& state, const RunIdentity& identity, const RunConfig& config) {
+std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config) {
   const nlohmann::ordered_json json = {{"version", trainer_version},
                                        {"step", state.step},
                                        {"update", state.update},

@@ -1,0 +1,28 @@
+// start_or_resume: where a run begins: with fresh weights, with the weights of another model (--init), or where a
+// checkpoint stopped; and the filling of its memory from there.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "bittern/checkpoint.h"
+#include "bittern/trainer.h"
+#include "store/training_state.h"
+#include "train/session/session.h"
+
+namespace bittern {
+
+/// Nothing in it: fresh weights.
+struct StartingPoint {
+  std::optional<Checkpoint> checkpoint;  ///< the run goes on from it: checked, open
+  std::string init;                      ///< folder of the weights that a new run begins with
+};
+
+/// Looks at the run's folder, at its start.json and at what the command asks for. Throws where they contradict each
+/// other, and where the config or the data would make another run of the one that the folder holds.
+StartingPoint where_to_start(const Session& session, const TrainOptions& options);
+
+/// Allocates the session's memory and fills its weights and moments. Returns the state that training goes on from.
+TrainingState fill_weights(Session& session, const StartingPoint& start);
+
+}  // namespace bittern
