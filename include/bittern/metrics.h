@@ -1,20 +1,23 @@
 // Metrics: what a run says about itself, line by line.
 //
-//   RUN/metrics.jsonl   one JSON object a line, in the order of the steps, of five kinds told apart by their keys:
+//   RUN/metrics.jsonl   one JSON object a line, in the order of the steps. There are five kinds of lines, and the keys of
+//                       a line tell its kind:
 //     run         {"step":0,"run":"mini","parameters":5172992}                    the first line
-//     step        {"step":7,"tokens":14336,"loss":8.1,"lr":0.0003,...}            one per logged step
+//     step        {"step":7,"tokens":14336,"loss":8.1,"lr":0.0003,...}            one for each step
 //     statistics  {"step":100,"tokens":204800,"statistics":{"mlp_linear":{"relative_error":0.027,...},...}}
 //     evaluation  {"step":100,"tokens":204800,"valid_loss":5.2,...}
 //     sample      {"step":100,"sample":"Once upon"}
 //   A number that is not finite is null and has a flag beside it: {"loss":null,"loss_nonfinite":true}.
-//   RUN/tensorboard/    the same numbers as events.
+//   RUN/tensorboard/    the metrics that are drawn, as TensorBoard events.
 //
-// Each line is one write(2), so a kill between any two instructions leaves whole lines. A resume drops what was logged
-// after the checkpoint it starts from: an interrupted run's file equals an undisturbed one's, but for the timing fields
-// (tokens_per_second, step_ms, seconds, peak_rss, evaluate_ms).
+// What every metric is called and where it is drawn stands in one table, src/watch/metric_table.cpp. To add a metric:
+// a member of a struct below, and its row there.
+//
+// Each line is one write(2), so a kill between any two instructions leaves whole lines. A resume drops the lines of
+// steps after the checkpoint that it starts from. So the file of an interrupted run equals the file of an undisturbed
+// one, but for the metrics that the table calls timing.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -30,51 +33,39 @@ struct RunInfo {
   std::int64_t parameters = 0;
 };
 
+// What each number means, and in which unit, stands in its row of src/watch/metric_table.cpp.
+
 /// One optimizer step. The first update is step 1.
 struct StepMetrics {
   std::int64_t step = 0;
-  std::int64_t tokens = 0;  ///< trained on since the run began, this step included
-  double loss = 0;          ///< mean cross entropy per target, in nats
+  std::int64_t tokens = 0;
+  double loss = 0;
   std::optional<double> z_loss;
   double lr = 0;
-  double grad_norm = 0;            ///< before clipping
-  double clip_scale = 1;           ///< what the gradients were multiplied by
-  bool skipped = false;            ///< loss or gradients were not finite: the weights did not change
-  std::int64_t skipped_steps = 0;  ///< so far, this one included
+  double grad_norm = 0;
+  double clip_scale = 1;
+  bool skipped = false;
+  std::int64_t skipped_steps = 0;
   double tokens_per_second = 0;
   double step_ms = 0;
-  double seconds = 0;         ///< of training since the run began, over all its resumptions
-  std::int64_t peak_rss = 0;  ///< bytes
+  double seconds = 0;
+  std::int64_t peak_rss = 0;
 };
 
-/// What a step did to the parameters of one role; what a role or a rule has not is missing.
+/// What a step did to the parameters of one role. A number that a role or a rule does not have is missing.
 struct RoleMetrics {
   std::string role;
-  std::optional<double> relative_error;    ///< |w - stored w| / |w| over all weights, w what the update made
-  std::optional<double> error_ratio;       ///< |e| / |e before the step|, e = w - stored w; with a master
-  std::optional<double> error_cosine;      ///< of the angle between the two
-  std::optional<double> changed;           ///< the part of the codes that are not what they were
-  std::optional<double> expected_changed;  ///< the part that was to be expected of integers rounded stochastically
-  std::optional<double> saturated;         ///< the part of the codes that are at an end of their grid
-  std::optional<double> m_absmax, v_max;   ///< of the moments, before they are stored
-  std::optional<double> m_relative_error;  ///< |m - stored m| / |m| over all first moments, where some are not f32
-  std::optional<double> v_zeroed;          ///< the part of the second moments that are above zero and stored as zero
+  std::optional<double> relative_error;
+  std::optional<double> error_ratio;
+  std::optional<double> error_cosine;
+  std::optional<double> changed;
+  std::optional<double> expected_changed;
+  std::optional<double> saturated;
+  std::optional<double> m_absmax;
+  std::optional<double> v_max;
+  std::optional<double> m_relative_error;
+  std::optional<double> v_zeroed;
 };
-
-struct RoleField {
-  const char* name;
-  std::optional<double> RoleMetrics::*value;
-};
-inline constexpr std::array<RoleField, 10> role_fields = {{{"relative_error", &RoleMetrics::relative_error},
-                                                           {"error_ratio", &RoleMetrics::error_ratio},
-                                                           {"error_cosine", &RoleMetrics::error_cosine},
-                                                           {"changed", &RoleMetrics::changed},
-                                                           {"expected_changed", &RoleMetrics::expected_changed},
-                                                           {"saturated", &RoleMetrics::saturated},
-                                                           {"m_absmax", &RoleMetrics::m_absmax},
-                                                           {"v_max", &RoleMetrics::v_max},
-                                                           {"m_relative_error", &RoleMetrics::m_relative_error},
-                                                           {"v_zeroed", &RoleMetrics::v_zeroed}}};
 
 /// One step in train.statistics_every.
 struct StatisticsMetrics {
@@ -86,8 +77,8 @@ struct StatisticsMetrics {
 struct EvalMetrics {
   std::int64_t step = 0;
   std::int64_t tokens = 0;
-  double valid_loss = 0;          ///< mean cross entropy per target, in nats
-  std::int64_t valid_tokens = 0;  ///< how many targets it is the mean of
+  double valid_loss = 0;
+  std::int64_t valid_tokens = 0;
   double evaluate_ms = 0;
   double seconds = 0;
 };
@@ -104,6 +95,9 @@ using MetricsLine = std::variant<RunInfo, StepMetrics, StatisticsMetrics, EvalMe
 std::string format_metrics_line(const MetricsLine& line);
 /// The reverse; nothing if it is not such a line (torn, foreign). Unknown keys are passed over; null is NaN.
 std::optional<MetricsLine> parse_metrics_line(std::string_view text);
+
+/// docs/metrics_reference.md: every key of metrics.jsonl, what it means and where it is drawn. Made from the table.
+std::string metrics_reference();
 
 /// Writes RUN/metrics.jsonl and RUN/tensorboard. `resumed_step` is the step of the checkpoint that the run goes on
 /// from, 0 for a new run: lines of later steps and a torn last line are removed before anything is appended.

@@ -1,44 +1,15 @@
-// The lines of metrics.jsonl: one table of fields per kind of line serves both writing and reading.
+// The lines of metrics.jsonl, written and read by the table of metrics.
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <type_traits>
 
 #include "bittern/error.h"
-#include "bittern/metrics.h"
+#include "watch/metric_table.h"
 
 namespace bittern {
 namespace {
 
 using nlohmann::json;
-
-// The keys, in the order of the line. `Metrics` is const for writing.
-template <typename Metrics, typename Visit>
-void step_fields(Metrics& m, Visit&& field) {
-  field("step", m.step);
-  field("tokens", m.tokens);
-  field("loss", m.loss);
-  field("z_loss", m.z_loss);
-  field("lr", m.lr);
-  field("grad_norm", m.grad_norm);
-  field("clip_scale", m.clip_scale);
-  field("skipped", m.skipped);
-  field("skipped_steps", m.skipped_steps);
-  field("tokens_per_second", m.tokens_per_second);
-  field("step_ms", m.step_ms);
-  field("seconds", m.seconds);
-  field("peak_rss", m.peak_rss);
-}
-
-template <typename Metrics, typename Visit>
-void evaluation_fields(Metrics& m, Visit&& field) {
-  field("step", m.step);
-  field("tokens", m.tokens);
-  field("valid_loss", m.valid_loss);
-  field("valid_tokens", m.valid_tokens);
-  field("evaluate_ms", m.evaluate_ms);
-  field("seconds", m.seconds);
-}
 
 struct Write {
   std::string text = "{";
@@ -104,31 +75,43 @@ struct Read {
   }
 };
 
-void write_fields(Write& write, const RunInfo& info) {
+template <class Line>
+void write_table(Write& write, std::span<const Metric<Line>> table, const Line& line) {
+  for (const Metric<Line>& metric : table)
+    std::visit([&](auto member) { write(metric.name, line.*member); }, metric.value);
+}
+
+template <class Line>
+void read_table(const Read& read, std::span<const Metric<Line>> table, Line& line) {
+  for (const Metric<Line>& metric : table)
+    std::visit([&](auto member) { read(metric.name, line.*member); }, metric.value);
+}
+
+void write_line(Write& write, const MetricTables&, const RunInfo& info) {
   write("step", std::int64_t{0});
   write("run", info.name);
   write("parameters", info.parameters);
 }
-void write_fields(Write& write, const StepMetrics& metrics) {
-  step_fields(metrics, write);
+void write_line(Write& write, const MetricTables& tables, const StepMetrics& metrics) {
+  write_table(write, tables.step, metrics);
 }
-void write_fields(Write& write, const StatisticsMetrics& metrics) {
+void write_line(Write& write, const MetricTables& tables, const StatisticsMetrics& metrics) {
   write("step", metrics.step);
   write("tokens", metrics.tokens);
   write.key("statistics");
   Write roles;
   for (const RoleMetrics& role : metrics.roles) {
     Write one;
-    for (const auto& [name, value] : role_fields) one(name, role.*value);
+    write_table(one, tables.role, role);
     roles.key(role.role.c_str());
     roles.text += one.text + "}";
   }
   write.text += roles.text + "}";
 }
-void write_fields(Write& write, const EvalMetrics& metrics) {
-  evaluation_fields(metrics, write);
+void write_line(Write& write, const MetricTables& tables, const EvalMetrics& metrics) {
+  write_table(write, tables.evaluation, metrics);
 }
-void write_fields(Write& write, const Sample& sample) {
+void write_line(Write& write, const MetricTables&, const Sample& sample) {
   write("step", sample.step);
   write("sample", sample.text);
 }
@@ -136,12 +119,20 @@ void write_fields(Write& write, const Sample& sample) {
 }  // namespace
 
 std::string format_metrics_line(const MetricsLine& line) {
-  Write write;
-  std::visit([&](const auto& metrics) { write_fields(write, metrics); }, line);
-  return std::move(write.text) + "}";
+  return format_metrics_line(line, metric_tables());
 }
 
 std::optional<MetricsLine> parse_metrics_line(std::string_view text) {
+  return parse_metrics_line(text, metric_tables());
+}
+
+std::string format_metrics_line(const MetricsLine& line, const MetricTables& tables) {
+  Write write;
+  std::visit([&](const auto& metrics) { write_line(write, tables, metrics); }, line);
+  return std::move(write.text) + "}";
+}
+
+std::optional<MetricsLine> parse_metrics_line(std::string_view text, const MetricTables& tables) {
   const json object = json::parse(text, nullptr, false);
   if (!object.is_object()) return std::nullopt;
   const Read read{object};
@@ -150,7 +141,7 @@ std::optional<MetricsLine> parse_metrics_line(std::string_view text) {
   if (step < 0) return std::nullopt;
   if (object.contains("loss")) {
     StepMetrics metrics;
-    step_fields(metrics, read);
+    read_table(read, tables.step, metrics);
     return metrics;
   }
   if (const auto roles = object.find("statistics"); roles != object.end() && roles->is_object()) {
@@ -160,13 +151,13 @@ std::optional<MetricsLine> parse_metrics_line(std::string_view text) {
       if (!fields.is_object()) continue;
       RoleMetrics& role = metrics.roles.emplace_back();
       role.role = name;
-      for (const auto& [field, value] : role_fields) Read{fields}(field, role.*value);
+      read_table(Read{fields}, tables.role, role);
     }
     return metrics;
   }
   if (object.contains("valid_loss")) {
     EvalMetrics metrics;
-    evaluation_fields(metrics, read);
+    read_table(read, tables.evaluation, metrics);
     return metrics;
   }
   if (object.contains("sample")) {

@@ -20,6 +20,7 @@ constexpr std::size_t longest_sample = 4096;
 constexpr std::size_t most_skipped = 500;
 constexpr std::size_t most_config_entries = 400;
 constexpr std::size_t longest_config_value = 200;
+constexpr std::int64_t points_of_a_role = 500;  // of each of many curves
 
 // Every value of a config with its dotted path. Lists stay whole: they are short ("betas").
 void flatten(const ordered_json& value, const std::string& path,
@@ -64,6 +65,26 @@ std::string curve_json(const Curve& curve) {
 
 }  // namespace
 
+// The curves of steps and evaluations are there from the start: the page's scales follow from them, empty or not.
+RunHistory::RunHistory(std::string name, const MetricTables& tables) : tables_(tables), name_(std::move(name)) {
+  const auto begin = [this](const auto& table) {
+    for (const auto& metric : table)
+      if (metric.drawing.chart != nullptr) curves_.try_emplace(metric.name);
+  };
+  begin(tables.step);
+  begin(tables.evaluation);
+}
+
+template <class Line>
+void RunHistory::add_points(std::int64_t step, const std::string& prefix, std::span<const Metric<Line>> table,
+                            const Line& line) {
+  for (const Metric<Line>& metric : table)
+    if (metric.drawing.chart != nullptr)
+      if (const std::optional<double> value = number(metric, line))
+        curves_.try_emplace(prefix + metric.name, points_of_a_role)
+            .first->second.add(static_cast<double>(step), *value);
+}
+
 void RunHistory::add(const MetricsLine& line) {
   std::visit([this](const auto& metrics) { add(metrics); }, line);
 }
@@ -79,11 +100,8 @@ void RunHistory::add(const StepMetrics& m) {
   recent_.push_back({m.loss, m.tokens_per_second});
   if (recent_.size() > recent_steps) recent_.pop_front();
   if (m.skipped && skipped_.size() < most_skipped) skipped_.push_back(m.step);
+  add_points(m.step, "", tables_.step, m);
   const double x = static_cast<double>(m.step);
-  loss_.add(x, m.loss);
-  grad_norm_.add(x, m.grad_norm);
-  lr_.add(x, m.lr);
-  tokens_per_second_.add(x, m.tokens_per_second);
   tokens_.add(x, static_cast<double>(m.tokens));
   seconds_.add(x, m.seconds);
 }
@@ -92,10 +110,7 @@ void RunHistory::add(const StepMetrics& m) {
 void RunHistory::add(const StatisticsMetrics& m) {
   for (const RoleMetrics& role : m.roles)
     if (std::ranges::find(role_names, role.role) != role_names.end())
-      for (const auto& [name, value] : role_fields)
-        if (role.*value)
-          statistics_.try_emplace(role.role + "." + name, 500)
-              .first->second.add(static_cast<double>(m.step), *(role.*value));
+      add_points(m.step, role.role + ".", tables_.role, role);
 }
 
 void RunHistory::add(const EvalMetrics& m) {
@@ -103,7 +118,7 @@ void RunHistory::add(const EvalMetrics& m) {
   if (best && std::isfinite(m.valid_loss)) best_evaluation_ = m;
   any_evaluation_ = any_evaluation_ || std::isfinite(m.valid_loss);
   last_evaluation_ = m;
-  valid_loss_.add(static_cast<double>(m.step), m.valid_loss);
+  add_points(m.step, "", tables_.evaluation, m);
 }
 
 // When there are too many, every other of the older ones goes: the early ones show how the model began.
@@ -204,14 +219,8 @@ std::string RunHistory::page_json() const {
   std::string out = json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
   out.back() = ',';
   out += "\"curves\":{";
-  for (const auto& [name, curve] :
-       {std::pair{"loss", &loss_}, std::pair{"valid_loss", &valid_loss_}, std::pair{"grad_norm", &grad_norm_},
-        std::pair{"lr", &lr_}, std::pair{"tokens_per_second", &tokens_per_second_}, std::pair{"tokens", &tokens_},
-        std::pair{"seconds", &seconds_}}) {
-    if (out.back() != '{') out += ',';
-    out += fmt::format("\"{}\":", name) + curve_json(*curve);
-  }
-  for (const auto& [name, curve] : statistics_) out += fmt::format(",\"{}\":", name) + curve_json(curve);
+  for (const auto& [name, curve] : curves_) out += fmt::format("\"{}\":", name) + curve_json(curve) + ",";
+  out += "\"tokens\":" + curve_json(tokens_) + ",\"seconds\":" + curve_json(seconds_);
   return out + "}}";
 }
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "bittern/metrics.h"
+#include "watch/metric_table.h"
 #include "watch/report_curve.h"
 
 namespace bittern {
@@ -38,7 +38,7 @@ struct RunSummary {
 class RunHistory {
  public:
   /// `name` is what the run is called until its metrics say otherwise.
-  explicit RunHistory(std::string name) : name_(std::move(name)) {}
+  explicit RunHistory(std::string name, const MetricTables& tables = metric_tables());
 
   void add(const RunInfo& info);
   void add(const StepMetrics& metrics);
@@ -63,6 +63,11 @@ class RunHistory {
     double loss, tokens_per_second;
   };
 
+  /// A point of each curve of the line's table.
+  template <class Line>
+  void add_points(std::int64_t step, const std::string& prefix, std::span<const Metric<Line>> table, const Line& line);
+
+  const MetricTables& tables_;
   std::string name_;
   std::string status_;
   std::int64_t parameters_ = 0;
@@ -76,9 +81,8 @@ class RunHistory {
   std::vector<std::int64_t> skipped_;  // the steps, the first 500 of them
   std::vector<std::pair<std::string, std::string>> config_;
   std::int64_t total_steps_ = 0;
-  Curve loss_, valid_loss_, grad_norm_, lr_, tokens_per_second_;
-  std::map<std::string, Curve> statistics_;  // "mlp_linear.changed", ...
-  Curve tokens_{500}, seconds_{500};         // what lies at a step, for the other two scales of the page
+  std::map<std::string, Curve> curves_;  // of the metrics that are drawn: "loss", "mlp_linear.changed", ...
+  Curve tokens_{500}, seconds_{500};     // what lies at a step, for the other two scales of the page
 };
 
 nlohmann::ordered_json summary_json(const RunSummary& summary);
@@ -86,6 +90,7 @@ nlohmann::ordered_json summary_json(const RunSummary& summary);
 /// JSON that can stand inside a <script> element: no character that could end it.
 std::string script_safe(std::string json);
 /// The page for runs given by their page_json.
-std::string report_page(const std::vector<std::string>& runs, const std::string& title, bool live);
+std::string report_page(const std::vector<std::string>& runs, const std::string& title, bool live,
+                        const MetricTables& tables = metric_tables());
 
 }  // namespace bittern

@@ -71,6 +71,17 @@ std::string event(std::int64_t step, const std::string& payload) {
   return record(field(1, now.count()) + (step != 0 ? field(2, step) : "") + payload);
 }
 
+/// The values of a Summary: those metrics of the line that are drawn.
+template <class Line>
+std::string summary(const std::string& prefix, std::span<const Metric<Line>> table, const Line& line) {
+  std::string values;
+  for (const Metric<Line>& metric : table)
+    if (metric.drawing.chart != nullptr)
+      if (const std::optional<double> value = number(metric, line))
+        values += field(1, field(1, prefix + metric.name) + field(2, static_cast<float>(*value)));
+  return values;
+}
+
 // TensorBoard reads a folder's files in the order of their names, so a resumed run's file must sort after all others,
 // even when the clock went back or both starts fell into one second.
 std::string next_event_file(const std::string& directory) {
@@ -98,37 +109,26 @@ std::uint32_t crc32c(std::string_view bytes) {
   return ~crc;
 }
 
-TensorboardWriter::TensorboardWriter(const std::string& directory, std::int64_t resumed_step)
-    : path_(next_event_file(directory)), file_(path_) {
+TensorboardWriter::TensorboardWriter(const std::string& directory, std::int64_t resumed_step,
+                                     const MetricTables& tables)
+    : tables_(tables), path_(next_event_file(directory)), file_(path_) {
   const std::int64_t session_start = 1;
   file_.append(event(0, field(3, std::string_view("brain.Event:2"))) +
                event(resumed_step + 1, field(7, field(1, session_start))));
 }
 
-void TensorboardWriter::scalars(std::int64_t step, std::span<const Scalar> values) {
-  std::string summary;
-  for (const auto& [tag, value] : values) summary += field(1, field(1, tag) + field(2, static_cast<float>(value)));
-  file_.append(event(step, field(5, summary)));
+void TensorboardWriter::step(const StepMetrics& metrics) {
+  file_.append(event(metrics.step, field(5, summary("", tables_.step, metrics))));
 }
 
-void TensorboardWriter::step(const StepMetrics& m) {
-  const std::array<Scalar, 4> values{
-      {{"loss", m.loss}, {"grad_norm", m.grad_norm}, {"lr", m.lr}, {"tokens_per_second", m.tokens_per_second}}};
-  scalars(m.step, values);
+void TensorboardWriter::statistics(const StatisticsMetrics& metrics) {
+  std::string values;
+  for (const RoleMetrics& role : metrics.roles) values += summary(role.role + "/", tables_.role, role);
+  if (!values.empty()) file_.append(event(metrics.step, field(5, values)));
 }
 
-void TensorboardWriter::statistics(const StatisticsMetrics& m) {
-  std::vector<std::pair<std::string, double>> values;
-  for (const RoleMetrics& role : m.roles)
-    for (const auto& [name, value] : role_fields)
-      if (role.*value) values.emplace_back(fmt::format("{}/{}", role.role, name), *(role.*value));
-  const std::vector<Scalar> views(values.begin(), values.end());
-  if (!views.empty()) scalars(m.step, views);
-}
-
-void TensorboardWriter::evaluation(const EvalMetrics& m) {
-  const std::array<Scalar, 1> values{{{"valid_loss", m.valid_loss}}};
-  scalars(m.step, values);
+void TensorboardWriter::evaluation(const EvalMetrics& metrics) {
+  file_.append(event(metrics.step, field(5, summary("", tables_.evaluation, metrics))));
 }
 
 }  // namespace bittern

@@ -6,13 +6,11 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "base/lines.h"
-#include "bittern/metrics.h"
+#include "watch/metric_table.h"
 
 namespace bittern {
 
@@ -23,7 +21,9 @@ std::uint32_t crc32c(std::string_view bytes);
 /// say about steps after `resumed_step`: a resume draws no step twice.
 class TensorboardWriter {
  public:
-  TensorboardWriter(const std::string& directory, std::int64_t resumed_step);
+  TensorboardWriter(const std::string& directory, std::int64_t resumed_step,
+                    const MetricTables& tables = metric_tables());
+  /// One event each, of the metrics that the table draws. A role's tag is "ROLE/NAME".
   void step(const StepMetrics& metrics);
   void statistics(const StatisticsMetrics& metrics);
   void evaluation(const EvalMetrics& metrics);
@@ -31,9 +31,7 @@ class TensorboardWriter {
   const std::string& path() const { return path_; }
 
  private:
-  using Scalar = std::pair<std::string_view, double>;
-  void scalars(std::int64_t step, std::span<const Scalar> values);
-
+  const MetricTables& tables_;
   std::string path_;
   AppendFile file_;
 };

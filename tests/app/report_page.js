@@ -1,5 +1,5 @@
 // Runs the script of a report in a document of its own: the few parts of the DOM that the script uses, without a browser. Prints what
-// was drawn, as JSON: {charts: [{title, legend, lines, circles, texts}], text, hovered}. Anything drawn at NaN is an error.
+// was drawn, as JSON: {charts: [{title, legend, lines, circles, skipped, texts}], text, hovered}. Anything drawn at NaN is an error.
 //   node report_page.js report.html [use]     use: after every control was used, a chart zoomed and the zoom reset
 'use strict';
 const [page, use] = process.argv.slice(2);
@@ -70,7 +70,7 @@ console.log(JSON.stringify({
     const svg = chart.find('svg').find(element => element.attributes.role === 'img');
     return {title: chart.find('h2')[0].text, legend: chart.find('span').filter(e => e.attributes.class === 'key').map(e => e.textContent.trim()),
             lines: svg.find('path').filter(e => e.attributes.class === 'line').map(e => finite(e.attributes.d)),
-            circles: svg.find('circle').length,
+            circles: svg.find('circle').length, skipped: svg.find('path').filter(e => e.attributes.class === 'skipped').length,
             texts: svg.find('text').map(e => finite(e.text))};
   }),
   text: main.textContent, hovered}));

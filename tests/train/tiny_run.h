@@ -12,6 +12,7 @@
 #include "bittern/trainer.h"
 #include "catch.h"
 #include "train/tiny_corpus.h"
+#include "watch/metric_table.h"
 
 namespace bittern::tiny_run {
 
@@ -66,8 +67,12 @@ inline std::vector<nlohmann::json> metrics(const std::string& run) {
   std::ifstream file(run + "/metrics.jsonl");
   for (std::string line; std::getline(file, line);) {
     lines.push_back(nlohmann::json::parse(line));
-    for (const char* timing : {"tokens_per_second", "step_ms", "seconds", "peak_rss", "evaluate_ms"})
-      lines.back().erase(timing);
+    const auto erase_timing = [&](const auto& table) {
+      for (const auto& metric : table)
+        if (metric.timing) lines.back().erase(metric.name);
+    };
+    erase_timing(metric_tables().step);
+    erase_timing(metric_tables().evaluation);
   }
   return lines;
 }

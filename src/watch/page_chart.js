@@ -1,9 +1,5 @@
-// The part of the page's script that draws: scales, ticks, number formats, and one class for a chart.
-#include "watch/report_page.h"
-
-namespace bittern {
-
-const char* const report_chart_script = R"js(
+// The part of the report page's script that draws: scales, ticks, texts of numbers, and one class for a chart.
+// page.js, which follows it in the page, lays the page out.
 const svgTag = (tag, attributes, parent) => {
   const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const name in attributes) element.setAttribute(name, attributes[name]);
@@ -94,11 +90,12 @@ const smoothed = (ys, weight) => {
 };
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(q * (sorted.length - 1))))];
 
-// A chart: `curves` are {key, label, smooth, dots}; `page` answers what all charts share (runs, colours, the x axis).
+// A chart: `curves` are {key, label, smooth, dots}; `page` answers what all charts share (runs, colours, the x axis);
+// `text` writes a value under the cursor.
 let clips = 0;
 class Chart {
-  constructor(page, parent, title, curves, height) {
-    Object.assign(this, {page, curves, height, log: page.state['log ' + title] || false, title});
+  constructor(page, parent, title, curves, height, text) {
+    Object.assign(this, {page, curves, height, text, log: page.state['log ' + title] || false, title});
     this.root = make('section', {class: 'panel chart'}, parent);
     const head = make('header', {}, this.root);
     make('h2', {}, head, title);
@@ -247,6 +244,3 @@ class Chart {
     });
   }
 }
-)js";
-
-}  // namespace bittern

@@ -1,10 +1,5 @@
-// The part of the page's script that lays out: header, controls, charts, samples, configuration. Every text of a run is
-// set as text, never as markup.
-#include "watch/report_page.h"
-
-namespace bittern {
-
-const char* const report_page_script = R"js(
+// The part of the report page's script that lays out: header, controls, charts, samples, configuration. Every text of
+// a run is set as text, never as markup.
 const make = (tag, attributes, parent, text) => {
   const element = document.createElement(tag);
   for (const name in attributes) element.setAttribute(name, attributes[name]);
@@ -67,8 +62,8 @@ const page = {
       const entry = make('div', {class: 'entry'}, tip);
       entry.append(swatch(line.colour, line.dash));
       make('span', {}, entry, (several ? line.run.name + (line.curve.label ? ' · ' : '') : '') + (line.curve.label || (several ? '' : chart.title)));
-      make('b', {}, entry, chart.title === 'Loss' ? fixed(value) : short(value));
-      if (line.main) make('i', {}, entry, chart.title === 'Loss' ? fixed(raw) : short(raw));
+      make('b', {}, entry, chart.text(value));
+      if (line.main) make('i', {}, entry, chart.text(raw));
     }
     const width = tip.offsetWidth, height = tip.offsetHeight;
     tip.style.left = Math.max(4, event.clientX + 18 + width > innerWidth ? event.clientX - 18 - width : event.clientX + 18) + 'px';
@@ -194,7 +189,6 @@ const reset = make('button', {type: 'button', class: 'alone'}, bar, 'reset zoom'
 reset.onclick = () => page.zoom(null);
 
 // Charts --------------------------------------------------------------------------------------------------------------
-page.charts.push(new Chart(page, main, 'Loss', [{key: 'loss', label: 'train', smooth: true}, {key: 'valid_loss', label: 'valid', dots: true}], 400));
 // What tells a chart's curves apart: colours, or, with several runs, a dash.
 const legend = chart => {
   const box = make('span', {class: 'legend'});
@@ -205,21 +199,17 @@ const legend = chart => {
   });
   chart.root.querySelector('h2').after(box);
 };
-legend(page.charts[0]);
-const row = make('div', {class: 'row'}, main);
-for (const [title, key, smoothing] of [['Gradient norm', 'grad_norm', true], ['Learning rate', 'lr', false], ['Tokens per second', 'tokens_per_second', true]])
-  page.charts.push(new Chart(page, row, title, [{key, smooth: smoothing}], 230));
-// What codes do, a curve per role that has them.
-const codes = make('div', {class: 'row'}, main);
-for (const [title, key] of [['Relative rounding error', 'relative_error'], ['Rounding error against the step before: norm', 'error_ratio'],
-  ['Rounding error against the step before: cosine', 'error_cosine'], ['Weights changed in a step', 'changed'], ['Weights expected to change, by their updates', 'expected_changed'], ['Codes at an end of the grid', 'saturated'],
-  ['Largest |m|', 'm_absmax'], ['Largest v', 'v_max'],
-  ['Relative rounding error of m', 'm_relative_error'], ['v above zero, stored as zero', 'v_zeroed']]) {
-  const names = new Set(runs.flatMap(run => Object.keys(run.curves)).filter(name => name.endsWith('.' + key)));
-  const curves = [...names].map(name => ({key: name, label: name.slice(0, -key.length - 1)}));
-  if (!curves.length) continue;
-  page.charts.push(new Chart(page, codes, title, curves, 230));
-  legend(page.charts[page.charts.length - 1]);
+// Which charts there are, and of which metrics, is in the data (report_page.cpp, from the table of metrics). A chart of
+// roles has a curve for each role that has the number, and is not there if none has.
+const rows = {};
+const sideBySide = kind => rows[kind] ??= make('div', {class: 'row'}, main);
+for (const {title, large, roles, curves} of data.charts) {
+  const names = new Set(roles ? runs.flatMap(run => Object.keys(run.curves)).filter(name => name.endsWith('.' + roles)) : []);
+  const drawn = roles ? [...names].map(name => ({key: name, label: name.slice(0, -roles.length - 1)})) : curves;
+  if (!drawn.length) continue;
+  const chart = new Chart(page, large ? main : sideBySide(roles ? 'roles' : 'steps'), title, drawn, large ? 400 : 230, large ? fixed : short);
+  page.charts.push(chart);
+  if (drawn.some(curve => curve.label)) legend(chart);
 }
 
 // Samples -------------------------------------------------------------------------------------------------------------
@@ -275,6 +265,3 @@ new ResizeObserver(() => page.draw()).observe(main);
 if (data.live) setInterval(() => {
   if (page.state.refresh && !document.hidden && tip.style.display !== 'block') location.reload();
 }, 15000);
-)js";
-
-}  // namespace bittern
