@@ -96,7 +96,7 @@ def bytes_per_block_parameter(bittern: str, config: Path, settings: list[str]) -
     if not plan.stdout:  # where the run would not fit on this machine, its plan is printed all the same
         raise SystemExit(f"{' '.join(command)}\nended with {plan.returncode}: {plan.stderr.strip()}")
     roles = json.loads(plan.stdout)["roles"]
-    linears = [roles["attention_linear"], roles["mlp_linear"]]
+    linears = [role for role in roles.values() if role["group"] == "block_linear"]
     return sum(role["bytes"]["kept"] for role in linears) / sum(role["parameters"] for role in linears)
 
 

@@ -14,6 +14,7 @@
 #include "bittern/model_spec.h"
 #include "bittern/optim/update_rule.h"
 #include "bittern/quant/weight_codec.h"
+#include "bittern/role.h"
 
 namespace bittern {
 
@@ -108,9 +109,8 @@ struct PrecisionSection {
   Activations activations = Activations::compute;
 };
 
-struct WeightsSection {
-  WeightCodec embedding, head, norm, attention_linear, mlp_linear;  ///< `block_linear` sets the last two
-};
+/// How the weights of each role are stored. In JSON a group of roles (block_linear) sets all its roles at once.
+using WeightsSection = ByRole<WeightCodec>;
 
 struct RunConfig {
   RunSection run;

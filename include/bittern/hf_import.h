@@ -14,7 +14,8 @@
 
 #include "bittern/dtype.h"
 #include "bittern/model_spec.h"
-#include "bittern/parameter.h"
+#include "bittern/quant/weight_codec.h"
+#include "bittern/role.h"
 #include "bittern/safetensors.h"
 
 namespace bittern {
@@ -34,7 +35,8 @@ class HfModel {
   const ModelSpec& spec() const { return spec_; }
   std::int32_t begin() const { return begin_; }  ///< bos_token_id: what a text begins after; -1: none
   /// How the weights of a role are stored; unless it is quantized: as floats of one type or another.
-  const WeightCodec& codec(Role role) const { return codecs_[static_cast<std::size_t>(role)]; }
+  const WeightCodec& codec(Role role) const { return codecs_[role]; }
+  const ByRole<WeightCodec>& codecs() const { return codecs_; }
   const std::vector<SafetensorsEntry>& tensors() const { return weights_.tensors(); }
   const SafetensorsEntry* find(std::string_view name) const { return weights_.find(name); }
 
@@ -52,7 +54,7 @@ class HfModel {
  private:
   ModelSpec spec_;
   std::int32_t begin_ = -1;
-  std::array<WeightCodec, role_names.size()> codecs_;
+  ByRole<WeightCodec> codecs_;
   SafetensorsFolder weights_;
 };
 

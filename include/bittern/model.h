@@ -8,7 +8,6 @@
 // the logits never exist whole.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -34,7 +33,7 @@ struct ModelOptions {
   std::int64_t head_rows = 0;     ///< rows of logits at a time; 0: as many as fill 64 MiB
   std::int64_t cache_length = 0;  ///< positions of the key/value cache; 0: no generation
   float z_loss = 0;               ///< coefficient of lse^2 (PaLM, section 5)
-  std::array<WeightCodec, role_names.size()> codecs{};  ///< by Role
+  ByRole<WeightCodec> codecs{};
 };
 
 /// Sums over the rows with a target.

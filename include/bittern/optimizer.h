@@ -1,7 +1,6 @@
 // Optimizer: an update rule over the parameters' codecs: what it asks of the plan, and one step.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -14,15 +13,9 @@
 
 namespace bittern {
 
-/// The weight codec that the config gives to a role.
-const WeightCodec& weight_codec(const WeightsSection& weights, Role role);
-
-/// True where decoupled weight decay applies (optimizer.decay_on).
-bool is_decayed(const ParameterSpec& parameter, const OptimizerSection& config);
-
-/// How a parameter's moments are stored, decided on the whole tensor (optimizer.states: on, min_elements, head_m).
-StateCodec first_moment_codec(const ParameterSpec& parameter, const OptimizerSection& config);
-StateCodec second_moment_codec(const ParameterSpec& parameter, const OptimizerSection& config);
+/// Decides how the parameter is updated: its rule, whether it decays (optimizer.decay_on), and the codecs of its moments
+/// (optimizer.states: on, min_elements, head_m). A function of the whole tensor's role and shape alone.
+void decide_update(Parameter& parameter, const OptimizerSection& config);
 
 /// What the last step did to the parameters of one role: sums over them, and largest values.
 struct RoleStatistics {
@@ -40,7 +33,8 @@ struct RoleStatistics {
 
 class Optimizer {
  public:
-  /// Adds moments, masters, the norm and the statistics to the plan, and their ids to the parameters.
+  /// Decides how each parameter is updated, adds moments, masters, the norm and the statistics to the plan, and writes
+  /// both down in the parameters.
   Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan);
 
   /// What its steps need of the back end's workspace.
@@ -55,9 +49,8 @@ class Optimizer {
   void step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
             std::int64_t update, std::int64_t step, bool with_statistics = false);
 
-  /// By Role; of the last step that was made with statistics.
-  std::array<RoleStatistics, role_names.size()> statistics(const Arena& arena,
-                                                           std::span<const Parameter> parameters) const;
+  /// Of the last step that was made with statistics.
+  ByRole<RoleStatistics> statistics(const Arena& arena, std::span<const Parameter> parameters) const;
 
   /// The factor that global_norm found for the gradients.
   float clip_scale(const Arena& arena) const;

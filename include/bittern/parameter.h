@@ -1,27 +1,26 @@
-// Parameter: one trained tensor: its Hugging Face name, shape, role, and where the plan keeps what belongs to it.
+// Parameter: one trained tensor: its Hugging Face name, shape and role, how it is stored and updated, and where the plan
+// keeps what belongs to it. What the config says of it is decided once and stands here; nothing decides it again.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "bittern/model_spec.h"
+#include "bittern/optim/update_rule.h"
 #include "bittern/plan.h"
+#include "bittern/quant/state_codec.h"
 #include "bittern/quant/weight_codec.h"
+#include "bittern/role.h"
 #include "bittern/tensor.h"
 
 namespace bittern {
 
-enum class Role : std::uint8_t { embedding, head, norm, attention_linear, mlp_linear };
-inline constexpr std::array<std::string_view, 5> role_names = {"embedding", "head", "norm", "attention_linear",
-                                                               "mlp_linear"};
-
 struct ParameterSpec {
   std::string name;  ///< Hugging Face's
   Shape shape;
-  Role role;                           ///< a bias has the role norm: small, f32, not decayed
+  Role role;
   int layer = -1;                      ///< -1: outside the blocks
   bool stacked_with_previous = false;  ///< k and v below q, up below gate: one GEMM serves them
 };
@@ -36,8 +35,10 @@ inline Tensor scaled(const Arena& arena, TensorId codes, TensorId scales) {
   return view;
 }
 
-/// Where a moment is; what its codec does not use is empty (StoredMoment in optim/optimizer_step.h).
-struct MomentIds {
+/// A moment of the optimizer: how it is stored, and where. What its codec does not use is empty (StoredMoment in
+/// optim/optimizer_step.h); so is everything of a moment that is not kept.
+struct Moment {
+  StateCodec codec;
   TensorId codes, scales, row, column;
 };
 
@@ -47,8 +48,11 @@ struct Parameter {
   std::uint32_t id = 0;    ///< position in the table: the Philox stream of its initialisation and rounding
   TensorId weight, scale;  ///< scale (rows) f32 where the codec is quantized
   TensorId gradient;
-  TensorId master, master_scale;  ///< of the optimizer
-  MomentIds m, v;
+  // The optimizer's, decided and planned by its constructor:
+  std::optional<UpdateRule> rule;  ///< empty: no rule updates it
+  bool decayed = false;            ///< weight decay applies to it
+  TensorId master, master_scale;
+  Moment m, v;
 };
 
 }  // namespace bittern

@@ -12,16 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-struct NamedCodec {
-  std::string_view role;
-  WeightCodec WeightsSection::*codec;
-};
-constexpr auto roles = std::to_array<NamedCodec>({{"embedding", &WeightsSection::embedding},
-                                                  {"head", &WeightsSection::head},
-                                                  {"norm", &WeightsSection::norm},
-                                                  {"attention_linear", &WeightsSection::attention_linear},
-                                                  {"mlp_linear", &WeightsSection::mlp_linear}});
-
 /// A sentence that is refused where it is true. Written without the origin.
 struct Rule {
   bool broken;
@@ -111,18 +101,20 @@ std::vector<Rule> weight_rules(const std::string& path, const WeightCodec& weigh
 
 void check_weights(const RunConfig& config, const std::string& origin) {
   const WeightsSection& weights = config.weights;
-  if (weights.norm.storage != WeightStorage::f32)
-    throw input_error(
-        "{}: weights.norm.codec is {}; expected f32: norms are few, and their updates are too small for fewer bits; "
-        "remove it",
-        origin, named(weight_storage_names, weights.norm.storage));
-  if (config.model.tie_word_embeddings && weights.head != WeightCodec{} && weights.head != weights.embedding)
+  for (const RoleInfo& row : role_table)
+    if (!row.takes_codec && weights[row.role].storage != WeightStorage::f32)
+      throw input_error(
+          "{}: weights.{}.codec is {}; expected f32: {}s are few, and their updates are too small for fewer bits; "
+          "remove it",
+          origin, row.name, named(weight_storage_names, weights[row.role].storage), row.name);
+  const WeightCodec& head = weights[Role::head];
+  if (config.model.tie_word_embeddings && head != WeightCodec{} && head != weights[Role::embedding])
     throw input_error(
         "{}: weights.head is not weights.embedding, but model.tie_word_embeddings is true: the head is the embedding; "
         "remove weights.head, or set tie_word_embeddings to false",
         origin);
-  for (const auto& [role, codec] : roles)
-    refuse_broken(weight_rules(fmt::format("weights.{}", role), weights.*codec, config.optimizer), origin);
+  for (const RoleInfo& row : role_table)
+    refuse_broken(weight_rules(fmt::format("weights.{}", row.name), weights[row.role], config.optimizer), origin);
 }
 
 void check_states(const RunConfig& config, const std::string& origin) {
@@ -131,7 +123,7 @@ void check_states(const RunConfig& config, const std::string& origin) {
   const UpdateRuleInfo& rule = update_rule_table[static_cast<std::size_t>(config.optimizer.rule)];
   const bool factored = find_state_codec(states.v)->kind == StateKind::factored;
   const bool any_eco = std::ranges::any_of(
-      roles, [&](const NamedCodec& role) { return (config.weights.*role.codec).error_feedback == ErrorFeedback::eco; });
+      config.weights.values, [](const WeightCodec& codec) { return codec.error_feedback == ErrorFeedback::eco; });
   const bool tied = config.model.tie_word_embeddings;
   refuse_broken(
       {
@@ -189,9 +181,9 @@ void check_states(const RunConfig& config, const std::string& origin) {
 
 void complete_codecs(RunConfig& config, const json& given) {
   const auto has = [&](const std::string& pointer) { return given.contains(json::json_pointer(pointer)); };
-  for (const auto& [role, member] : roles) {
-    WeightCodec& codec = config.weights.*member;
-    const std::string section = fmt::format("/weights/{}/", role);
+  for (const RoleInfo& row : role_table) {
+    WeightCodec& codec = config.weights[row.role];
+    const std::string section = fmt::format("/weights/{}/", row.name);
     const bool ternary = codec.storage == WeightStorage::ternary;
     if (ternary && !has(section + "scale_per")) codec.scale_per = ScalePer::tensor;
     if (ternary && !has(section + "scale_from")) codec.scale_from = ScaleFrom::absmean;

@@ -31,16 +31,22 @@ void overlay(json& base, json&& later) {
   }
 }
 
-// weights.block_linear becomes its two roles; what the same document says of a role itself wins.
+// What is said of a group of roles (weights.block_linear) is said of each of them; what the same document says of a role
+// itself wins.
 void expand_groups(json& root) {
   const auto weights = root.find("weights");
-  if (weights == root.end() || !weights->contains("block_linear")) return;
-  const json group = (*weights)["block_linear"];
-  weights->erase("block_linear");
-  for (const char* role : {"attention_linear", "mlp_linear"}) {
-    json merged = group;
-    if (const auto own = weights->find(role); own != weights->end()) overlay(merged, json(*own));
-    (*weights)[role] = std::move(merged);
+  if (weights == root.end()) return;
+  json groups = json::object();
+  for (const RoleInfo& row : role_table) {
+    const std::string group(row.group), name(row.name);
+    if (const auto found = weights->find(group); !group.empty() && found != weights->end()) {
+      groups[group] = std::move(*found);
+      weights->erase(found);
+    }
+    if (!groups.contains(group)) continue;
+    json merged = groups[group];
+    if (const auto own = weights->find(name); own != weights->end()) overlay(merged, json(*own));
+    (*weights)[name] = std::move(merged);
   }
 }
 

@@ -3,7 +3,9 @@
 #include "config/table.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "bittern/error.h"
 #include "bittern/quant/state_codec.h"
 
 namespace bittern::config {
@@ -36,32 +38,43 @@ std::vector<std::string_view> state_names(bool StateCodecInfo::*suits) {
 
 // clang-format off
 // The keys of a role, or of a group of roles (whose first role then stands for them).
-template <WeightCodec WeightsSection::*Role>
-void add_role(std::vector<Key>& rows, const std::string& name, bool group = false) {
+template <Role role>
+void add_role(std::vector<Key>& rows, std::string_view name, bool group) {
   using C = RunConfig&;
   const auto add = [&](const char* key, Field (*field)(C), Range range, std::vector<std::string_view> names, const char* meaning, std::string_view derived = {}) {
-    rows.push_back({"weights." + name + "." + key, field, range, std::move(names), Resume::identity, meaning, derived, group});
+    rows.push_back({fmt::format("weights.{}.{}", name, key), field, range, std::move(names), Resume::identity, meaning, derived, group});
   };
-  add("codec", [](C c) -> Field { return choice((c.weights.*Role).storage); }, none, list(weight_storage_names),
+  add("codec", [](C c) -> Field { return choice(c.weights[role].storage); }, none, list(weight_storage_names),
       "How the weights are stored between steps; int: whole numbers of `bits` bits times a scale; ternary: -1, 0, 1 times a scale.");
-  add("bits", [](C c) -> Field { return &(c.weights.*Role).bits; }, {2, 8}, {}, "int: bits of a code.");
-  add("range", [](C c) -> Field { return choice((c.weights.*Role).range); }, none, list(integer_range_names),
+  add("bits", [](C c) -> Field { return &c.weights[role].bits; }, {2, 8}, {}, "int: bits of a code.");
+  add("range", [](C c) -> Field { return choice(c.weights[role].range); }, none, list(integer_range_names),
       "int: codes from -(2^(bits-1) - 1) (symmetric) or from -2^(bits-1) (full), up to 2^(bits-1) - 1.");
-  add("scale_per", [](C c) -> Field { return choice((c.weights.*Role).scale_per); }, none, list(scale_per_names),
+  add("scale_per", [](C c) -> Field { return choice(c.weights[role].scale_per); }, none, list(scale_per_names),
       "What shares a scale.", "`\"row\"`; ternary: `\"tensor\"`");
-  add("scale_from", [](C c) -> Field { return choice((c.weights.*Role).scale_from); }, none, list(scale_from_names),
+  add("scale_from", [](C c) -> Field { return choice(c.weights[role].scale_from); }, none, list(scale_from_names),
       "What becomes the highest code: the largest or the mean magnitude.", "`\"absmax\"`; ternary: `\"absmean\"`");
-  add("scale_update", [](C c) -> Field { return choice((c.weights.*Role).scale_update); }, none, list(scale_update_names),
+  add("scale_update", [](C c) -> Field { return choice(c.weights[role].scale_update); }, none, list(scale_update_names),
       "When scales are made: anew at every step, or once, from the initial weights.",
       "`\"every_step\"`; absmean without master: `\"fixed\"`");
-  add("master", [](C c) -> Field { return choice((c.weights.*Role).master); }, none, list(master_names),
+  add("master", [](C c) -> Field { return choice(c.weights[role].master); }, none, list(master_names),
       "A copy in more bits, which is what the optimizer updates.");
-  add("master_rounding", [](C c) -> Field { return choice((c.weights.*Role).master_rounding); }, none, list(rounding_names),
+  add("master_rounding", [](C c) -> Field { return choice(c.weights[role].master_rounding); }, none, list(rounding_names),
       "How an updated master is rounded, where it is not f32.");
-  add("rounding", [](C c) -> Field { return choice((c.weights.*Role).rounding); }, none, list(rounding_names),
+  add("rounding", [](C c) -> Field { return choice(c.weights[role].rounding); }, none, list(rounding_names),
       "How an updated weight is rounded to what is stored.");
-  add("error_feedback", [](C c) -> Field { return choice((c.weights.*Role).error_feedback); }, none, list(error_feedback_names),
+  add("error_feedback", [](C c) -> Field { return choice(c.weights[role].error_feedback); }, none, list(error_feedback_names),
       "eco: what rounding loses goes into the first moment (arXiv 2601.22101).");
+}
+
+// The groups first, each as its first role, then the roles.
+template <std::size_t... i>
+void add_roles(std::vector<Key>& rows, std::index_sequence<i...>) {
+  const auto add_group = [&]<Role role>() {
+    const std::string_view group = info(role).group;
+    if (!group.empty() && roles_of(group).front() == role) add_role<role>(rows, group, true);
+  };
+  (add_group.template operator()<role_table[i].role>(), ...);
+  (add_role<role_table[i].role>(rows, role_table[i].name, false), ...);
 }
 
 std::vector<Key> make_rows() {
@@ -213,19 +226,16 @@ std::vector<Key> make_rows() {
     {"precision.activations", [](C c) -> Field { return choice(c.precision.activations); }, none, list(activations_names), identity,
      "What the inputs of the block linears are rounded to, each token by its own scale; gradients pass straight through."},
   };
-  add_role<&WeightsSection::attention_linear>(rows, "block_linear", true);
-  add_role<&WeightsSection::embedding>(rows, "embedding");
-  add_role<&WeightsSection::head>(rows, "head");
-  add_role<&WeightsSection::norm>(rows, "norm");
-  add_role<&WeightsSection::attention_linear>(rows, "attention_linear");
-  add_role<&WeightsSection::mlp_linear>(rows, "mlp_linear");
+  add_roles(rows, std::make_index_sequence<role_count>());
   return rows;
 }
 
 struct SectionMeaning {
-  std::string_view path, meaning;
+  std::string path, meaning;
 };
-constexpr std::array<SectionMeaning, 16> section_meanings = {{
+
+std::vector<SectionMeaning> make_sections() {
+  std::vector<SectionMeaning> rows = {
     {"run", "The run as a whole."},
     {"model", "What the model is, in Hugging Face's words. A config.json can be pasted here or named by path: \"model\": \"path/config.json\", or {\"from\": \"path/config.json\", ...} with keys that win over the file's; the path is relative to the file that names it. Keys that `transformers` writes and that change nothing here are accepted and listed as ignored."},
     {"data", "What it learns from."},
@@ -236,13 +246,21 @@ constexpr std::array<SectionMeaning, 16> section_meanings = {{
     {"optimizer.eco", "Variants of ECO's error feedback (weights.*.error_feedback)."},
     {"precision", "What the arithmetic's operands are."},
     {"weights", "How weights are stored, by role or by group of roles. Within one file a role wins over its group."},
-    {"weights.block_linear", "The group of attention_linear and mlp_linear."},
-    {"weights.embedding", "The embedding (and the head, where it is tied)."},
-    {"weights.head", "The head, where it is not tied."},
-    {"weights.norm", "Norm weights and biases: f32."},
-    {"weights.attention_linear", "q, k, v and o projections."},
-    {"weights.mlp_linear", "gate, up and down projections."},
-}};
+  };
+  for (const RoleInfo& row : role_table)
+    if (!row.group.empty() && roles_of(row.group).front() == row.role) {
+      std::vector<std::string_view> names;
+      for (const Role role : roles_of(row.group)) names.push_back(info(role).name);
+      rows.push_back({fmt::format("weights.{}", row.group), fmt::format("The group of {}.", joined(names, " and "))});
+    }
+  for (const RoleInfo& row : role_table) rows.push_back({fmt::format("weights.{}", row.name), std::string(row.meaning)});
+  return rows;
+}
+
+const std::vector<SectionMeaning>& section_meanings() {
+  static const std::vector<SectionMeaning> rows = make_sections();
+  return rows;
+}
 // clang-format on
 
 std::string parent(std::string_view path) {
@@ -251,6 +269,13 @@ std::string parent(std::string_view path) {
 }
 
 }  // namespace
+
+std::vector<Role> roles_of(std::string_view group) {
+  std::vector<Role> roles;
+  for (const RoleInfo& row : role_table)
+    if (row.group == group) roles.push_back(row.role);
+  return roles;
+}
 
 std::span<const Key> keys() {
   static const std::vector<Key> rows = make_rows();
@@ -265,15 +290,15 @@ const Key* find_key(std::string_view path) {
 const std::vector<std::string>& sections() {
   static const std::vector<std::string> all = [] {
     std::vector<std::string> found;
-    for (const SectionMeaning& row : section_meanings) found.emplace_back(row.path);
+    for (const SectionMeaning& row : section_meanings()) found.push_back(row.path);
     return found;
   }();
   return all;
 }
 
 std::string_view section_meaning(std::string_view section) {
-  const auto found = std::ranges::find(section_meanings, section, &SectionMeaning::path);
-  return found == section_meanings.end() ? std::string_view{} : found->meaning;
+  const auto found = std::ranges::find(section_meanings(), section, &SectionMeaning::path);
+  return found == section_meanings().end() ? std::string_view{} : found->meaning;
 }
 
 std::vector<std::string> members(std::string_view section) {

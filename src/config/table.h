@@ -54,6 +54,8 @@ struct Key {
 };
 
 std::span<const Key> keys();
+/// The roles that a key of `weights` stands for, if it is a group's.
+std::vector<Role> roles_of(std::string_view group);
 const Key* find_key(std::string_view path);
 /// "model", "optimizer.states", ...: the objects that keys live in, in the table's order.
 const std::vector<std::string>& sections();

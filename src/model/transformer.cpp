@@ -52,7 +52,7 @@ void Transformer::plan_parameters(Plan& plan) {
       gradients.push_back({"grad." + table[i].name, table[i].shape[0]});
     }
     const std::int64_t cols = table[first].shape.rank == 1 ? 0 : table[first].shape[1];
-    const WeightCodec& codec = options_.codecs[static_cast<std::size_t>(table[first].role)];
+    const WeightCodec& codec = options_.codecs[table[first].role];
     const auto weight_ids = plan.add_stacked(weights, cols, codec.dtype(), Category::weights);
     for (Plan::Part& part : weights) part.name += "_scale";
     const auto scale_ids = codec.quantized() ? plan.add_stacked(weights, 0, DType::f32, Category::weights)
@@ -66,6 +66,8 @@ void Transformer::plan_parameters(Plan& plan) {
                              .weight = weight_ids[i - first],
                              .scale = scale_ids[i - first],
                              .gradient = gradient_ids[i - first],
+                             .rule = {},
+                             .decayed = false,
                              .master = {},
                              .master_scale = {},
                              .m = {},

@@ -6,34 +6,18 @@
 
 namespace bittern {
 
-const WeightCodec& weight_codec(const WeightsSection& weights, Role role) {
-  switch (role) {
-    case Role::embedding:
-      return weights.embedding;
-    case Role::head:
-      return weights.head;
-    case Role::norm:
-      return weights.norm;
-    case Role::attention_linear:
-      return weights.attention_linear;
-    case Role::mlp_linear:
-      break;
-  }
-  return weights.mlp_linear;
-}
-
-bool is_decayed(const ParameterSpec& parameter, const OptimizerSection& config) {
-  if (config.decay_on == "all") return true;
-  if (parameter.role == Role::norm) return false;
-  return config.decay_on == "matrices" || (parameter.role != Role::embedding && parameter.role != Role::head);
-}
-
 namespace {
 
+bool is_decayed(const RoleInfo& role, const OptimizerSection& config) {
+  if (config.decay_on == "all") return true;
+  return config.decay_on == "linears" ? role.decayed && role.is_linear : role.decayed;
+}
+
+/// True where the codecs of optimizer.states store the parameter's moments.
 bool has_stored_codec(const ParameterSpec& parameter, const StatesSection& states) {
-  const bool linear = parameter.role == Role::attention_linear || parameter.role == Role::mlp_linear;
-  const bool matrix = linear || parameter.role == Role::embedding || parameter.role == Role::head;
-  const bool asked = states.on == StatesOn::all || linear || (states.on == StatesOn::matrices && matrix);
+  const RoleInfo& role = info(parameter.role);
+  const bool asked =
+      states.on == StatesOn::all || role.is_linear || (states.on == StatesOn::matrices && role.is_matrix);
   return asked && parameter.shape.elements() > states.min_elements;
 }
 
@@ -46,42 +30,42 @@ StateCodec moment_codec(const ParameterSpec& parameter, const StatesSection& sta
 }
 
 /// m.NAME, and what else the codec keeps: m.NAME_scale, m.NAME_row, m.NAME_column.
-MomentIds plan_moment(Plan& plan, const std::string& name, const Shape& shape, const StateCodec& codec) {
+void plan_moment(Plan& plan, const std::string& name, const Shape& shape, Moment& moment) {
+  const StateCodec& codec = moment.codec;
   const Tensor view(nullptr, codec.info->dtype, shape);
   const std::int64_t rows = view.rows(), cols = view.cols(), blocks = (cols + codec.block - 1) / codec.block;
   const auto add = [&](const char* suffix, Shape of, DType dtype) {
     return plan.add(name + suffix, of, dtype, Category::optimizer_states);
   };
-  MomentIds ids;
   const StateKind kind = codec.info->kind;
-  if (kind != StateKind::factored) ids.codes = add("", shape, codec.info->dtype);
+  if (kind != StateKind::factored) moment.codes = add("", shape, codec.info->dtype);
   if (kind == StateKind::fp8 || kind == StateKind::codebook)
-    ids.scales = add("_scale", Shape{rows, blocks}, DType::f32);
-  if (kind == StateKind::logarithmic) ids.scales = add("_scale", Shape{rows, 2 * blocks}, DType::f32);
+    moment.scales = add("_scale", Shape{rows, blocks}, DType::f32);
+  if (kind == StateKind::logarithmic) moment.scales = add("_scale", Shape{rows, 2 * blocks}, DType::f32);
   if (kind == StateKind::rank1 || kind == StateKind::factored) {
-    ids.row = add("_row", Shape{rows}, DType::f32);
-    ids.column = add("_column", Shape{cols}, DType::f32);
+    moment.row = add("_row", Shape{rows}, DType::f32);
+    moment.column = add("_column", Shape{cols}, DType::f32);
   }
-  return ids;
 }
 
-StoredMoment stored(const Arena& arena, const MomentIds& ids, const StateCodec& codec) {
-  return {.codec = codec,
-          .codes = arena.view(ids.codes),
-          .scales = arena.view(ids.scales),
-          .row = arena.view(ids.row),
-          .column = arena.view(ids.column)};
+StoredMoment stored(const Arena& arena, const Moment& moment) {
+  return {.codec = moment.codec,
+          .codes = arena.view(moment.codes),
+          .scales = arena.view(moment.scales),
+          .row = arena.view(moment.row),
+          .column = arena.view(moment.column)};
 }
 
 }  // namespace
 
-StateCodec first_moment_codec(const ParameterSpec& parameter, const OptimizerSection& config) {
+void decide_update(Parameter& parameter, const OptimizerSection& config) {
+  const RoleInfo& role = info(parameter.spec.role);
   const StatesSection& states = config.states;
-  return moment_codec(parameter, states, parameter.role == Role::head ? states.head_m : states.m, states.m_rounding);
-}
-
-StateCodec second_moment_codec(const ParameterSpec& parameter, const OptimizerSection& config) {
-  return moment_codec(parameter, config.states, config.states.v, config.states.v_rounding);
+  parameter.rule = role.updated ? std::optional(config.rule) : std::nullopt;
+  parameter.decayed = role.updated && is_decayed(role, config);
+  const std::string& m = role.role == Role::head ? states.head_m : states.m;
+  parameter.m.codec = moment_codec(parameter.spec, states, m, states.m_rounding);
+  parameter.v.codec = moment_codec(parameter.spec, states, states.v, states.v_rounding);
 }
 
 Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan)
@@ -89,6 +73,8 @@ Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parame
   for (Parameter& parameter : parameters) {
     const std::string& name = parameter.spec.name;
     const Tensor view(nullptr, DType::f32, parameter.spec.shape);
+    decide_update(parameter, config_);
+    if (!parameter.rule) continue;
     max_rows_ = std::max(max_rows_, view.rows());
     max_cols_ = std::max(max_cols_, view.cols());
     if (parameter.codec.master != Master::none) {
@@ -98,10 +84,8 @@ Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parame
         parameter.master_scale =
             plan.add("master." + name + "_scale", Shape{view.rows()}, DType::f32, Category::masters);
     }
-    if (config_.beta1 > 0)
-      parameter.m = plan_moment(plan, "m." + name, parameter.spec.shape, first_moment_codec(parameter.spec, config_));
-    if (info(config_.rule).has_second_moment)
-      parameter.v = plan_moment(plan, "v." + name, parameter.spec.shape, second_moment_codec(parameter.spec, config_));
+    if (config_.beta1 > 0) plan_moment(plan, "m." + name, parameter.spec.shape, parameter.m);
+    if (info(*parameter.rule).has_second_moment) plan_moment(plan, "v." + name, parameter.spec.shape, parameter.v);
   }
   norm_ = plan.add("gradient_norm", Shape{2}, DType::f32, Category::data);
   statistics_ = plan.add("step_statistics",
@@ -145,16 +129,17 @@ void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, 
   const Tensor statistics = arena.view(statistics_);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];
+    if (!parameter.rule) continue;
     Tensor row = statistics.slice_rows(static_cast<std::int64_t>(i), 1);
     backend_.optimizer_step({.weight = scaled(arena, parameter.weight, parameter.scale),
                              .master = scaled(arena, parameter.master, parameter.master_scale),
-                             .m = stored(arena, parameter.m, first_moment_codec(parameter.spec, config_)),
-                             .v = stored(arena, parameter.v, second_moment_codec(parameter.spec, config_)),
+                             .m = stored(arena, parameter.m),
+                             .v = stored(arena, parameter.v),
                              .gradient = arena.view(parameter.gradient),
                              .clip = arena.view(norm_),
                              .statistics = with_statistics ? row : Tensor(),
-                             .rule = config_.rule,
-                             .constants = is_decayed(parameter.spec, config_) ? decayed : plain,
+                             .rule = *parameter.rule,
+                             .constants = parameter.decayed ? decayed : plain,
                              .codec = parameter.codec,
                              .seed = seed_,
                              .step = static_cast<std::uint32_t>(step),
@@ -162,15 +147,14 @@ void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, 
   }
 }
 
-std::array<RoleStatistics, role_names.size()> Optimizer::statistics(const Arena& arena,
-                                                                    std::span<const Parameter> parameters) const {
+ByRole<RoleStatistics> Optimizer::statistics(const Arena& arena, std::span<const Parameter> parameters) const {
   constexpr auto count = static_cast<std::size_t>(StepStatistic::count);
   std::vector<std::array<float, count>> all(parameters.size());
   const Tensor table = arena.view(statistics_);
   backend_.to_host(all.data(), table.data, table.bytes());
-  std::array<RoleStatistics, role_names.size()> roles;
+  ByRole<RoleStatistics> roles;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    RoleStatistics& role = roles[static_cast<std::size_t>(parameters[i].spec.role)];
+    RoleStatistics& role = roles[parameters[i].spec.role];
     const auto of = [&](StepStatistic which) { return all[i][static_cast<std::size_t>(which)]; };
     role.elements += parameters[i].spec.shape.elements();
     role.changed += static_cast<double>(of(StepStatistic::changed));

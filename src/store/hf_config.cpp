@@ -6,8 +6,8 @@
 
 namespace bittern {
 
-std::string hf_config_json(const ModelSpec& spec, const StoredCodecs& codecs, std::int64_t separator) {
-  const bool bf16 = codecs[static_cast<std::size_t>(Role::attention_linear)].storage == WeightStorage::bf16;
+std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, std::int64_t separator) {
+  const bool bf16 = codecs[Role::attention_linear].storage == WeightStorage::bf16;
   nlohmann::ordered_json json = {{"architectures", {std::string(model_class_name(spec.architecture))}},
                                  {"model_type", spec.architecture},
                                  {"vocab_size", spec.vocab_size},

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bittern/checkpoint.h"
+#include "bittern/config.h"
 #include "bittern/model_spec.h"
 #include "bittern/tokenizer.h"
 #include "store/quantization_config.h"
@@ -12,7 +13,7 @@
 namespace bittern {
 
 /// `separator`: the token that ends every document, and so comes before every one (-1: none).
-std::string hf_config_json(const ModelSpec& spec, const StoredCodecs& codecs, std::int64_t separator);
+std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, std::int64_t separator);
 
 /// What `transformers` needs to use tokenizer.model as bittern does: no token added in front, no space put before the
 /// text.

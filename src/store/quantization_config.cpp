@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "bittern/error.h"
-#include "bittern/optimizer.h"
 #include "bittern/strict_json.h"
 
 namespace bittern {
@@ -48,24 +47,17 @@ WeightCodec parse_codec(const json& object, const std::string& where) {
 
 }  // namespace
 
-StoredCodecs stored_codecs(const WeightsSection& weights) {
-  StoredCodecs codecs;
-  for (std::size_t role = 0; role < codecs.size(); ++role)
-    codecs[role] = weight_codec(weights, static_cast<Role>(role));
-  return codecs;
-}
-
 bool same_codes(const WeightCodec& a, const WeightCodec& b) {
   return a.storage == b.storage && a.bits == b.bits && a.range == b.range && a.scale_per == b.scale_per &&
          a.scale_from == b.scale_from;
 }
 
-nlohmann::ordered_json quantization_config(const StoredCodecs& codecs) {
-  if (std::ranges::none_of(codecs, &WeightCodec::quantized)) return nullptr;
+nlohmann::ordered_json quantization_config(const WeightsSection& codecs) {
+  if (std::ranges::none_of(codecs.values, &WeightCodec::quantized)) return nullptr;
   nlohmann::ordered_json weights;
-  for (std::size_t role = 0; role < codecs.size(); ++role) {
-    const WeightCodec& codec = codecs[role];
-    nlohmann::ordered_json& row = weights[std::string(role_names[role])];
+  for (const RoleInfo& role : role_table) {
+    const WeightCodec& codec = codecs[role.role];
+    nlohmann::ordered_json& row = weights[std::string(role.name)];
     row["codec"] = weight_storage_names[static_cast<std::size_t>(codec.storage)];
     if (codec.storage == WeightStorage::integer) {
       row["bits"] = codec.bits;
@@ -79,8 +71,8 @@ nlohmann::ordered_json quantization_config(const StoredCodecs& codecs) {
   return {{"format", "bittern"}, {"version", 1}, {"note", note}, {"weights", weights}};
 }
 
-StoredCodecs parse_quantization_config(const json& config, std::string_view path) {
-  StoredCodecs codecs;
+WeightsSection parse_quantization_config(const json& config, std::string_view path) {
+  WeightsSection codecs;
   const auto found = config.find("quantization_config");
   if (found == config.end() || found->is_null()) return codecs;
   if (!found->is_object() || found->value("format", json()) != "bittern")
@@ -98,18 +90,18 @@ StoredCodecs parse_quantization_config(const json& config, std::string_view path
         "weights",
         path, excerpt(weights));
   for (const auto& [name, value] : weights.items()) {
-    const auto role = std::ranges::find(role_names, name);
+    const std::optional<Role> role = find_role(name);
     const std::string where = fmt::format("{}: quantization_config.weights.{}", path, name);
-    if (role == role_names.end())
+    if (!role)
       throw input_error(
           "{} is no role of weights; expected those that bittern writes; use the file that belongs to the "
           "weights",
           where);
     const WeightCodec codec = parse_codec(value, where);
-    if (codec.quantized() && name == role_names[static_cast<std::size_t>(Role::norm)])
-      throw input_error("{} is {}; norms are never codes; use the file that belongs to the weights", where,
-                        excerpt(value));
-    codecs[static_cast<std::size_t>(role - role_names.begin())] = codec;
+    if (codec.quantized() && !info(*role).takes_codec)
+      throw input_error("{} is {}; {}s are never codes; use the file that belongs to the weights", where,
+                        excerpt(value), name);
+    codecs[*role] = codec;
   }
   return codecs;
 }

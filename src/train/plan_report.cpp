@@ -28,8 +28,9 @@ constexpr std::array<Column, 8> columns = {{{"weight", [](const RoleMemory& row)
 nlohmann::ordered_json roles_json(const std::vector<RoleMemory>& roles) {
   nlohmann::ordered_json all;
   for (const RoleMemory& row : roles) {
-    nlohmann::ordered_json& json = all[std::string(role_names[static_cast<std::size_t>(row.role)])];
-    json = {{"codec", row.codec}, {"parameters", row.parameters}};
+    const RoleInfo& role = info(row.role);
+    nlohmann::ordered_json& json = all[std::string(role.name)];
+    json = {{"group", role.group}, {"codec", row.codec}, {"parameters", row.parameters}};
     for (const Column& column : columns) json["bytes"][column.name] = column.bytes(row);
     for (const Column& column : columns)
       json["bytes_per_parameter"][column.name] = row.per_parameter(column.bytes(row));
@@ -42,8 +43,7 @@ void print_roles(const std::vector<RoleMemory>& roles) {
   for (const Column& column : columns) fmt::print(" {:>8}", column.name);
   fmt::print("\n");
   for (const RoleMemory& row : roles) {
-    fmt::print("{:<17} {:<9} {:>14}", role_names[static_cast<std::size_t>(row.role)], row.codec,
-               with_commas(row.parameters));
+    fmt::print("{:<17} {:<9} {:>14}", info(row.role).name, row.codec, with_commas(row.parameters));
     for (const Column& column : columns) {
       const std::int64_t bytes = column.bytes(row);
       fmt::print(" {:>8}", bytes == 0 ? "-" : fmt::format("{:.5f}", row.per_parameter(bytes)));

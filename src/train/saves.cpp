@@ -15,14 +15,13 @@ namespace bittern {
 CheckpointContents checkpoint_contents(const Session& session, const TrainingState& state, bool from_snapshot) {
   const RunConfig& config = session.config;
   const std::optional<Tokenizer>& tokenizer = session.data->tokenizer;
-  return {
-      .step = state.step,
-      .model = session.checkpoint_tensors(false, from_snapshot),
-      .optimizer = session.checkpoint_tensors(true, from_snapshot),
-      .hf_config_json = hf_config_json(config.model, stored_codecs(config.weights), tokenizer ? tokenizer->eos() : -1),
-      .trainer_json = trainer_json(state, session.identity, config),
-      .tokenizer = tokenizer ? tokenizer->file_bytes() : std::string(),
-      .small_files = tokenizer ? tokenizer_files(*tokenizer) : std::vector<CheckpointContents::SmallFile>{}};
+  return {.step = state.step,
+          .model = session.checkpoint_tensors(false, from_snapshot),
+          .optimizer = session.checkpoint_tensors(true, from_snapshot),
+          .hf_config_json = hf_config_json(config.model, config.weights, tokenizer ? tokenizer->eos() : -1),
+          .trainer_json = trainer_json(state, session.identity, config),
+          .tokenizer = tokenizer ? tokenizer->file_bytes() : std::string(),
+          .small_files = tokenizer ? tokenizer_files(*tokenizer) : std::vector<CheckpointContents::SmallFile>{}};
 }
 
 Saves::Saves(const Session& session, const TrainingState& state, Watchers& watchers, DataCheck& data_check)

@@ -6,11 +6,10 @@
 namespace bittern {
 namespace {
 
-/// True where a moment of some parameter of the role is not stored in f32.
-template <class CodecOf>
-bool any_in_few_bits(const Session& session, Role role, CodecOf codec_of) {
+/// True where that moment of some parameter of the role is not stored in f32.
+bool any_in_few_bits(const Session& session, Role role, Moment Parameter::*moment) {
   return std::ranges::any_of(session.model->parameters(), [&](const Parameter& parameter) {
-    return parameter.spec.role == role && codec_of(parameter.spec, session.config.optimizer).info->name != "f32";
+    return parameter.spec.role == role && (parameter.*moment).codec.info->name != "f32";
   });
 }
 
@@ -24,13 +23,13 @@ StatisticsMetrics step_statistics(const Session& session, const TrainingState& s
   const auto roles = session.optimizer->statistics(*session.arena, session.model->parameters());
   const OptimizerSection& optimizer = session.config.optimizer;
   StatisticsMetrics metrics{.step = state.step, .tokens = state.tokens, .roles = {}};
-  for (std::size_t i = 0; i < roles.size(); ++i) {
-    const RoleStatistics& sums = roles[i];
+  for (const RoleInfo& row : role_table) {
+    const RoleStatistics& sums = roles[row.role];
     if (sums.elements == 0) continue;
-    const WeightCodec& codec = weight_codec(session.config.weights, static_cast<Role>(i));
+    const WeightCodec& codec = session.config.weights[row.role];
     const double elements = static_cast<double>(sums.elements);
     RoleMetrics& role = metrics.roles.emplace_back();
-    role.role = role_names[i];
+    role.role = row.name;
     if (codec.storage != WeightStorage::f32)
       role.relative_error = sums.value_squared > 0 ? std::sqrt(sums.error_squared / sums.value_squared) : 0.0;
     // Only with a master is the error of the step before still known (ECO, figure 2).
@@ -47,12 +46,12 @@ StatisticsMetrics step_statistics(const Session& session, const TrainingState& s
     }
     if (optimizer.beta1 > 0) {
       role.m_absmax = static_cast<double>(sums.m_absmax);
-      if (any_in_few_bits(session, static_cast<Role>(i), first_moment_codec))
+      if (any_in_few_bits(session, row.role, &Parameter::m))
         role.m_relative_error = sums.m_squared > 0 ? std::sqrt(sums.m_error_squared / sums.m_squared) : 0.0;
     }
     if (info(optimizer.rule).has_second_moment) {
       role.v_max = static_cast<double>(sums.v_max);
-      if (any_in_few_bits(session, static_cast<Role>(i), second_moment_codec)) role.v_zeroed = sums.v_zeroed / elements;
+      if (any_in_few_bits(session, row.role, &Parameter::v)) role.v_zeroed = sums.v_zeroed / elements;
     }
   }
   return metrics;

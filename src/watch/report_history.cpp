@@ -7,7 +7,7 @@
 #include "base/lines.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
-#include "bittern/parameter.h"
+#include "bittern/role.h"
 
 namespace bittern {
 namespace {
@@ -109,8 +109,7 @@ void RunHistory::add(const StepMetrics& m) {
 // Only roles that a model can have: a file of any other names must not fill the memory.
 void RunHistory::add(const StatisticsMetrics& m) {
   for (const RoleMetrics& role : m.roles)
-    if (std::ranges::find(role_names, role.role) != role_names.end())
-      add_points(m.step, role.role + ".", tables_.role, role);
+    if (find_role(role.role)) add_points(m.step, role.role + ".", tables_.role, role);
 }
 
 void RunHistory::add(const EvalMetrics& m) {

@@ -18,13 +18,13 @@ below = {
     "model": "ops",
     "dist": "ops",
     "store": "ops config optim data model",
-    "watch": "ops",
+    "watch": "",
     "train": "ops config optim data model dist store watch",
     "app": "config data store watch train",
 }
 # Whose the headers of include/bittern are. What a step is made of (optim/) is the ops'.
 public = {
-    "base": "error file strict_json host_device",
+    "base": "error file strict_json host_device role",
     "quant": "dtype tensor",
     "ops": "ops plan profile normal parameter model_spec row_parts",
     "config": "config schedule",

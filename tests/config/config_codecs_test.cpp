@@ -10,7 +10,7 @@ using Catch::Matchers::StartsWith;
 namespace {
 
 WeightCodec linear(const std::vector<std::string>& settings) {
-  return parse_config("{}", "a.json", settings).weights.mlp_linear;
+  return parse_config("{}", "a.json", settings).weights[Role::mlp_linear];
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ TEST_CASE("config: extends of a list lays the later over the earlier, whatever t
   CHECK(config.train.steps == 6);
   CHECK(config.optimizer.eps == 1e-9);
   CHECK(config.optimizer.beta1 == 0.1);
-  CHECK(config.weights.mlp_linear.storage == WeightStorage::bf16);
+  CHECK(config.weights[Role::mlp_linear].storage == WeightStorage::bf16);
   CHECK(config.run.name == "row");
   const std::string twice = folder.write("twice.json", R"({"extends": ["size.json", "recipe.json"]})");
   CHECK(load_config(twice).train.steps == 5);  // a base of both is no circle, and the last that speaks is heard
@@ -90,7 +90,7 @@ TEST_CASE("config: --set comes last and later ones win") {
   CHECK(with({"data.shuffle=false"}).data.shuffle == false);
   CHECK(with({"schedule.shape=linear"}).schedule.shape == "linear");
   CHECK(with({"schedule.shape=\"linear\""}).schedule.shape == "linear");
-  CHECK(with({"weights.head.codec=bf16"}).weights.head.storage == WeightStorage::bf16);
+  CHECK(with({"weights.head.codec=bf16"}).weights[Role::head].storage == WeightStorage::bf16);
 }
 
 TEST_CASE("config: --set takes a text as it stands, also where it looks like a number or holds an equals sign") {
@@ -128,7 +128,7 @@ TEST_CASE("config: a --set that means nothing is refused with what is expected")
 TEST_CASE("config: a group sets its roles; within a document the role wins, between documents the later") {
   const auto codec = [](const std::string& text, const std::vector<std::string>& settings = {}) {
     const WeightsSection weights = parse_config(text, "a.json", settings).weights;
-    return std::pair(weights.attention_linear, weights.mlp_linear);
+    return std::pair(weights[Role::attention_linear], weights[Role::mlp_linear]);
   };
   const auto [attention, mlp] = codec(R"({"weights": {"block_linear": {"codec": "bf16", "rounding": "stochastic"},
                                                       "mlp_linear": {"rounding": "nearest", "master": "f32"}}})");

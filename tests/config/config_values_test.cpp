@@ -47,9 +47,9 @@ TEST_CASE("config: a value of every type reaches its field") {
   CHECK(config.optimizer.states.m == "bf16");
   CHECK(config.optimizer.states.v == "f32");
   CHECK(config.precision.residual == DType::f32);  // follows compute
-  CHECK(config.weights.embedding.master == Master::f32);
-  CHECK(config.weights.mlp_linear.rounding == Rounding::stochastic);
-  CHECK(config.weights.attention_linear.storage == WeightStorage::f32);
+  CHECK(config.weights[Role::embedding].master == Master::f32);
+  CHECK(config.weights[Role::mlp_linear].rounding == Rounding::stochastic);
+  CHECK(config.weights[Role::attention_linear].storage == WeightStorage::f32);
 }
 
 TEST_CASE("config: text that is not JSON is refused with line, column and what to do") {

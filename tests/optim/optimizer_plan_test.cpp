@@ -22,6 +22,13 @@ double state_bytes(const StatesSection& states, Shape shape, Role role = Role::m
   return static_cast<double>(plan.whole_run_bytes(Category::optimizer_states));
 }
 
+Parameter decided(Role role, Shape shape, const OptimizerSection& config) {
+  Parameter parameter;
+  parameter.spec = {.name = "w", .shape = shape, .role = role};
+  decide_update(parameter, config);
+  return parameter;
+}
+
 double per_parameter(const char* m, const char* v, Shape shape, std::int64_t block = 128) {
   return state_bytes({.m = m, .v = v, .block = block}, shape) / static_cast<double>(shape.elements());
 }
@@ -54,12 +61,8 @@ TEST_CASE("optimizer: a rule keeps only the moments it has") {
 TEST_CASE("optimizer: states.on, min_elements and head_m say whose moments are in few bits") {
   OptimizerSection config;
   config.states = {.m = "de4", .v = "rank1_linear4", .on = StatesOn::matrices, .min_elements = 4096};
-  const auto m = [&](Role role, Shape shape) {
-    return first_moment_codec({.name = "w", .shape = shape, .role = role}, config).info->name;
-  };
-  const auto v = [&](Role role, Shape shape) {
-    return second_moment_codec({.name = "w", .shape = shape, .role = role}, config).info->name;
-  };
+  const auto m = [&](Role role, Shape shape) { return decided(role, shape, config).m.codec.info->name; };
+  const auto v = [&](Role role, Shape shape) { return decided(role, shape, config).v.codec.info->name; };
   const Shape matrix{128, 64}, small{64, 64}, vector{8192};
   CHECK(m(Role::mlp_linear, matrix) == "de4");
   CHECK(m(Role::mlp_linear, small) == "f32");  // 4096 elements are not more than 4096
@@ -92,14 +95,25 @@ TEST_CASE("optimizer: a moment's codec has the config's block, quantile, and its
     for (const Role role : {Role::mlp_linear, Role::head}) {
       config.states.m_rounding = m;
       config.states.v_rounding = m == Rounding::nearest ? Rounding::stochastic : Rounding::nearest;
-      const ParameterSpec parameter{.name = "w", .shape = Shape{128, 64}, .role = role};
-      const StateCodec first = first_moment_codec(parameter, config), second = second_moment_codec(parameter, config);
+      const Parameter parameter = decided(role, Shape{128, 64}, config);
+      const StateCodec &first = parameter.m.codec, &second = parameter.v.codec;
       CHECK(first.rounding == m);
       CHECK(second.rounding != m);
       CHECK(first.block == 64);
       CHECK(second.block == 64);
       CHECK(second.quantile == 0.25f);
     }
+}
+
+TEST_CASE("optimizer: weight decay applies where decay_on says") {
+  OptimizerSection config;
+  const auto decays = [&](Role role) { return decided(role, Shape{4}, config).decayed; };
+  config.decay_on = "all";
+  CHECK((decays(Role::norm) && decays(Role::mlp_linear) && decays(Role::embedding)));
+  config.decay_on = "matrices";
+  CHECK((!decays(Role::norm) && decays(Role::mlp_linear) && decays(Role::embedding) && decays(Role::head)));
+  config.decay_on = "linears";
+  CHECK((!decays(Role::norm) && decays(Role::attention_linear) && !decays(Role::embedding) && !decays(Role::head)));
 }
 
 TEST_CASE("optimizer: a row has at most as many pieces as the plan counts, whatever the block") {
@@ -142,7 +156,7 @@ TEST_CASE("optimizer: statistics of a step, by role") {
   optimizer.global_norm(arena, gradients);
   optimizer.step(arena, parameters, 0.5, 0.0, 1, 1, true);
   const auto roles = optimizer.statistics(arena, parameters);
-  const RoleStatistics& linear = roles[static_cast<std::size_t>(Role::mlp_linear)];
+  const RoleStatistics& linear = roles[Role::mlp_linear];
   CHECK(linear.elements == 128);
   // Element 7 moves by -0.5 and becomes the largest of its row: all of the first row's other codes shrink.
   CHECK(linear.changed >= 1);
@@ -151,7 +165,7 @@ TEST_CASE("optimizer: statistics of a step, by role") {
   CHECK(linear.value_squared == Approx(126 * 0.01 + 0.35 * 0.35 + 0.4 * 0.4).epsilon(0.01));
   CHECK(linear.m_absmax == Approx(0.1 * 1.0));  // clipped to norm 1
   CHECK(linear.v_max == Approx(0.05));
-  CHECK(roles[static_cast<std::size_t>(Role::norm)].elements == 32);
-  CHECK(roles[static_cast<std::size_t>(Role::norm)].changed == 0);
-  CHECK(roles[static_cast<std::size_t>(Role::head)].elements == 0);
+  CHECK(roles[Role::norm].elements == 32);
+  CHECK(roles[Role::norm].changed == 0);
+  CHECK(roles[Role::head].elements == 0);
 }

@@ -182,15 +182,3 @@ TEST_CASE("optimizer_step: with a master, statistics tell what rounding took bef
     CHECK(p.all_bytes() == silent.all_bytes());
   }
 }
-
-TEST_CASE("optimizer: weight decay applies where decay_on says") {
-  OptimizerSection config;
-  const ParameterSpec norm{"n", Shape{4}, Role::norm}, linear{"l", Shape{4, 4}, Role::mlp_linear},
-      embedding{"e", Shape{4, 4}, Role::embedding};
-  config.decay_on = "all";
-  CHECK((is_decayed(norm, config) && is_decayed(linear, config) && is_decayed(embedding, config)));
-  config.decay_on = "matrices";
-  CHECK((!is_decayed(norm, config) && is_decayed(linear, config) && is_decayed(embedding, config)));
-  config.decay_on = "linears";
-  CHECK((!is_decayed(norm, config) && is_decayed(linear, config) && !is_decayed(embedding, config)));
-}

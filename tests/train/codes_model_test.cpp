@@ -97,8 +97,8 @@ TEST_CASE("codes in a model: inference holds the codes, and no other copy of the
       const std::int64_t elements = parameter.spec.shape.elements(), rows = parameter.spec.shape[0],
                          cols = elements / rows;
       CAPTURE(parameter.spec.name);
-      if (weight_codec(config.weights, parameter.spec.role).quantized()) {
-        CHECK(weight.dtype == weight_codec(config.weights, parameter.spec.role).dtype());
+      if (config.weights[parameter.spec.role].quantized()) {
+        CHECK(weight.dtype == config.weights[parameter.spec.role].dtype());
         CHECK(weight.bytes() == rows * ((cols * bits_of(weight.dtype) + 7) / 8));
         expected += weight.bytes() + 4 * rows;
       } else {

@@ -64,7 +64,7 @@ TEST_CASE("paper configs: ECO's sizes have the paper's parameters and tokens") {
     CHECK(config.model.num_hidden_layers * (4 * d * d + 3 * d * config.model.intermediate_size) == block_parameters);
     CHECK(static_cast<double>(config.train.steps * config.train.batch_sequences * config.data.sequence_length) ==
           Approx(tokens).epsilon(1e-4));
-    CHECK(config.weights.mlp_linear.error_feedback == ErrorFeedback::eco);
+    CHECK(config.weights[Role::mlp_linear].error_feedback == ErrorFeedback::eco);
     CHECK(config.optimizer.beta2 == 0.98);
   }
 }
@@ -76,8 +76,7 @@ TEST_CASE("paper configs: low-bit weights with low-bit states take less than 2.5
     if (config.optimizer.states.m == "f32") continue;  // what the others are compared with
     CAPTURE(file.string());
     for (const RoleMemory& role : role_memory(*Session::for_training(config, 0)))
-      if (role.role == Role::attention_linear || role.role == Role::mlp_linear)
-        CHECK(role.per_parameter(role.kept()) < 2.5);
+      if (info(role.role).is_linear) CHECK(role.per_parameter(role.kept()) < 2.5);
     ++rows;
   }
   CHECK(rows >= 8);

@@ -25,7 +25,7 @@ std::string_view named(const std::array<std::string_view, n>& names, Enum value)
 
 /// "int 4 per tensor of absmax every_step, master f32, nearest, eco; inputs int8_token": the blocks' linears.
 std::string linears_of(const RunConfig& config) {
-  const WeightCodec& w = config.weights.mlp_linear;
+  const WeightCodec& w = config.weights[Role::mlp_linear];
   std::string text(named(weight_storage_names, w.storage));
   if (w.storage == WeightStorage::integer) text += fmt::format(" {}", w.bits);
   if (w.range == IntegerRange::full) text += " full";
@@ -93,9 +93,10 @@ void check_rows(const std::string& folder, const Rows& rows, const std::string& 
     REQUIRE(files.erase(name) == 1);
     const RunConfig config = load_config((configs / folder / (name + ".json")).string());
     CHECK(linears_of(config) == row.linears);
-    CHECK(config.weights.attention_linear == config.weights.mlp_linear);
+    CHECK(config.weights[Role::attention_linear] == config.weights[Role::mlp_linear]);
     // Embedding, head and norms are in full precision in all of them.
-    for (const WeightCodec& other : {config.weights.embedding, config.weights.head, config.weights.norm})
+    for (const WeightCodec& other :
+         {config.weights[Role::embedding], config.weights[Role::head], config.weights[Role::norm]})
       CHECK(other == WeightCodec{});
     CHECK(states_of(config.optimizer) == row.states);
     CHECK(recipe_of(config) == (recipes.contains(name) ? recipes.at(name) : recipe));
@@ -356,8 +357,8 @@ TEST_CASE("paper rows: a row in miniature is the paper's row in all but size, st
       CHECK(states_of(mini.optimizer) == states_of(row.optimizer));
       CHECK(mini.model.sub_norm == row.model.sub_norm);
       CHECK(mini.precision.compute == row.precision.compute);
-      for (const auto& [a, b] :
-           {std::pair{mini.weights.embedding, row.weights.embedding}, std::pair{mini.weights.head, row.weights.head}})
+      for (const auto& [a, b] : {std::pair{mini.weights[Role::embedding], row.weights[Role::embedding]},
+                                 std::pair{mini.weights[Role::head], row.weights[Role::head]}})
         CHECK(a == b);
       // The rest of the recipe, with the rows' own size and rates put in. Warm-up is a part of the run in both.
       const double warmup = row.schedule.warmup_fraction > 0

@@ -52,7 +52,7 @@ std::string write(const Session& run, const TemporaryFolder& folder, std::int64_
                           {.step = step,
                            .model = run.checkpoint_tensors(false, false),
                            .optimizer = run.checkpoint_tensors(true, false),
-                           .hf_config_json = hf_config_json(run.config.model, stored_codecs(run.config.weights), -1),
+                           .hf_config_json = hf_config_json(run.config.model, run.config.weights, -1),
                            .trainer_json = "{}",
                            .tokenizer = "",
                            .small_files = {}});
@@ -240,18 +240,18 @@ TEST_CASE(
   const RunConfig config =
       small({"weights.block_linear.codec=int", "weights.block_linear.bits=3", "weights.block_linear.range=full",
              "weights.mlp_linear.scale_per=tensor", "weights.head.codec=bf16"});
-  const std::string text = hf_config_json(config.model, stored_codecs(config.weights), -1);
+  const std::string text = hf_config_json(config.model, config.weights, -1);
   const json hf = json::parse(text);
   CHECK(hf["quantization_config"]["format"] == "bittern");
   CHECK_FALSE(hf["quantization_config"].contains("quant_method"));  // one that it does not know is only a warning there
-  const StoredCodecs back = parse_quantization_config(hf, "c.json");
+  const WeightsSection back = parse_quantization_config(hf, "c.json");
   json norms = hf;
   norms["quantization_config"]["weights"]["norm"] = {{"codec", "fp8_e4m3"}};
   CHECK(contains(error_of([&] { parse_quantization_config(norms, "c.json"); }).text, "weights.norm is "));
   CHECK(parse_model(text, "c.json").hidden_size == 24);  // the codes say nothing of the model
-  const StoredCodecs codecs = stored_codecs(config.weights);
-  for (std::size_t role = 0; role < back.size(); ++role) CHECK(same_codes(back[role], codecs[role]));
-  CHECK_FALSE(json::parse(hf_config_json(config.model, StoredCodecs{}, -1)).contains("quantization_config"));
+  const WeightsSection& codecs = config.weights;
+  for (const RoleInfo& role : role_table) CHECK(same_codes(back[role.role], codecs[role.role]));
+  CHECK_FALSE(json::parse(hf_config_json(config.model, WeightsSection{}, -1)).contains("quantization_config"));
 }
 
 TEST_CASE("quantized checkpoint: a quantization_config that is not bittern's is refused by its part") {
@@ -280,7 +280,7 @@ TEST_CASE("quantized checkpoint: thousands of damaged quantization_configs are r
   const RunConfig config = small({"weights.block_linear.codec=int", "weights.block_linear.bits=3",
                                   "weights.mlp_linear.scale_per=tensor", "weights.head.codec=bf16"});
   const std::string good =
-      json::parse(hf_config_json(config.model, stored_codecs(config.weights), -1))["quantization_config"].dump();
+      json::parse(hf_config_json(config.model, config.weights, -1))["quantization_config"].dump();
   const int refused = refusals_of_damaged(good, 4000, "c.json", [](const std::string& bad) {
     const json whole = parse_strict_json(R"({"quantization_config":)" + bad + "}", "c.json");
     for (const WeightCodec& codec : parse_quantization_config(whole, "c.json")) (void)codec.dtype();

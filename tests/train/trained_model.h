@@ -64,7 +64,7 @@ struct Trained {
 };
 
 inline bool is_linear(const Parameter& parameter) {
-  return parameter.spec.role == Role::attention_linear || parameter.spec.role == Role::mlp_linear;
+  return info(parameter.spec.role).is_linear;
 }
 
 }  // namespace bittern

@@ -35,11 +35,11 @@ struct Numbers {
   std::vector<NamedTensor> tensors;
   std::vector<std::vector<std::byte>> decoded;
 
-  Numbers(const Session& session, const StoredCodecs& codecs) {
+  Numbers(const Session& session, const WeightsSection& codecs) {
     for (const Parameter& parameter : session.model->parameters()) {
       Tensor view = scaled(*session.arena, parameter.weight, parameter.scale);
       if (is_quantized(view.dtype)) {
-        Tensor numbers(nullptr, codecs[static_cast<std::size_t>(parameter.spec.role)].dtype(), view.shape);
+        Tensor numbers(nullptr, codecs[parameter.spec.role].dtype(), view.shape);
         decoded.emplace_back(static_cast<std::size_t>(numbers.bytes()));
         numbers.data = decoded.back().data();
         session.backend->copy(numbers, view);
@@ -71,26 +71,25 @@ void export_checkpoint(const ExportOptions& options) {
   if (fs::exists(out, error)) throw input_error("--out {}: it is there already; name a new folder", out);
   OpenedModel opened = open_model(options.checkpoint, "f32", options.weights, 0);
   WeightsSection written = opened.config.weights;
-  for (WeightCodec WeightsSection::*role : {&WeightsSection::embedding, &WeightsSection::head,
-                                            &WeightsSection::attention_linear, &WeightsSection::mlp_linear}) {
-    WeightCodec& codec = written.*role;
+  for (const RoleInfo& role : role_table) {
+    if (!role.takes_codec) continue;
+    WeightCodec& codec = written[role.role];
     const bool bf16 = options.dtype == "auto" ? codec.storage == WeightStorage::bf16 : options.dtype == "bf16";
     codec = {.storage = bf16 ? WeightStorage::bf16 : WeightStorage::f32};
     // Numbers are loaded as what they are written as; codes, which may not be those of the folder, are decoded later.
-    if (!(opened.config.weights.*role).quantized()) opened.config.weights.*role = codec;
+    if (!opened.config.weights[role.role].quantized()) opened.config.weights[role.role] = codec;
   }
   warn_of_activations(opened.config.precision.activations);
   const std::unique_ptr<Session> session = load_model(opened, 1, 1, 0);
-  const bool bf16_linears = written.attention_linear.storage == WeightStorage::bf16;
+  const bool bf16_linears = written[Role::attention_linear].storage == WeightStorage::bf16;
 
   const Unfinished unfinished(out);
   File file = File::create(unfinished.path + "/model.safetensors");
-  const Numbers numbers(*session, stored_codecs(written));
+  const Numbers numbers(*session, written);
   write_safetensors(file, numbers.tensors);
   file.sync();
   file.close();
-  write_file_atomically(unfinished.path + "/config.json",
-                        hf_config_json(session->config.model, stored_codecs(written), opened.begin));
+  write_file_atomically(unfinished.path + "/config.json", hf_config_json(session->config.model, written, opened.begin));
   if (opened.tokenizer) {
     write_file_atomically(unfinished.path + "/tokenizer.model", opened.tokenizer->file_bytes());
     for (const auto& small : tokenizer_files(*opened.tokenizer))

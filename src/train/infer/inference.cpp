@@ -20,14 +20,6 @@ constexpr WeightCodec ternary = {.storage = WeightStorage::ternary,
                                  .scale_from = ScaleFrom::absmean,
                                  .scale_update = ScaleUpdate::fixed};
 
-WeightsSection weights_section(const HfModel& source) {
-  return {.embedding = source.codec(Role::embedding),
-          .head = source.codec(Role::head),
-          .norm = source.codec(Role::norm),
-          .attention_linear = source.codec(Role::attention_linear),
-          .mlp_linear = source.codec(Role::mlp_linear)};
-}
-
 }  // namespace
 
 OpenedModel open_model(const std::string& path, const std::string& compute, const std::string& weights,
@@ -42,18 +34,17 @@ OpenedModel open_model(const std::string& path, const std::string& compute, cons
     opened.config.precision.compute = opened.config.precision.residual = DType::f32;
     const HfModel source = HfModel::open(opened.folder);
     opened.config.model = source.spec();
-    opened.config.weights = weights_section(source);
+    opened.config.weights = source.codecs();
     opened.config.data.sequence_length = std::min<std::int64_t>(opened.config.model.max_position_embeddings, 1024);
   }
   if (compute != "auto") {
     if (compute != "f32" && compute != "bf16") throw input_error("--compute {}: expected f32, bf16 or auto", compute);
     opened.config.precision.compute = opened.config.precision.residual = compute == "f32" ? DType::f32 : DType::bf16;
   }
-  if (weights == "ternary")
-    for (WeightCodec* codec : {&opened.config.weights.attention_linear, &opened.config.weights.mlp_linear})
-      *codec = ternary;
-  else if (weights != "stored")
+  if (weights != "stored" && weights != "ternary")
     throw input_error("--weights {}: expected stored or ternary", weights);
+  for (const RoleInfo& role : role_table)
+    if (weights == "ternary" && role.is_linear) opened.config.weights[role.role] = ternary;
   opened.config.run.threads = threads;
   opened.begin = HfModel::open(opened.folder).begin();
   if (fs::exists(opened.folder + "/tokenizer.model", error))

@@ -28,17 +28,17 @@ Checks checks_of(const Session& session) {
   const auto add_scales = [&](TensorId id, ScaleKind kind) {
     if (id) checks[session.plan[id].name] = [=](auto bytes, const auto& where) { check_scales(bytes, kind, where); };
   };
-  const auto add_moment = [&](const MomentIds& ids, const StateCodecInfo& codec, MomentSign sign) {
-    add_elements(ids.codes, stored_range(codec, sign));
-    for (const TensorId id : {ids.scales, ids.row, ids.column}) add_scales(id, scales_of_moment(codec.kind));
+  const auto add_moment = [&](const Moment& moment, MomentSign sign) {
+    const StateCodecInfo& codec = *moment.codec.info;
+    add_elements(moment.codes, stored_range(codec, sign));
+    for (const TensorId id : {moment.scales, moment.row, moment.column}) add_scales(id, scales_of_moment(codec.kind));
   };
   for (const Parameter& parameter : session.model->parameters()) {
     add_elements(parameter.weight, stored_range(parameter.codec));
     add_elements(parameter.master, stored_range(master_codec(parameter.codec)));
     for (const TensorId id : {parameter.scale, parameter.master_scale}) add_scales(id, ScaleKind::weights);
-    const OptimizerSection& optimizer = session.config.optimizer;
-    add_moment(parameter.m, *first_moment_codec(parameter.spec, optimizer).info, MomentSign::any);
-    add_moment(parameter.v, *second_moment_codec(parameter.spec, optimizer).info, MomentSign::not_negative);
+    add_moment(parameter.m, MomentSign::any);
+    add_moment(parameter.v, MomentSign::not_negative);
   }
   return checks;
 }

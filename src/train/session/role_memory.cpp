@@ -11,10 +11,10 @@ std::string codec_text(const WeightCodec& codec) {
 }  // namespace
 
 std::vector<RoleMemory> role_memory(const Session& session) {
-  std::vector<RoleMemory> rows(role_names.size());
+  std::vector<RoleMemory> rows(role_count);
   const auto bytes = [&](TensorId id) { return id ? session.plan[id].bytes() : 0; };
-  const auto moment = [&](const MomentIds& ids) {
-    return bytes(ids.codes) + bytes(ids.scales) + bytes(ids.row) + bytes(ids.column);
+  const auto moment = [&](const Moment& of) {
+    return bytes(of.codes) + bytes(of.scales) + bytes(of.row) + bytes(of.column);
   };
   for (const Parameter& parameter : session.model->parameters()) {
     RoleMemory& row = rows[static_cast<std::size_t>(parameter.spec.role)];

@@ -24,8 +24,7 @@ ModelOptions model_options(const RunConfig& config) {
   if (config.precision.activations == Activations::int8_token) options.activations = DType::i8;
   options.head_rows = config.train.head_rows;
   options.z_loss = static_cast<float>(config.train.z_loss);
-  for (std::size_t role = 0; role < options.codecs.size(); ++role)
-    options.codecs[role] = weight_codec(config.weights, static_cast<Role>(role));
+  options.codecs = config.weights;
   return options;
 }
 
@@ -78,13 +77,13 @@ std::unique_ptr<Session> Session::for_inference(RunConfig config, std::int64_t b
   options.training = false;
   options.cache_length = cache_length;
   // Products would round these weights to bf16 anyway: the same numbers in half the memory, read in half the time.
-  const auto narrow = [&](Role role) {
-    WeightStorage& storage = options.codecs[static_cast<std::size_t>(role)].storage;
-    if (storage == WeightStorage::f32) storage = WeightStorage::bf16;
-  };
-  if (options.compute == DType::bf16)
-    for (const Role role : {Role::attention_linear, Role::mlp_linear, Role::head}) narrow(role);
-  if (options.compute == DType::bf16 && options.residual == DType::bf16) narrow(Role::embedding);
+  // The embedding is no operand but becomes the residual stream, so that must be bf16 as well.
+  for (const RoleInfo& row : role_table) {
+    WeightStorage& storage = options.codecs[row.role].storage;
+    const bool rounded = row.is_matrix && options.compute == DType::bf16 &&
+                         (row.role != Role::embedding || options.residual == DType::bf16);
+    if (rounded && storage == WeightStorage::f32) storage = WeightStorage::bf16;
+  }
   return assemble(std::move(config), options, false);
 }
 

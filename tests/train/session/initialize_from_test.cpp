@@ -61,7 +61,7 @@ TEST_CASE("--init: weights that the run keeps in bf16 are those of a BF16 folder
   for (const auto& [name, dtype] :
        {std::pair{"storage/qwen3_sharded", "F16"}, std::pair{"storage/llama_tied", "BF16"}}) {
     RunConfig config = golden::config_of(name, 1, 8);
-    config.weights.attention_linear.storage = config.weights.mlp_linear.storage = WeightStorage::bf16;
+    config.weights[Role::attention_linear].storage = config.weights[Role::mlp_linear].storage = WeightStorage::bf16;
     const std::unique_ptr<Session> run = golden::start(config, name);
     const SafetensorsFolder folder = SafetensorsFolder::open(golden::folder(name));
     int compared = 0;
