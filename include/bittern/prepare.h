@@ -1,18 +1,22 @@
 // prepare: text -> a folder of token shards, in bounded memory.
 //
 // Input: UTF-8 text, or JSON lines ({"text": ...}); plain, gzip or zstd (told by the first bytes, several members in a
-// row are fine); files, or folders (every file below that is not hidden, in the order of their paths).
+// row are fine); files, folders (every file below that is not hidden, in the order of their paths), or pipes ("-": the
+// standard input), whose text is kept in OUT, compressed, while it is prepared.
 //   A file is JSON lines if its name says so (.jsonl .ndjson .json, also before .gz or .zst), or if it has no known
 //   ending and its first line is a JSON object. Each line is a document. In plain text a file is one document, unless
 //   lines that consist of <|endoftext|> alone divide it.
-// Bytes that are not UTF-8 become U+FFFD and are counted; a file with NUL bytes is refused as binary.
+// Bytes that are not UTF-8 become U+FFFD and are counted; a file with NUL bytes is refused as binary; what is known by
+// name (Parquet, zip, ...) by name.
 //
 // Output: train_00000.bin ..., valid_00000.bin ..., tokenizer.model and data.json (docs/formats.md), written under
 // other names and put in place at the end, data.json last: a folder is complete if and only if data.json is in it.
-// Every document ends with the tokenizer's EOS. The result depends on the options and the text alone, not on threads.
+// Every document ends with the tokenizer's EOS; its ids are the tokenizer's of the whole document (bittern/tokenizer.h).
+// The result depends on the options and the text alone, not on threads.
 //
 // Validation: where there are enough documents (16 of them or more to be expected), whole ones, chosen by a hash of
-// their index; otherwise the last part of the text, or of up to 16 equal stretches of a long one.
+// their text, so that copies are all in one split; otherwise the last part of the text, or of up to 16 equal stretches of
+// a long one, each a document of its own.
 #pragma once
 
 #include <atomic>
@@ -25,12 +29,13 @@
 namespace bittern {
 
 struct PrepareOptions {
-  std::vector<std::string> inputs = {};                ///< files and folders
+  std::vector<std::string> inputs = {};                ///< files, folders, pipes, "-"
   std::string out = {};                                ///< the folder to make
   std::int64_t vocab_size = 0;                         ///< of the tokenizer to train; 0 where `tokenizer` is given
   std::string tokenizer = {};                          ///< an existing SentencePiece .model instead
   double valid_fraction = 0.01;                        ///< 0 for none; below 1
-  std::string text_field = "text";                     ///< of JSON lines
+  std::string text_field = "text";                     ///< of JSON lines; "a.b": the text b in the object a
+  bool skip_bad_lines = false;                         ///< leave out JSON lines that hold no text, and count them
   int threads = 0;                                     ///< 0: as many as the machine has
   bool overwrite = false;                              ///< replace the prepared data that is in `out`
   bool verbose = false;                                ///< let SentencePiece log to stderr
@@ -42,9 +47,10 @@ struct PrepareOptions {
 };
 
 struct PrepareProgress {
-  std::string_view stage;          ///< "reading", "training the tokenizer", "encoding"
-  std::int64_t bytes = 0, of = 0;  ///< of input files as they lie on the disk
-  std::int64_t tokens = 0;         ///< encoded so far
+  std::string_view stage;  ///< "copying the input", "reading", "training the tokenizer", "encoding"
+  /// Bytes of input files as they lie on the disk; while the tokenizer is trained, ids of its vocabulary.
+  std::int64_t done = 0, of = 0;
+  std::int64_t tokens = 0;  ///< encoded so far
 };
 
 struct PrepareSummary {
@@ -54,6 +60,8 @@ struct PrepareSummary {
   std::int64_t files = 0, input_bytes = 0;  ///< as they lie on the disk
   std::int64_t text_bytes = 0;              ///< UTF-8, after decompression
   std::int64_t replaced_bytes = 0;          ///< bytes that were not UTF-8
+  std::int64_t skipped_lines = 0;           ///< JSON lines without text
+  std::int64_t unknown_tokens = 0;          ///< <unk> among the tokens: text that is lost
   std::vector<std::string> warnings = {};   ///< a sentence each, for the user
 };
 

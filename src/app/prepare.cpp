@@ -34,10 +34,11 @@ class StageBars {
       finish();
       stage_ = progress.stage;
       started_at_ = steady_seconds();
-      bar_.emplace(console_, stage_, progress.of, ProgressBar::Unit::bytes);
+      bar_.emplace(console_, stage_, progress.of,
+                   stage_ == "training the tokenizer" ? ProgressBar::Unit::items : ProgressBar::Unit::bytes);
       console_.status(stage_ + " ...");
     }
-    done_ = progress.bytes;
+    done_ = progress.done;
     if (done_ > 0) bar_->update(done_);
   }
   void finish() {
@@ -78,8 +79,9 @@ void add_prepare(CLI::App& program, Action& action) {
   auto options = std::make_shared<PrepareOptions>();
   CLI::App* command = program.add_subcommand("prepare", "Turn text into token shards, and train a tokenizer on it.");
   command
-      ->add_option("TEXT", options->inputs,
-                   "files or folders: UTF-8 text, or JSON lines with a \"text\" each; .gz and .zst too")
+      ->add_option(
+          "TEXT", options->inputs,
+          "files or folders: UTF-8 text, or JSON lines with a \"text\" each; .gz and .zst too; -: standard input")
       ->required();
   command->add_option("--out", options->out, "the folder to make")->required()->type_name("DIR");
   auto* vocabulary = command->add_option("--vocab-size", options->vocab_size, "of the tokenizer to train [4096]")
@@ -92,9 +94,10 @@ void add_prepare(CLI::App& program, Action& action) {
       ->type_name("X")
       ->capture_default_str()
       ->check(number(0, 0.999));
-  command->add_option("--text-field", options->text_field, "the member of a JSON line that holds the text")
+  command->add_option("--text-field", options->text_field, "the member of a JSON line that holds the text; a.b: b in a")
       ->type_name("NAME")
       ->capture_default_str();
+  command->add_flag("--skip-bad-lines", options->skip_bad_lines, "skip and count JSON lines that hold no text");
   command->add_option("--threads", options->threads, "CPU threads [all]; the result does not depend on them")
       ->type_name("N")
       ->check(whole_number(0, 4096));
@@ -103,7 +106,8 @@ void add_prepare(CLI::App& program, Action& action) {
   command->footer(
       "Examples:\n"
       "  bittern prepare book.txt --out data/book --vocab-size 4096\n"
-      "  bittern prepare c4/*.jsonl.zst --tokenizer llama2/tokenizer.model --out data/c4");
+      "  bittern prepare c4/*.jsonl.zst --tokenizer llama2/tokenizer.model --out data/c4\n"
+      "  xz -dc pile.jsonl.xz | bittern prepare - --out data/pile --vocab-size 32000");
   command->callback([options, &action] {
     action = [options] {
       if (options->tokenizer.empty() && options->vocab_size == 0) options->vocab_size = 4096;

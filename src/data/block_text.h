@@ -23,9 +23,17 @@ struct BlockText {
   /// Bytes (in JSON, also escapes) that are no characters, and the offset in the file of the first; -1 where none.
   /// JSON's are replaced in `text` already, plain text's are not: its lines are cut before they are repaired.
   std::int64_t replaced = 0, first_replaced = -1;
+  std::int64_t skipped = 0;                                 ///< JSON lines that hold no text as they should
+  std::string first_skipped = {};                           ///< "FILE:LINE: the line ..."
+  bool begins_after_line = false, ends_after_line = false;  ///< TextBlock's
 };
 
-/// Throws input_error "FILE: ..." for NUL bytes and "FILE:LINE: ..." for bad JSON.
-BlockText read_block(TextBlock block, const TextFile& file, const std::string& text_field);
+struct JsonOptions {
+  std::string text_field;
+  bool skip_bad_lines = false;
+};
+
+/// Throws input_error "FILE: ..." for NUL bytes and, unless they are to be skipped, "FILE:LINE: ..." for bad JSON lines.
+BlockText read_block(TextBlock block, const TextFile& file, const JsonOptions& options);
 
 }  // namespace bittern

@@ -1,7 +1,9 @@
+// ByteReader: plain bytes, gzip and zstd behind one interface.
 #include "data/byte_reader.h"
 
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <vector>
@@ -99,6 +101,10 @@ struct ByteReader::Gzip final : Source {
 struct ByteReader::Zstd final : Source {
   explicit Zstd(File opened) : Source(std::move(opened)), stream(::ZSTD_createDStream(), &::ZSTD_freeDStream) {
     check(stream != nullptr, "{}: zstd cannot start", file.path());
+    // A window of any size that the format has: memory is taken as a frame asks for it.
+    const ZSTD_bounds window = ::ZSTD_dParam_getBounds(ZSTD_d_windowLogMax);
+    check(!::ZSTD_isError(::ZSTD_DCtx_setParameter(stream.get(), ZSTD_d_windowLogMax, window.upperBound)),
+          "{}: zstd cannot start", file.path());
   }
 
   std::size_t read(std::span<char> out) override {
@@ -110,6 +116,11 @@ struct ByteReader::Zstd final : Source {
       const std::size_t before = to.pos;
       const std::size_t result = ::ZSTD_decompressStream(stream.get(), &to, &from);
       begin = from.pos;
+      if (::ZSTD_isError(result) && ::ZSTD_getErrorCode(result) == ZSTD_error_dictionary_wrong)
+        throw input_error(
+            "{}: was compressed with a dictionary, which is not part of it; unpack it first (zstd -d -D DICTIONARY), or "
+            "pipe it in: zstd -dc -D DICTIONARY FILE | bittern prepare -",
+            file.path());
       if (::ZSTD_isError(result))
         throw input_error("{}: the zstd data is damaged at byte {} ({}); get the file again", file.path(), position(),
                           ::ZSTD_getErrorName(result));
@@ -125,16 +136,29 @@ struct ByteReader::Zstd final : Source {
   bool inside = false;
 };
 
+Compression compression_of(std::string_view front) {
+  if (front.starts_with("\x1F\x8B")) return Compression::gzip;
+  // A frame, or one to be skipped, which pzstd and seekable files begin with.
+  if (front.starts_with("\x28\xB5\x2F\xFD") ||
+      (front.size() >= 4 && (front[0] & '\xF0') == '\x50' && front.substr(1, 3) == "\x2A\x4D\x18"))
+    return Compression::zstd;
+  return Compression::none;
+}
+
 ByteReader::ByteReader(const std::string& path) {
   File file = File::open(path);
-  unsigned char front[4] = {};
+  char front[4] = {};
   const std::int64_t got = file.read_some(0, std::as_writable_bytes(std::span(front)));
-  if (got >= 2 && front[0] == 0x1F && front[1] == 0x8B)
-    source_ = std::make_unique<Gzip>(std::move(file));
-  else if (got == 4 && front[0] == 0x28 && front[1] == 0xB5 && front[2] == 0x2F && front[3] == 0xFD)
-    source_ = std::make_unique<Zstd>(std::move(file));
-  else
-    source_ = std::make_unique<Plain>(std::move(file));
+  switch (compression_of({front, static_cast<std::size_t>(got)})) {
+    case Compression::gzip:
+      source_ = std::make_unique<Gzip>(std::move(file));
+      break;
+    case Compression::zstd:
+      source_ = std::make_unique<Zstd>(std::move(file));
+      break;
+    case Compression::none:
+      source_ = std::make_unique<Plain>(std::move(file));
+  }
 }
 
 ByteReader::ByteReader(ByteReader&&) noexcept = default;

@@ -2,7 +2,8 @@
 // Internal to src/data.
 //
 // Several gzip members or zstd frames in a row are one text. A file that ends inside a member, or is damaged, is an
-// input_error that says at which byte. Memory is bounded by the formats' windows: 32 KiB for gzip, 128 MiB for zstd.
+// input_error that says at which byte. Memory is bounded by the formats' windows: 32 KiB for gzip; for zstd what the file was
+// made with, 8 MiB as a rule, and up to 2 GiB after `zstd --long=31`.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +11,13 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace bittern {
+
+enum class Compression : std::uint8_t { none, gzip, zstd };
+/// By the first four bytes of a file.
+Compression compression_of(std::string_view front);
 
 class ByteReader {
  public:

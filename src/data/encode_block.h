@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "bittern/token_file.h"
@@ -15,32 +15,30 @@ namespace bittern {
 
 /// What lies before a block: known after the first pass.
 struct BlockPlace {
-  std::int64_t documents = 0, text_bytes = 0;
+  std::int64_t text_bytes = 0;
+  std::uint64_t open_document = 0;  ///< hash of the text of the document that the block begins inside
 };
 
-/// The lines of a text, as the tokenizer sees them.
-template <typename Each>
-void for_each_line(std::string_view text, Each each) {
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, line_length(text));
-    each(line);
-    text.remove_prefix(line.size());
-  }
-}
-
-/// The ids of a block, in runs that belong to one split.
+/// A block as stretches of text, each of one document and one split. What lies between two EOS is encoded as a text of
+/// its own, and may reach over blocks. Where it cannot be divided between two encoders it is left as text, for the one
+/// that goes through the blocks in order.
 struct Encoded {
   struct Run {
-    std::size_t ids_end = 0;
-    std::int64_t text_bytes = 0;
     Split split = Split::train;
-    bool ends_document = false;
+    bool starts = false, ends = false;  ///< `starts` may be unknown (false) where the other split ends near
+    bool left_as_text = false;
+    std::int64_t text_bytes = 0;
+    std::size_t ids_end = 0;
+    std::string text = {};
   };
   std::vector<std::int32_t> ids;
   std::vector<Run> runs;
   std::int64_t text_bytes = 0;
+  std::string unknown_example = {};  ///< what became <unk>
 };
 
-Encoded encode_block(const BlockText& block, BlockPlace place, const SplitPlan& plan, LineEncoder& encoder);
+/// `after`: hash of the text of the document that goes on behind the block.
+Encoded encode_block(const BlockText& block, const BlockPlace& place, std::uint64_t after, const SplitPlan& plan,
+                     const Tokenizer& tokenizer, TextEncoder& encoder);
 
 }  // namespace bittern

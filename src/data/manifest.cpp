@@ -1,3 +1,4 @@
+// data.json: writing, and reading of what may be hostile.
 #include "data/manifest.h"
 
 #include <algorithm>
@@ -12,7 +13,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t version = 1;
+// 2: the split is by a hash of the text (1: of the document's index), ids are those of the whole document for every kind of
+// tokenizer, and the tokenizer's facts are told. Version 1 is read as it is.
+constexpr std::int64_t version = 2, oldest_version = 1;
 constexpr std::int64_t largest_manifest = std::int64_t{256} << 20;
 constexpr const char* format_name = "bittern data";
 
@@ -108,19 +111,26 @@ SplitInfo read_split(const std::string& path, const json& object, const char* na
 std::string data_manifest_text(const DataManifest& manifest) {
   nlohmann::ordered_json sources = nlohmann::ordered_json::array();
   for (const SourceInfo& source : manifest.sources) sources.push_back({{"file", source.file}, {"bytes", source.bytes}});
-  const nlohmann::ordered_json root = {
-      {"format", format_name},
-      {"version", version},
-      {"vocab_size", manifest.vocab_size},
-      {"bos_id", manifest.bos},
-      {"eos_id", manifest.eos},
-      {"bytes_per_id", bytes_per_id(manifest.vocab_size)},
-      {"tokenizer", {{"file", tokenizer_name}, {"checksum", checksum_text(manifest.tokenizer_checksum)}}},
-      {"valid_fraction", manifest.valid_fraction},
-      {"replaced_bytes", manifest.replaced_bytes},
-      {"train", split_json(manifest.train)},
-      {"valid", split_json(manifest.valid)},
-      {"sources", sources}};
+  const nlohmann::ordered_json root = {{"format", format_name},
+                                       {"version", version},
+                                       {"vocab_size", manifest.vocab_size},
+                                       {"bos_id", manifest.bos},
+                                       {"eos_id", manifest.eos},
+                                       {"bytes_per_id", bytes_per_id(manifest.vocab_size)},
+                                       {"tokenizer",
+                                        {{"file", tokenizer_name},
+                                         {"checksum", checksum_text(manifest.tokenizer_checksum)},
+                                         {"kind", manifest.tokenizer_kind},
+                                         {"unk_id", manifest.unknown},
+                                         {"pad_id", manifest.pad}}},
+                                       {"valid_fraction", manifest.valid_fraction},
+                                       {"split_by", manifest.split_by_text ? "text" : "place"},
+                                       {"replaced_bytes", manifest.replaced_bytes},
+                                       {"skipped_lines", manifest.skipped_lines},
+                                       {"unknown_tokens", manifest.unknown_tokens},
+                                       {"train", split_json(manifest.train)},
+                                       {"valid", split_json(manifest.valid)},
+                                       {"sources", sources}};
   // A file name may be any bytes; what is not UTF-8 in it is shown as U+FFFD.
   return root.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -130,13 +140,24 @@ DataManifest read_data_manifest(const std::string& folder) {
   const json root = parse_strict_json(read_whole_file(path, largest_manifest, "a manifest of prepared data"), path);
   const Reader reader(path, root, "data");
   if (reader.text("format") != format_name) reader.wrong("format", root.at("format"), "\"bittern data\"");
-  if (reader.count("version") != version) reader.wrong("version", root.at("version"), "1");
+  const std::int64_t written = reader.count("version");
+  if (written < oldest_version || written > version)
+    throw input_error("{}: version is {}; this program reads versions {} to {}; use the program that wrote it, or {}",
+                      path, written, oldest_version, version, Reader::remedy);
   DataManifest manifest;
   manifest.vocab_size = reader.count("vocab_size", INT32_MAX);
   if (manifest.vocab_size < 1) reader.wrong("vocab_size", root.at("vocab_size"), "at least 1");
   manifest.bos = reader.id("bos_id", manifest.vocab_size);
   manifest.eos = reader.id("eos_id", manifest.vocab_size);
-  manifest.tokenizer_checksum = Reader(path, reader.member("tokenizer"), "tokenizer").checksum("checksum");
+  const Reader tokenizer(path, reader.member("tokenizer"), "tokenizer");
+  manifest.tokenizer_checksum = tokenizer.checksum("checksum");
+  if (written >= 2) {
+    manifest.tokenizer_kind = tokenizer.text("kind");
+    manifest.unknown = tokenizer.id("unk_id", manifest.vocab_size);
+    manifest.pad = tokenizer.id("pad_id", manifest.vocab_size);
+    manifest.skipped_lines = reader.count("skipped_lines");
+    manifest.unknown_tokens = reader.count("unknown_tokens");
+  }
   manifest.train = read_split(path, reader.member("train"), "train");
   manifest.valid = read_split(path, reader.member("valid"), "valid");
   return manifest;

@@ -26,11 +26,16 @@ struct SourceInfo {
 struct DataManifest {
   std::int64_t vocab_size = 0;
   std::int32_t bos = -1, eos = -1;
+  std::int32_t unknown = -1, pad = -1;  ///< since version 2
+  std::string tokenizer_kind = {};      ///< since version 2: "bpe", "unigram", ...; before: empty
   std::uint64_t tokenizer_checksum = 0;
   SplitInfo train, valid;
   std::vector<SourceInfo> sources;
   double valid_fraction = 0;
+  bool split_by_text = false;       ///< whole documents by a hash of their text; else by place
   std::int64_t replaced_bytes = 0;  ///< bytes that were not UTF-8
+  std::int64_t skipped_lines = 0;   ///< JSON lines without text
+  std::int64_t unknown_tokens = 0;  ///< <unk> among the tokens
 };
 
 std::string data_manifest_text(const DataManifest& manifest);

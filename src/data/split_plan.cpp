@@ -1,3 +1,4 @@
+// SplitPlan: whole documents where there are many, stretches of the text where there are few.
 #include "data/split_plan.h"
 
 #include <algorithm>
@@ -21,7 +22,7 @@ constexpr std::uint32_t split_seed = 0x73706C74;
 }  // namespace
 
 SplitPlan::SplitPlan(double fraction, std::int64_t documents, std::int64_t text_bytes) : text_bytes_(text_bytes) {
-  by_document_ = static_cast<double>(documents) * fraction >= enough_documents;
+  by_document_ = by_document(fraction, documents);
   threshold_ = static_cast<std::uint64_t>(std::llround(fraction * 0x1p32));
   if (fraction <= 0 || text_bytes <= 0) return;
   const double valid = static_cast<double>(text_bytes) * fraction;
@@ -30,9 +31,13 @@ SplitPlan::SplitPlan(double fraction, std::int64_t documents, std::int64_t text_
   valid_bytes_ = std::max<std::int64_t>(1, std::llround(valid / static_cast<double>(stretches_)));
 }
 
-Split SplitPlan::of_document(std::int64_t index) const {
+bool SplitPlan::by_document(double fraction, std::int64_t documents) {
+  return static_cast<double>(documents) * fraction >= enough_documents;
+}
+
+Split SplitPlan::of_document(std::uint64_t hash) const {
   const PhiloxKey key = philox_key(split_seed, Purpose::data_order);
-  return philox(key, static_cast<std::uint64_t>(index), 0, 0) < threshold_ ? Split::valid : Split::train;
+  return philox(key, hash, 0, 0) < threshold_ ? Split::valid : Split::train;
 }
 
 Split SplitPlan::of_place(std::int64_t position) const {
@@ -41,12 +46,20 @@ Split SplitPlan::of_place(std::int64_t position) const {
   return position >= end - valid_bytes_ ? Split::valid : Split::train;
 }
 
-std::size_t SplitPlan::same_split(std::int64_t position, std::string_view line) const {
-  if (line.size() <= ordinary_line || valid_bytes_ == 0) return line.size();
-  const Split split = of_place(position);
+// The first byte after `position` where the other split begins.
+std::int64_t SplitPlan::next_border(std::int64_t position) const {
   const std::int64_t stretch = std::min(position / stretch_bytes_, stretches_ - 1);
   const std::int64_t end = stretch + 1 == stretches_ ? text_bytes_ : (stretch + 1) * stretch_bytes_;
-  const std::int64_t border = split == Split::valid ? end : end - valid_bytes_;
+  return of_place(position) == Split::valid ? end : end - valid_bytes_;
+}
+
+bool SplitPlan::changes_between(std::int64_t from, std::int64_t to) const {
+  return valid_bytes_ > 0 && next_border(from) <= to;
+}
+
+std::size_t SplitPlan::same_split(std::int64_t position, std::string_view line) const {
+  if (line.size() <= ordinary_line || valid_bytes_ == 0) return line.size();
+  const std::int64_t border = next_border(position);
   if (border - position >= static_cast<std::int64_t>(line.size())) return line.size();
   const auto from = static_cast<std::size_t>(border - position);
   std::size_t cut = line.find(' ', from);

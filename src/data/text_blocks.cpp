@@ -1,12 +1,15 @@
+// Finding text files, and reading them in blocks.
 #include "data/text_blocks.h"
 
 #include <algorithm>
 #include <filesystem>
 #include <set>
 
+#include "base/foreign_format.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
-#include "bittern/tokenizer.h"
+#include "data/json_line.h"
+#include "data/text_lines.h"
 
 namespace bittern {
 namespace {
@@ -27,22 +30,49 @@ std::string ending(const std::string& path) {
   return text;
 }
 
-TextKind kind_of(const std::string& path) {
+bool says_plain_text(const std::string& path) {
   const std::string end = ending(path);
-  if (end == ".jsonl" || end == ".ndjson" || end == ".json") return TextKind::json_lines;
-  if (end == ".txt" || end == ".text" || end == ".md" || end == ".rst") return TextKind::plain;
-  // A JSON object on the first line, in a file without an ending that says otherwise.
-  std::string front(4096, '\0');
+  return end == ".txt" || end == ".text" || end == ".md" || end == ".rst";
+}
+
+constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+constexpr std::size_t front_bytes = std::size_t{64} << 10;
+
+// The first bytes of the text.
+std::string front_of(const std::string& path) {
+  std::string front(front_bytes, '\0');
   front.resize(ByteReader(path).read(front));
+  if (front.starts_with(byte_order_mark)) front.erase(0, byte_order_mark.size());
+  return front;
+}
+
+// What begins so is JSON lines, or JSON that is none and is refused as such.
+bool looks_like_json(std::string_view front) {
   const std::size_t first = front.find_first_not_of(" \t\r\n"), second = front.find_first_not_of(" \t", first + 1);
-  return first != std::string::npos && front[first] == '{' && second != std::string::npos && front[second] == '"'
-             ? TextKind::json_lines
-             : TextKind::plain;
+  return first != std::string_view::npos && front[first] == '{' && second != std::string_view::npos &&
+         front[second] == '"';
+}
+
+// A line that is longer than what is seen of it cannot be parsed: its beginning must do.
+bool begins_with_json_object(std::string_view front) {
+  if (!looks_like_json(front)) return false;
+  const bool whole = front.size() < front_bytes - byte_order_mark.size();
+  front.remove_prefix(front.find('{'));
+  const std::size_t end = front.find('\n');
+  return (end == std::string_view::npos && !whole) || is_json_object(front.substr(0, end));
+}
+
+TextKind kind_of(const std::string& path, const std::string& name) {
+  const std::string end = ending(name), front = front_of(path);
+  if (const auto foreign = foreign_format(front))
+    throw input_error("{}: is {}, not text; {}", name, foreign->name, foreign->advice);
+  if (end == ".jsonl" || end == ".ndjson" || end == ".json") return TextKind::json_lines;
+  return !says_plain_text(name) && looks_like_json(front) ? TextKind::json_lines : TextKind::plain;
 }
 
 void add(std::vector<TextFile>& files, const std::string& path) {
   const std::int64_t bytes = File::open(path).size();
-  files.push_back({path, bytes, bytes > 0 ? kind_of(path) : TextKind::plain});
+  files.push_back({path, bytes, bytes > 0 ? kind_of(path, path) : TextKind::plain});
 }
 
 void add_folder(std::vector<TextFile>& files, const std::string& folder) {
@@ -89,6 +119,24 @@ std::vector<TextFile> find_text_files(const std::vector<std::string>& inputs) {
   return files;
 }
 
+TextFile spooled_text_file(const std::string& path, std::int64_t bytes, const std::string& name) {
+  return {.path = path, .bytes = bytes, .kind = kind_of(path, name), .name = name};
+}
+
+std::string warning_of_json_in_plain_text(const std::vector<TextFile>& files) {
+  std::int64_t count = 0;
+  const TextFile* first = nullptr;
+  for (const TextFile& file : files)
+    if (file.kind == TextKind::plain && says_plain_text(file.shown()) && begins_with_json_object(front_of(file.path)) &&
+        count++ == 0)
+      first = &file;
+  if (count == 0) return "";
+  return fmt::format(
+      "{}{} begins with a JSON object but is named as plain text, so its braces and quotes are in the data; if it is JSON "
+      "lines, name it .jsonl and run again",
+      first->shown(), count > 1 ? fmt::format(" (and {} more)", count - 1) : "");
+}
+
 BlockReader::BlockReader(const std::vector<TextFile>& files, BlockLimits limits) : files_(files), limits_(limits) {
   // A piece of plain text that is cut for its length must be seen whole.
   limits_.block_bytes = std::max<std::int64_t>(limits_.block_bytes, 2 * static_cast<std::int64_t>(longest_line) + 1);
@@ -108,9 +156,9 @@ bool BlockReader::open_next() {
   reader_.emplace(file().path);
   at_end_ = false;
   place_ = {.file = file_, .starts_document = true, .bytes = {}};
-  fill(3);
-  if (pending_.starts_with("\xEF\xBB\xBF")) {  // a byte order mark is no text
-    pending_.erase(0, 3);
+  fill(byte_order_mark.size());
+  if (pending_.starts_with(byte_order_mark)) {  // it is no text
+    pending_.erase(0, byte_order_mark.size());
     place_.offset = 3;
   }
   return true;
@@ -155,6 +203,8 @@ std::optional<TextBlock> BlockReader::next() {
       whole_line && last == document_separator && block.bytes.ends_with('\n') && !block.bytes.ends_with("\n\n");
   fill(1);
   block.ends_file = pending_.empty() && at_end_;
+  block.ends_after_line = block.bytes.ends_with('\n') && !pending_.empty() && pending_[0] != '\n';
+  place_.begins_after_line = block.ends_after_line;
   if (block.ends_file) open_next();
   return block;
 }
@@ -167,7 +217,7 @@ std::size_t BlockReader::json_cut() {
     if (at_end_) return pending_.size();
     if (static_cast<std::int64_t>(pending_.size()) > limits_.longest_json_line)
       throw input_error("{}:{}: the line is longer than {} bytes; expected one JSON object a line; is this JSON lines?",
-                        file().path, place_.first_line, limits_.longest_json_line);
+                        file().shown(), place_.first_line, limits_.longest_json_line);
     fill(2 * pending_.size());
   }
 }

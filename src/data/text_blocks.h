@@ -1,4 +1,4 @@
-// Text files as a sequence of blocks, cut where lines are cut (bittern/tokenizer.h). Internal to src/data.
+// Text files as a sequence of blocks, cut where lines are cut (text_lines.h). Internal to src/data.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,20 @@ struct TextFile {
   std::string path;
   std::int64_t bytes = 0;  ///< on the disk
   TextKind kind = TextKind::plain;
+  std::string name = {};  ///< for people: what the user called it ("-"), where that is not the path
+  const std::string& shown() const { return name.empty() ? path : name; }
 };
 
 /// The files named by `inputs`: files as they are, folders with all that is below and not hidden, sorted. Refuses
-/// missing, empty and doubly named ones.
+/// missing, empty and doubly named ones, and what is no text but is known by name (an archive, Parquet, ...).
+/// A file is JSON lines if its name says so (.jsonl .ndjson .json, also before .gz or .zst), or if its name does not say
+/// that it is plain text (.txt .text .md .rst) and its first line is a JSON object.
 std::vector<TextFile> find_text_files(const std::vector<std::string>& inputs);
+/// One file that was written for an input that can be read only once (`name`: what the user called it).
+TextFile spooled_text_file(const std::string& path, std::int64_t bytes, const std::string& name);
+
+/// A sentence about files that are plain text by their names and begin with a line that is a JSON object; empty: none.
+std::string warning_of_json_in_plain_text(const std::vector<TextFile>& files);
 
 /// The line that divides documents in plain text.
 inline constexpr std::string_view document_separator = "<|endoftext|>";
@@ -35,6 +44,8 @@ struct TextBlock {
   bool at_line_start = true;     ///< false inside a line that was too long for one piece
   bool starts_document = false;  ///< plain: the first byte is the first of a document
   bool ends_file = false;
+  /// A newline lies before (at the end of) the block, and something else than a newline right after it, in the same file.
+  bool begins_after_line = false, ends_after_line = false;
   std::string bytes;
 };
 

@@ -1,4 +1,4 @@
-// Tokenizer: loading, and ids -> text. Text -> ids is src/data/line_encoder.cpp.
+// Tokenizer: loading, and ids -> text. Text -> ids is src/data/text_encoder.cpp.
 #include "bittern/tokenizer.h"
 
 #include <sentencepiece_trainer.h>
@@ -22,26 +22,15 @@ namespace {
 
 constexpr std::int64_t largest_model_file = std::int64_t{64} << 20;
 
-// A message merged into the model's own: field 3 (normalizer_spec), 2 bytes, field 3 (add_dummy_prefix) = false.
-// Protobuf defines that a repeated occurrence of a message field is merged into the first.
-constexpr std::string_view no_dummy_prefix("\x1A\x02\x18\x00", 4);
-
-// The byte that a piece "<0x0A>" stands for, or -1.
-int byte_of(const std::string& piece) {
-  if (piece.size() != 6 || piece.compare(0, 3, "<0x") != 0 || piece[5] != '>') return -1;
-  const auto digit = [](char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-  };
-  const int high = digit(piece[3]), low = digit(piece[4]);
-  return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
+// A message merged into the model's own: field 3 (normalizer_spec), 8 bytes: field 2 (precompiled_charsmap) = "", field 3
+// (add_dummy_prefix) = false, field 4 (remove_extra_whitespaces) = false. Protobuf defines that a repeated occurrence of a
+// message field is merged into the first.
+constexpr std::string_view no_normalization("\x1A\x06\x12\x00\x18\x00\x20\x00", 8);
 
 std::string with_spaces(std::string_view piece) {
   std::string text;
   for (std::size_t i = 0; i < piece.size();) {
-    const bool space = piece.substr(i, 3) == "\xE2\x96\x81";
+    const bool space = piece.substr(i, 3) == space_symbol;
     text += space ? ' ' : piece[i];
     i += space ? 3 : 1;
   }
@@ -90,33 +79,59 @@ Tokenizer Tokenizer::load(const std::string& path) {
   return from_bytes(read_whole_file(path, largest_model_file, "a tokenizer model"), path);
 }
 
-Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& name) {
-  auto model = std::make_shared<Model>();
-  model->name = name;
-  model->bytes = std::move(bytes);
-  parse_tokenizer_model(*model);
-  std::string serialized = model->bytes;
-  if (model->verbatim) serialized += no_dummy_prefix;
+namespace {
+
+void load_processor(sentencepiece::SentencePieceProcessor& processor, const std::string& bytes,
+                    const std::string& name) {
   std::string reason;
   sentencepiece::logging::SetMinLogLevel(2);  // errors: some versions say of each model that it normalises nothing
   try {
-    const auto status = model->processor.LoadFromSerializedProto(serialized);
+    const auto status = processor.LoadFromSerializedProto(bytes);
     if (!status.ok()) reason = status.ToString();
   } catch (const std::exception& error) {
     reason = error.what();
   }
   if (!reason.empty())
     throw input_error("{}: SentencePiece cannot load it: {}; get the .model file again", name, reason);
+}
+
+}  // namespace
+
+Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& name) {
+  auto model = std::make_shared<Model>();
+  model->name = name;
+  model->bytes = std::move(bytes);
+  parse_tokenizer_model(*model);
+  load_processor(model->processor, model->bytes + std::string(no_normalization), name);
   if (model->processor.GetPieceSize() != static_cast<int>(model->pieces.size()))
     throw input_error("{}: has {} pieces but SentencePiece sees {}; get the .model file again", name,
                       model->pieces.size(), model->processor.GetPieceSize());
-  for (const Piece& piece : model->pieces)
-    if (piece.type == PieceType::byte && byte_of(piece.text) < 0)
-      throw input_error("{}: the byte piece '{}' names no byte; get the .model file again", name, piece.text);
-  model->unknown = model->processor.unk_id();
   model->bos = model->processor.bos_id();
   model->eos = model->processor.eos_id();
-  return Tokenizer(std::move(model));
+  model->pad = model->processor.pad_id();
+  Tokenizer tokenizer(std::move(model));
+  tokenizer.compare_with_library();
+  return tokenizer;
+}
+
+// The normaliser and the unigram model are bittern's own. A release of SentencePiece that did something else must not
+// pass unseen, so a text of everything that may differ is encoded by both.
+void Tokenizer::compare_with_library() const {
+  if (kind() != TokenizerKind::unigram && model_->normalization.keeps_text()) return;
+  std::string probe =
+      "  A b\t c\n\n d  \xEF\xBC\xA1\xE2\x85\xA3 e\xCC\x81 \xC2\xA0x \xE3\x80\x80 <s> \xE2\x96\x81y 12,5. ";
+  const std::size_t every = std::max<std::size_t>(1, model_->pieces.size() / 400);
+  for (std::size_t i = 0; i < model_->pieces.size(); i += every)
+    if (model_->pieces[i].is_text()) probe += with_spaces(model_->pieces[i].text) + (i % 3 == 0 ? " " : "");
+  const std::vector<std::int32_t> own = encode(probe);
+  sentencepiece::SentencePieceProcessor library;
+  load_processor(library, model_->bytes, model_->name);
+  std::vector<int> ids;
+  if (!library.Encode(probe, &ids).ok() || ids != own)
+    throw input_error(
+        "{}: this release of the SentencePiece library gives other ids than bittern for it; train with a byte-pair model "
+        "that keeps text as it is (`bittern prepare --vocab-size N` makes one)",
+        model_->name);
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
@@ -144,6 +159,30 @@ std::int32_t Tokenizer::bos() const {
 std::int32_t Tokenizer::eos() const {
   return model_->eos;
 }
+std::int32_t Tokenizer::pad() const {
+  return model_->pad;
+}
+TokenizerKind Tokenizer::kind() const {
+  return model_->kind;
+}
+bool Tokenizer::byte_fallback() const {
+  return model_->byte_fallback;
+}
+bool Tokenizer::dummy_prefix() const {
+  return model_->normalization.dummy_prefix;
+}
+std::string Tokenizer::normalization() const {
+  const Normalization& how = model_->normalization;
+  std::string words;
+  const auto say = [&](bool is, const char* what) {
+    if (is) words += (words.empty() ? "" : ", ") + std::string(what);
+  };
+  say(!how.charsmap.empty(), "characters are replaced by its table");
+  say(how.squeeze_spaces, "runs of spaces become one");
+  say(how.dummy_prefix && how.space_is_suffix, "a space is put behind a text");
+  say(!how.escape_spaces, "spaces are not escaped");
+  return words;
+}
 const std::string& Tokenizer::file_bytes() const {
   return model_->bytes;
 }
@@ -165,7 +204,7 @@ std::string TokenDecoder::push(std::int32_t id) {
       break;  // " ⁇ ", SentencePiece's own stand-in
     default: {
       std::string text = with_spaces(piece.text);
-      if (at_start_ && model_->dummy_prefix && text.starts_with(' ')) text.erase(0, 1);
+      if (at_start_ && model_->normalization.dummy_prefix && text.starts_with(' ')) text.erase(0, 1);
       held_ += text;
     }
   }

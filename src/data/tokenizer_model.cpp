@@ -1,7 +1,6 @@
 // A SentencePiece model file is a protobuf message (sentencepiece_model.proto of google/sentencepiece). This reader
 // walks its wire format: it learns what bittern needs to know (types of pieces, the normaliser's switches) and refuses
-// what the library would follow out of bounds: the normaliser's table is a double-array trie whose offsets nobody
-// checks.
+// what the library would follow out of bounds.
 #include "data/tokenizer_model.h"
 
 #include <cmath>
@@ -10,6 +9,7 @@
 #include <optional>
 
 #include "bittern/error.h"
+#include "data/normalizer.h"
 #include "data/utf8.h"
 
 namespace bittern {
@@ -84,64 +84,32 @@ class WireReader {
   const std::string& name_;
 };
 
-std::uint32_t word_at(std::string_view bytes, std::size_t index) {
-  std::uint32_t word;
-  std::memcpy(&word, bytes.data() + 4 * index, 4);
-  return word;
-}
-
-// The normaliser's table: u32 size of the trie in bytes, the trie (darts-clone units of 32 bits), then NUL-ended texts.
-// A walk goes from unit i to i ^ offset ^ (byte of the key), so every target within its block of 256 must exist, and
-// the value of a leaf must lie inside the texts.
-bool charsmap_is_safe(std::string_view map) {
-  if (map.empty()) return true;
-  if (map.size() < 4) return false;
-  const std::uint32_t trie_bytes = word_at(map, 0);
-  map.remove_prefix(4);
-  if (trie_bytes % 1024 != 0 || trie_bytes == 0 || trie_bytes >= map.size()) return false;
-  const std::string_view texts = map.substr(trie_bytes);
-  if (texts.back() != '\0') return false;
-  const std::size_t units = trie_bytes / 4;
-  for (std::size_t i = 0; i < units; ++i) {
-    const std::uint32_t unit = word_at(map, i);
-    if (unit >> 31) continue;  // a leaf: it holds a value, and no key byte can lead through it
-    const std::size_t target = i ^ (static_cast<std::size_t>(unit >> 10) << ((unit & (1u << 9)) >> 6));
-    if ((target | 0xFF) >= units) return false;
-    const bool has_leaf = (unit >> 8) & 1;
-    if (has_leaf && (word_at(map, target) & 0x7FFFFFFFu) >= texts.size()) return false;
-  }
-  return true;
-}
-
-struct Normalizer {
-  bool dummy_prefix = true, squeeze_spaces = true, escape_spaces = true, has_charsmap = false;
-};
-
 // A message that occurs twice is merged, as protobuf defines: hence the argument that is changed.
-void parse_normalizer(std::string_view bytes, const std::string& name, Normalizer& normalizer) {
+void parse_normalizer(std::string_view bytes, const std::string& name, Normalization& normalization) {
   WireReader reader(bytes, name);
   while (const auto field = reader.next()) {
     if (field->number == 2) {
-      normalizer.has_charsmap = !field->bytes.empty();
       if (!charsmap_is_safe(field->bytes))
         throw input_error("{}: its normalisation table is damaged; get the .model file again", name);
+      normalization.charsmap = field->bytes;
     }
-    if (field->number == 3) normalizer.dummy_prefix = field->value != 0;
-    if (field->number == 4) normalizer.squeeze_spaces = field->value != 0;
-    if (field->number == 5) normalizer.escape_spaces = field->value != 0;
+    if (field->number == 3) normalization.dummy_prefix = field->value != 0;
+    if (field->number == 4) normalization.squeeze_spaces = field->value != 0;
+    if (field->number == 5) normalization.escape_spaces = field->value != 0;
   }
 }
 
-struct Trainer {
-  bool is_bpe = false, space_is_suffix = false, byte_fallback = false;
-};
-
-void parse_trainer(std::string_view bytes, const std::string& name, Trainer& trainer) {
-  WireReader reader(bytes, name);
+void parse_trainer(std::string_view bytes, Tokenizer::Model& model) {
+  WireReader reader(bytes, model.name);
   while (const auto field = reader.next()) {
-    if (field->number == 3) trainer.is_bpe = field->value == 2;
-    if (field->number == 24) trainer.space_is_suffix = field->value != 0;
-    if (field->number == 35) trainer.byte_fallback = field->value != 0;
+    if (field->number == 3) {
+      if (field->value < 1 || field->value > 4)
+        throw input_error("{}: its model type is {}; expected 1 to 4 (unigram, BPE, word, character)", model.name,
+                          field->value);
+      model.kind = static_cast<TokenizerKind>(field->value);
+    }
+    if (field->number == 24) model.normalization.space_is_suffix = field->value != 0;
+    if (field->number == 35) model.byte_fallback = field->value != 0;
   }
 }
 
@@ -156,6 +124,7 @@ Piece parse_piece(std::string_view bytes, const std::string& name) {
       std::memcpy(&score, &bits, 4);
       if (!std::isfinite(score))
         throw input_error("{}: a piece has the score {}; get the .model file again", name, score);
+      piece.score = score;
     }
     if (field->number == 3) {
       if (field->value < 1 || field->value > 6)
@@ -168,17 +137,28 @@ Piece parse_piece(std::string_view bytes, const std::string& name) {
   return piece;
 }
 
-void mark_joins(Tokenizer::Model& model) {
-  for (const Piece& piece : model.pieces) {
-    if (piece.type == PieceType::control || piece.type == PieceType::byte || piece.type == PieceType::unknown) continue;
-    std::string_view text = piece.text;
-    for (std::optional<CharClass> before; !text.empty();) {
-      const CharAt here = char_at(text);
-      if (before) model.joins[static_cast<std::size_t>(*before)][static_cast<std::size_t>(here.cls)] = true;
-      before = here.cls;
-      text.remove_prefix(here.length);
+void fill_tables(Tokenizer::Model& model) {
+  model.byte_ids.fill(-1);
+  for (std::size_t i = 0; i < model.pieces.size(); ++i) {
+    const Piece& piece = model.pieces[i];
+    const auto id = static_cast<std::int32_t>(i);
+    if (piece.type == PieceType::unknown) model.unknown = id;
+    if (piece.type == PieceType::user_defined) model.user_defined.insert(piece.text, id);
+    if (piece.type == PieceType::byte) {
+      const int byte = byte_of(piece.text);
+      if (byte < 0)
+        throw input_error("{}: the byte piece '{}' names no byte; get the .model file again", model.name, piece.text);
+      model.byte_ids[static_cast<std::size_t>(byte)] = id;
     }
+    if (!piece.is_text()) continue;
+    model.joins.add(piece.text);
+    if (model.kind == TokenizerKind::unigram) model.texts.insert(piece.text, id);
   }
+  // A word is looked up whole, so it is cut before a space and nowhere else.
+  if (model.kind == TokenizerKind::word) model.joins.add_all_but_before_spaces();
+  if (!model.byte_fallback) return;
+  for (const std::int32_t id : model.byte_ids)
+    if (id < 0) throw input_error("{}: has no piece for some byte; get the .model file again", model.name);
 }
 
 }  // namespace
@@ -186,7 +166,7 @@ void mark_joins(Tokenizer::Model& model) {
 CharAt char_at(std::string_view text) {
   const auto lead = static_cast<unsigned char>(text[0]);
   if (lead >= 0x80) {
-    if (text.substr(0, 3) == "\xE2\x96\x81") return {CharClass::space, 3};  // U+2581, how SentencePiece writes a space
+    if (text.starts_with(space_symbol)) return {CharClass::space, 3};
     const std::size_t length = utf8_length(lead);
     return {CharClass::wide, static_cast<std::uint8_t>(length == 0 || length > text.size() ? 1 : length)};
   }
@@ -197,23 +177,75 @@ CharAt char_at(std::string_view text) {
   return {CharClass::symbol, 1};
 }
 
+int byte_of(std::string_view piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+  };
+  const int high = digit(piece[3]), low = digit(piece[4]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+std::size_t Joins::hash(std::string_view a, std::string_view b) {
+  const auto word = [](std::string_view bytes) {
+    std::uint64_t value = 0;
+    for (const char c : bytes.substr(0, 4)) value = value << 8 | static_cast<unsigned char>(c);
+    return value;
+  };
+  return (word(a) << 32 | word(b)) * 0x9E3779B97F4A7C15ull >> 44;  // 20 bits
+}
+
+void Joins::add(std::string_view piece) {
+  if (piece.empty()) return;
+  CharAt before = char_at(piece);
+  for (std::size_t begin = 0, at = before.length; at < piece.size();) {
+    const CharAt here = char_at(piece.substr(at));
+    classes_[static_cast<std::size_t>(before.cls)][static_cast<std::size_t>(here.cls)] = true;
+    if (before.cls == CharClass::wide && here.cls == CharClass::wide)
+      wide_[hash(piece.substr(begin, before.length), piece.substr(at, here.length))] = true;
+    before = here;
+    begin = at;
+    at += here.length;
+  }
+}
+
+void Joins::add_all_but_before_spaces() {
+  all_ = true;
+  for (auto& row : classes_) {
+    row.fill(true);
+    row[static_cast<std::size_t>(CharClass::space)] = false;
+  }
+}
+
+bool Joins::any_after_newline() const {
+  const auto& row = classes_[static_cast<std::size_t>(CharClass::newline)];
+  for (std::size_t next = 0; next < char_classes; ++next)
+    if (row[next] && next != static_cast<std::size_t>(CharClass::newline)) return true;
+  return false;
+}
+
+bool lines_are_apart(const Tokenizer::Model& model) {
+  return (model.kind == TokenizerKind::bpe || model.kind == TokenizerKind::character) &&
+         model.normalization.keeps_text() && !model.joins.any_after_newline();
+}
+
 void parse_tokenizer_model(Tokenizer::Model& model) {
-  Normalizer normalizer, denormalizer{false, false, false, false};
-  Trainer trainer;
   WireReader reader(model.bytes, model.name);
   while (const auto field = reader.next()) {
     if (field->number == 1) model.pieces.push_back(parse_piece(field->bytes, model.name));
-    if (field->number == 2) parse_trainer(field->bytes, model.name, trainer);
-    if (field->number == 3) parse_normalizer(field->bytes, model.name, normalizer);
-    if (field->number == 5) parse_normalizer(field->bytes, model.name, denormalizer);
+    if (field->number == 2) parse_trainer(field->bytes, model);
+    if (field->number == 3) parse_normalizer(field->bytes, model.name, model.normalization);
+    if (field->number == 5) {
+      Normalization of_decoding;
+      parse_normalizer(field->bytes, model.name, of_decoding);
+    }
     if (model.pieces.size() > most_pieces)
       throw input_error("{}: has more than {} pieces; expected a SentencePiece model", model.name, most_pieces);
   }
   if (model.pieces.empty()) throw input_error("{}: has no pieces; expected a SentencePiece .model file", model.name);
-  model.dummy_prefix = normalizer.dummy_prefix;
-  model.verbatim = trainer.is_bpe && trainer.byte_fallback && !trainer.space_is_suffix && !normalizer.has_charsmap &&
-                   !normalizer.squeeze_spaces && normalizer.escape_spaces && !denormalizer.has_charsmap;
-  mark_joins(model);
+  fill_tables(model);
 }
 
 }  // namespace bittern

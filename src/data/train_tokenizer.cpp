@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <string_view>
 #include <unordered_map>
 
+#include "base/child_process.h"
 #include "bittern/error.h"
 #include "bittern/tokenizer.h"
 
@@ -55,19 +57,11 @@ std::int64_t smallest_vocabulary(const std::string& reason) {
   return versus == std::string::npos ? 0 : std::strtoll(reason.c_str() + versus + 4, nullptr, 10);
 }
 
-}  // namespace
-
-std::string train_tokenizer(const std::vector<std::string>& sample, const TokenizerTraining& training) {
-  constexpr std::int64_t special = 3 + 256;  // <unk> <s> </s> and the bytes
-  constexpr std::int64_t largest = 1 << 20;
-  if (training.vocab_size <= special || training.vocab_size > largest)
-    throw input_error("vocab size is {}; expected {} to {}: {} ids are taken by the bytes and the special tokens",
-                      training.vocab_size, special + 1, largest, special);
-  if (LineIterator(sample).done()) throw input_error("there is no text to train a tokenizer on; give more text");
-
+// "M" and the model's file, or "E" and the reason why there is none.
+std::string train(const std::vector<std::string>& sample, std::int64_t vocab_size) {
   const std::unordered_map<std::string, std::string> options = {
       {"model_type", "bpe"},
-      {"vocab_size", std::to_string(training.vocab_size)},
+      {"vocab_size", std::to_string(vocab_size)},
       {"hard_vocab_limit", "false"},
       {"byte_fallback", "true"},
       {"split_digits", "true"},
@@ -82,16 +76,53 @@ std::string train_tokenizer(const std::vector<std::string>& sample, const Tokeni
       {"bos_id", "1"},
       {"eos_id", "2"},
       {"pad_id", "-1"},
-      {"minloglevel", training.verbose ? "0" : "3"},
+      {"minloglevel", "0"},
   };
-  std::string bytes, reason;
+  std::string bytes;
   try {
     LineIterator lines(sample);
     const auto status = sentencepiece::SentencePieceTrainer::Train(options, &lines, &bytes);
-    if (!status.ok()) reason = status.ToString();
+    return status.ok() ? "M" + bytes : "E" + status.ToString();
   } catch (const std::exception& error) {
-    reason = error.what();
+    return std::string("E") + error.what();
   }
+}
+
+// "bpe_model_trainer.cc(268) LOG(INFO) Added: freq=8 size=1120 all=9022 active=..." -> 1120; or 0.
+std::int64_t merges_said(std::string_view line) {
+  const std::size_t added = line.find("Added: "), size = line.find(" size=", std::min(added, line.size()));
+  return added == std::string_view::npos || size == std::string_view::npos
+             ? 0
+             : std::strtoll(std::string(line.substr(size + 6)).c_str(), nullptr, 10);
+}
+
+}  // namespace
+
+std::string train_tokenizer(const std::vector<std::string>& sample, const TokenizerTraining& training) {
+  constexpr std::int64_t special = 3 + 256;  // <unk> <s> </s> and the bytes
+  constexpr std::int64_t largest = 1 << 20;
+  if (training.vocab_size <= special || training.vocab_size > largest)
+    throw input_error("vocab size is {}; expected {} to {}: {} ids are taken by the bytes and the special tokens",
+                      training.vocab_size, special + 1, largest, special);
+  if (LineIterator(sample).done()) throw input_error("there is no text to train a tokenizer on; give more text");
+
+  std::int64_t merges = 0;
+  std::string last_line;
+  const ChildResult child = run_in_child([&] { return train(sample, training.vocab_size); },
+                                         [&](std::string_view line) {
+                                           merges = std::max(merges, merges_said(line));
+                                           last_line = line;
+                                           if (training.verbose) fmt::print(stderr, "{}\n", line);
+                                         },
+                                         [&] {
+                                           if (training.progress)
+                                             training.progress(std::min(special + merges, training.vocab_size));
+                                         });
+  if (!child.answered || child.answer.empty())
+    throw failure("the tokenizer's training broke off (signal {}{}); SentencePiece said last: {}", child.signal,
+                  child.signal == 9 ? ", maybe for lack of memory" : "", last_line);
+  const bool trained = child.answer.front() == 'M';
+  const std::string bytes = trained ? child.answer.substr(1) : "", reason = trained ? "" : child.answer.substr(1);
   if (const std::int64_t smallest = smallest_vocabulary(reason); smallest > training.vocab_size)
     throw input_error(
         "vocab size is {}; expected at least {}: the text has that many different characters, bytes and "

@@ -8,6 +8,7 @@
 
 #include "catch.h"
 #include "data/data_test.h"
+#include "data/text_lines.h"
 
 using namespace bittern;
 using namespace bittern_test;
