@@ -30,7 +30,7 @@ struct ModelOptions {
   std::optional<DType> activations = std::nullopt;
   bool training = true;           ///< false: no gradients, and one block's activations serve all blocks
   bool recompute_blocks = false;  ///< keep only each block's input; run its forward again in backward
-  std::int64_t head_rows = 0;     ///< rows of logits at a time; 0: as many as fill 64 MiB
+  std::int64_t head_rows = 0;     ///< rows of logits at a time; 0: as many as fill BackendTraits::logits_bytes
   std::int64_t cache_length = 0;  ///< positions of the key/value cache; 0: no generation
   float z_loss = 0;               ///< coefficient of lse^2 (PaLM, section 5)
   ByRole<WeightCodec> codecs{};

@@ -15,6 +15,7 @@
 #include "bittern/quant/philox.h"
 #include "bittern/quant/weight_codec.h"
 #include "bittern/tensor.h"
+#include "bittern/ticket.h"
 
 namespace bittern {
 
@@ -64,6 +65,26 @@ struct Attention {
 /// One parameter's update (bittern/optim/optimizer_step.h).
 struct OptimizerStep;
 
+/// Where memory of a back end lies. `device`: only the back end reads and writes it; the host knows its addresses and
+/// must not follow them. `host`: the host reads and writes it, and copies between it and the device need not wait.
+enum class Place : std::uint8_t { device, host };
+
+/// What follows from the kind of a back end and not from the machine, so that a plan is the same everywhere.
+struct BackendTraits {
+  std::int64_t alignment;      ///< bytes at whose multiples planned tensors start
+  std::int64_t logits_bytes;   ///< what a chunk of logits may take, where the config does not say
+  std::int64_t head_multiple;  ///< such a chunk has a multiple of so many rows
+  int steps_ahead;             ///< training steps that are given to it before the host looks at the first of them
+  bool own_memory;             ///< the device's memory is not the host's: each has bytes of its own
+};
+
+/// One of the copies that Backend::copy_aside makes.
+struct CopyOut {
+  void* host;
+  const void* device;
+  std::int64_t bytes;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -71,13 +92,30 @@ class Backend {
   /// For people and for the record in a checkpoint, e.g. "cpu avx512_bf16".
   virtual std::string description() const = 0;
 
+  virtual BackendTraits traits() const = 0;
+
   // ---- memory
-  virtual void* allocate(std::int64_t bytes) = 0;  ///< zeroed, 4096-byte aligned
-  virtual void release(void* memory, std::int64_t bytes) = 0;
+  virtual void* allocate(std::int64_t bytes, Place place = Place::device) = 0;  ///< zeroed, 4096-byte aligned
+  virtual void release(void* memory, std::int64_t bytes, Place place = Place::device) = 0;
+  virtual std::int64_t free_bytes(Place place) const = 0;  ///< that allocate() could still give
+  virtual std::int64_t allocated_bytes() const = 0;        ///< by allocate() in both places, and not released
+
+  // ---- copies that wait: what the back end was given before is done, and so is the copy, when they return
   virtual void to_host(void* host, const void* device, std::int64_t bytes) = 0;
   virtual void from_host(void* device, const void* host, std::int64_t bytes) = 0;
-  virtual void synchronize() = 0;
-  virtual std::int64_t allocated_bytes() const = 0;  ///< by allocate(), and not released
+
+  // ---- work goes on while the host does something else
+  virtual void synchronize() = 0;           ///< waits for everything that was given
+  virtual Ticket mark() = 0;                ///< the point after everything that was given so far
+  virtual bool reached(Ticket ticket) = 0;  ///< throws what went wrong on the way there
+  virtual void wait(Ticket ticket) = 0;     ///< the same, waiting
+  /// Copies to memory of Place::host. The bytes are there once a later mark is reached; until then the back end owns
+  /// both ends.
+  virtual void copy_out(void* host, const void* device, std::int64_t bytes) = 0;
+  /// Such copies beside the work that follows: forward and backward of the next step may run before they are done, the
+  /// next optimizer step runs after them. The ticket is reached when all of them are done.
+  virtual Ticket copy_aside(std::span<const CopyOut> copies) = 0;
+
   /// Measured now, in some milliseconds; the bandwidth takes longer and is measured only if asked for.
   virtual MachineLimits measure_limits(DType compute, bool stream) const = 0;
   virtual std::int64_t workspace_bytes(const WorkspaceNeeds& needs) const = 0;

@@ -52,14 +52,21 @@ struct PlannedTensor {
   DType dtype;
   Category category;
   Lifetime lifetime;
-  std::int64_t offset = -1;  ///< in the arena, once laid out
+  Place place = Place::device;
+  std::int64_t offset = -1;  ///< in the arena's memory of that place, once laid out
   std::int64_t bytes() const { return Tensor(nullptr, dtype, shape).bytes(); }
 };
 
 /// The table. add() everything, then lay_out() once.
 class Plan {
  public:
+  /// Tensors start at multiples of `alignment` bytes (BackendTraits).
+  explicit Plan(std::int64_t alignment = 64) : alignment_(alignment) {}
+
   TensorId add(std::string name, Shape shape, DType dtype, Category category, Lifetime lifetime = whole_run);
+
+  /// A tensor of the host's memory; it lives through the whole run.
+  TensorId add_on_host(std::string name, Shape shape, DType dtype, Category category);
 
   /// Tensors that lie next to each other, rows below rows, without a gap, so that one GEMM serves them (q, k, v; gate,
   /// up). Returns their ids in order; view_of(first, last) is the stacked matrix.
@@ -73,19 +80,25 @@ class Plan {
 
   std::span<const PlannedTensor> tensors() const { return tensors_; }
   const PlannedTensor& operator[](TensorId id) const { return tensors_[static_cast<std::size_t>(id.index)]; }
-  std::int64_t arena_bytes() const { return arena_bytes_; }
-  /// Bytes of one category: sums of tensors that live through the whole run; what the shared rest needs at its peak is
-  /// `shared_bytes`.
+  std::int64_t arena_bytes(Place place) const { return place == Place::device ? device_bytes_ : host_bytes_; }
+  std::int64_t arena_bytes() const { return device_bytes_ + host_bytes_; }  ///< of both places
+  /// Bytes of one category: the sum over its tensors that live through the whole run, in both places. The others share
+  /// memory of the device; what they need at their peak is `shared_bytes`.
   std::int64_t whole_run_bytes(Category category) const;
-  std::int64_t shared_bytes() const { return arena_bytes_ - whole_run_total_; }
+  std::int64_t shared_bytes() const { return device_bytes_ - whole_run_total_; }
 
  private:
+  std::int64_t align_up(std::int64_t bytes) const { return (bytes + alignment_ - 1) / alignment_ * alignment_; }
+
+  std::int64_t alignment_;
   std::vector<PlannedTensor> tensors_;
   std::vector<std::int32_t> stacked_with_previous_;  ///< 1: this tensor directly follows the one before it
-  std::int64_t arena_bytes_ = 0, whole_run_total_ = 0;
+  std::int64_t device_bytes_ = 0, host_bytes_ = 0, whole_run_total_ = 0;
+  bool laid_out_ = false;
 };
 
-/// The memory of a laid-out plan: allocated once, released at the end. Views come from here and from nowhere else.
+/// The memory of a laid-out plan, one block for each place: allocated once, released at the end. Views come from here
+/// and from nowhere else.
 class Arena {
  public:
   Arena(Backend& backend, const Plan& plan);
@@ -100,9 +113,11 @@ class Arena {
   const Plan& plan() const { return plan_; }
 
  private:
+  void release();
+
   Backend& backend_;
   const Plan& plan_;
-  char* memory_;
+  std::array<char*, 2> memory_{};  // by Place
 };
 
 }  // namespace bittern

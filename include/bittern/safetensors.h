@@ -21,6 +21,8 @@
 
 namespace bittern {
 
+class Backend;
+
 /// Bytes per element of a dtype as the format names it; nothing for one that bittern does not know.
 std::optional<std::int64_t> safetensors_dtype_size(std::string_view dtype);
 
@@ -98,11 +100,14 @@ struct NamedTensor {
   std::string dtype;  ///< the format's name for it
   std::vector<std::int64_t> shape;
   std::span<const std::byte> data;
+  Backend* backend = nullptr;  ///< `data` is an address in this back end's memory; null: in the host's
 };
 /// The shape that a tensor has in a file: packed elements are rows of bytes.
 std::vector<std::int64_t> stored_shape(const Tensor& tensor);
-/// The view of a contiguous tensor, without its scales.
-NamedTensor named_tensor(std::string name, const Tensor& tensor);
+/// The view of a contiguous tensor, without its scales. `backend`: where the tensor lies in device memory.
+NamedTensor named_tensor(std::string name, const Tensor& tensor, Backend* backend = nullptr);
+/// A copy of the tensor's bytes, wherever they are.
+std::vector<std::byte> bytes_of(const NamedTensor& tensor);
 
 struct WrittenFile {
   std::int64_t bytes = 0;
@@ -117,7 +122,8 @@ inline const SafetensorsMetadata pytorch_metadata = {{"format", "pt"}};
 std::int64_t safetensors_file_bytes(std::span<const NamedTensor> tensors,
                                     const SafetensorsMetadata& metadata = pytorch_metadata);
 
-/// Appends a whole file, tensors in the order given, to `out`; the bytes are a function of the arguments alone.
+/// Appends a whole file, tensors in the order given, to `out`; the bytes are a function of the arguments alone. What
+/// lies in device memory is copied to the host a small piece at a time.
 /// Neither fsyncs nor closes.
 WrittenFile write_safetensors(File& out, std::span<const NamedTensor> tensors,
                               const SafetensorsMetadata& metadata = pytorch_metadata);

@@ -13,8 +13,6 @@ namespace bittern {
 namespace {
 
 constexpr std::int64_t generation_rows = 64;  // prompt tokens that one pass of generation takes
-constexpr std::int64_t logits_bytes = std::int64_t{64}
-                                      << 20;  // a chunk of logits: few passes over the head's gradient, little memory
 
 /// cos and sin of position * theta^(-2i/D), i < D/2, formed in double precision.
 std::vector<float> rope_table(std::int64_t positions, std::int64_t D, double theta) {
@@ -35,7 +33,11 @@ std::vector<float> rope_table(std::int64_t positions, std::int64_t D, double the
 Transformer::Transformer(Backend& backend, const ModelSpec& spec, const ModelOptions& options, Plan& plan)
     : backend_(backend), spec_(spec), options_(options) {
   options_.recompute_blocks &= options_.training;
-  if (options_.head_rows == 0) options_.head_rows = logits_bytes / (spec.vocab_size * size_of(options.compute));
+  if (options_.head_rows == 0) {
+    const BackendTraits traits = backend.traits();
+    const std::int64_t rows = traits.logits_bytes / (spec.vocab_size * size_of(options.compute));
+    options_.head_rows = std::max(rows / traits.head_multiple, std::int64_t{1}) * traits.head_multiple;
+  }
   options_.head_rows = std::clamp<std::int64_t>(options_.head_rows, 1, options.batch * options.sequence_length);
   plan_parameters(plan);
   plan_activations(plan);

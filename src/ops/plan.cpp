@@ -1,3 +1,4 @@
+// The layout of a plan: offsets as a pure function of the table. And the arena: the memory that it is laid out in.
 #include "bittern/plan.h"
 
 #include <algorithm>
@@ -5,12 +6,6 @@
 
 namespace bittern {
 namespace {
-
-constexpr std::int64_t alignment = 64;  // one cache line, and the widest vector load
-
-std::int64_t align_up(std::int64_t bytes) {
-  return (bytes + alignment - 1) / alignment * alignment;
-}
 
 bool overlap(const Lifetime& a, const Lifetime& b) {
   return a.first <= b.last && b.first <= a.last;
@@ -23,10 +18,16 @@ bool is_whole_run(const Lifetime& life) {
 }  // namespace
 
 TensorId Plan::add(std::string name, Shape shape, DType dtype, Category category, Lifetime lifetime) {
-  check(arena_bytes_ == 0, "plan: {} was added after the layout was made", name);
+  check(!laid_out_, "plan: {} was added after the layout was made", name);
   tensors_.push_back({std::move(name), shape, dtype, category, lifetime});
   stacked_with_previous_.push_back(0);
   return {static_cast<std::int32_t>(tensors_.size() - 1)};
+}
+
+TensorId Plan::add_on_host(std::string name, Shape shape, DType dtype, Category category) {
+  const TensorId id = add(std::move(name), shape, dtype, category);
+  tensors_.back().place = Place::host;
+  return id;
 }
 
 std::vector<TensorId> Plan::add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype,
@@ -42,16 +43,19 @@ std::vector<TensorId> Plan::add_stacked(std::span<const Part> parts, std::int64_
 
 void Plan::lay_out() {
   // Tensors of the whole run first, one after the other; a stack starts aligned and has no gaps inside.
-  std::int64_t end = 0;
+  laid_out_ = true;
+  std::array<std::int64_t, 2> ends{};  // by Place
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     PlannedTensor& tensor = tensors_[i];
     if (!is_whole_run(tensor.lifetime)) continue;
+    std::int64_t& end = ends[static_cast<std::size_t>(tensor.place)];
     if (!stacked_with_previous_[i]) end = align_up(end);
     tensor.offset = end;
     end += tensor.bytes();
   }
-  whole_run_total_ = align_up(end);
-  arena_bytes_ = whole_run_total_;
+  host_bytes_ = align_up(ends[static_cast<std::size_t>(Place::host)]);
+  whole_run_total_ = align_up(ends[static_cast<std::size_t>(Place::device)]);
+  device_bytes_ = whole_run_total_;
 
   // The others share what follows: largest first, each at the lowest offset that is free during its life.
   std::vector<PlannedTensor*> shared;
@@ -67,7 +71,7 @@ void Plan::lay_out() {
       offset = std::max(offset, align_up(other->offset + other->bytes()));
     }
     tensor->offset = offset;
-    arena_bytes_ = std::max(arena_bytes_, align_up(offset + tensor->bytes()));
+    device_bytes_ = std::max(device_bytes_, align_up(offset + tensor->bytes()));
     const auto by_offset = [](const PlannedTensor* a, const PlannedTensor* b) { return a->offset < b->offset; };
     placed.insert(std::upper_bound(placed.begin(), placed.end(), tensor, by_offset), tensor);
   }
@@ -79,17 +83,36 @@ std::int64_t Plan::whole_run_bytes(Category category) const {
   });
 }
 
-Arena::Arena(Backend& backend, const Plan& plan)
-    : backend_(backend), plan_(plan), memory_(static_cast<char*>(backend.allocate(plan.arena_bytes()))) {}
+namespace {
+
+constexpr std::array both_places = {Place::device, Place::host};
+
+}  // namespace
+
+Arena::Arena(Backend& backend, const Plan& plan) : backend_(backend), plan_(plan) {
+  try {
+    for (const Place place : both_places)
+      memory_[static_cast<std::size_t>(place)] = static_cast<char*>(backend.allocate(plan.arena_bytes(place), place));
+  } catch (...) {
+    release();
+    throw;
+  }
+}
 
 Arena::~Arena() {
-  backend_.release(memory_, plan_.arena_bytes());
+  release();
+}
+
+void Arena::release() {
+  for (const Place place : both_places)
+    if (char* const memory = memory_[static_cast<std::size_t>(place)]; memory != nullptr)
+      backend_.release(memory, plan_.arena_bytes(place), place);
 }
 
 Tensor Arena::view(TensorId id) const {
   if (!id) return {};
   const PlannedTensor& tensor = plan_[id];
-  return Tensor(memory_ + tensor.offset, tensor.dtype, tensor.shape);
+  return Tensor(memory_[static_cast<std::size_t>(tensor.place)] + tensor.offset, tensor.dtype, tensor.shape);
 }
 
 Tensor Arena::view_stacked(TensorId first, TensorId last) const {

@@ -4,13 +4,14 @@
 #include <set>
 
 #include "bittern/error.h"
+#include "bittern/ops.h"
 #include "bittern/safetensors.h"
 #include "bittern/strict_json.h"
 
 namespace bittern {
 namespace {
 
-constexpr std::size_t piece_bytes = std::size_t{1} << 20;        // written and hashed while in L2
+constexpr std::size_t piece_bytes = std::size_t{1} << 20;        // copied, hashed and written while in L2
 constexpr std::int64_t writeback_bytes = std::int64_t{8} << 20;  // handed to the disk
 
 std::int64_t data_bytes(const NamedTensor& tensor) {
@@ -65,12 +66,20 @@ std::vector<std::int64_t> stored_shape(const Tensor& tensor) {
   return shape;
 }
 
-NamedTensor named_tensor(std::string name, const Tensor& tensor) {
+NamedTensor named_tensor(std::string name, const Tensor& tensor, Backend* backend) {
   check(tensor.contiguous(), "safetensors: tensor {} is a part of another one", in_quotes(name));
   return {.name = std::move(name),
           .dtype = std::string(info(tensor.dtype).safetensors),
           .shape = stored_shape(tensor),
-          .data = {static_cast<const std::byte*>(tensor.data), static_cast<std::size_t>(tensor.bytes())}};
+          .data = {static_cast<const std::byte*>(tensor.data), static_cast<std::size_t>(tensor.bytes())},
+          .backend = backend};
+}
+
+std::vector<std::byte> bytes_of(const NamedTensor& tensor) {
+  if (tensor.backend == nullptr) return {tensor.data.begin(), tensor.data.end()};
+  std::vector<std::byte> bytes(tensor.data.size());
+  tensor.backend->to_host(bytes.data(), tensor.data.data(), static_cast<std::int64_t>(bytes.size()));
+  return bytes;
 }
 
 std::int64_t safetensors_file_bytes(std::span<const NamedTensor> tensors, const SafetensorsMetadata& metadata) {
@@ -97,7 +106,18 @@ WrittenFile write_safetensors(File& out, std::span<const NamedTensor> tensors, c
     }
   };
   write(as_bytes(header_of(tensors, metadata)));
-  for (const NamedTensor& tensor : tensors) write(tensor.data);
+  std::vector<std::byte> piece;
+  for (const NamedTensor& tensor : tensors) {
+    if (tensor.backend == nullptr) {
+      write(tensor.data);
+      continue;
+    }
+    for (std::size_t first = 0; first < tensor.data.size(); first += piece_bytes) {
+      piece.resize(std::min(piece_bytes, tensor.data.size() - first));
+      tensor.backend->to_host(piece.data(), tensor.data.data() + first, static_cast<std::int64_t>(piece.size()));
+      write(piece);
+    }
+  }
   written.xxh3 = sum.digest();
   return written;
 }

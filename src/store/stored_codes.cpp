@@ -46,14 +46,15 @@ T read_at(std::span<const std::byte> bytes, std::size_t i) {
 }
 
 template <typename T>
-void check_numbers(std::span<const std::byte> bytes, const StoredRange& range, const std::string& where) {
+void check_numbers(std::span<const std::byte> bytes, const StoredRange& range, std::int64_t first_element,
+                   const std::string& where) {
   for (std::size_t i = 0; i < bytes.size() / sizeof(T); ++i)
     if (const float x = to_float(read_at<T>(bytes, i)); !within(range, x))
-      throw refused(where, x, static_cast<std::int64_t>(i), in_words(range));
+      throw refused(where, x, first_element + static_cast<std::int64_t>(i), in_words(range));
 }
 
 void check_codes(std::span<const std::byte> bytes, const StoredRange& range, std::int64_t columns,
-                 const std::string& where) {
+                 std::int64_t first_row, const std::string& where) {
   const int bits = bits_of(range.dtype), used_in_last_byte = static_cast<int>(columns * bits % 8);
   std::array<bool, 256> good;
   for (std::size_t code = 0; code < good.size(); ++code)
@@ -66,10 +67,10 @@ void check_codes(std::span<const std::byte> bytes, const StoredRange& range, std
     unpack_codes(bits, row, 0, columns, codes.data());
     for (std::int64_t i = 0; i < columns; ++i)
       if (const std::uint8_t code = codes[static_cast<std::size_t>(i)]; !good[code])
-        throw refused(where, level_of_code(range.dtype, code), r * columns + i, in_words(range));
+        throw refused(where, level_of_code(range.dtype, code), (first_row + r) * columns + i, in_words(range));
     if (used_in_last_byte != 0 && row[row_size - 1] >> used_in_last_byte != 0)
       throw input_error("{}: bits after the last element of row {} are not 0; the file is damaged: use another one",
-                        where, r);
+                        where, first_row + r);
   }
 }
 
@@ -92,17 +93,17 @@ StoredRange stored_range(const StateCodecInfo& codec, MomentSign sign) {
 }
 
 void check_elements(std::span<const std::byte> bytes, const StoredRange& range, std::int64_t columns,
-                    const std::string& where) {
-  if (range.dtype == DType::f32) return check_numbers<float>(bytes, range, where);
-  if (range.dtype == DType::bf16) return check_numbers<bf16>(bytes, range, where);
-  check_codes(bytes, range, columns, where);
+                    const std::string& where, std::int64_t first_row) {
+  if (range.dtype == DType::f32) return check_numbers<float>(bytes, range, first_row * columns, where);
+  if (range.dtype == DType::bf16) return check_numbers<bf16>(bytes, range, first_row * columns, where);
+  check_codes(bytes, range, columns, first_row, where);
 }
 
-void check_scales(std::span<const std::byte> bytes, ScaleKind kind, const std::string& where) {
+void check_scales(std::span<const std::byte> bytes, ScaleKind kind, const std::string& where, std::int64_t first) {
   for (std::size_t i = 0; i < bytes.size() / sizeof(float); ++i) {
     const float x = read_at<float>(bytes, i);
     const auto expect = [&](bool good, std::string_view what) {
-      if (!good) throw refused(where, x, static_cast<std::int64_t>(i), what);
+      if (!good) throw refused(where, x, first + static_cast<std::int64_t>(i), what);
     };
     const bool normal = x >= std::numeric_limits<float>::min() && x <= largest_number;
     if (kind == ScaleKind::weights) {

@@ -25,9 +25,10 @@ enum class MomentSign : std::uint8_t { any, not_negative };  ///< of the first m
 StoredRange stored_range(const StateCodecInfo& codec, MomentSign sign);
 
 /// Throws at the first element outside the range, and where bits after the last element of a packed row are not 0.
-/// `bytes` are rows of `columns` elements; `where` names file and tensor.
+/// `bytes` are whole rows of `columns` elements, the first of them row `first_row` of the tensor; `where` names file and
+/// tensor.
 void check_elements(std::span<const std::byte> bytes, const StoredRange& range, std::int64_t columns,
-                    const std::string& where);
+                    const std::string& where, std::int64_t first_row = 0);
 
 /// What f32 scales belong to, and so what they may be. No scale but a mean is subnormal (quant/scales.h).
 enum class ScaleKind : std::uint8_t {
@@ -36,7 +37,7 @@ enum class ScaleKind : std::uint8_t {
   logarithmic,  ///< scale and alpha of a block by turns: as blocks; above 0 and at most 1, or 0 beside a scale of 0
   means         ///< of factored moments: finite, at least 0
 };
-/// Throws at the first scale that is none of these.
-void check_scales(std::span<const std::byte> bytes, ScaleKind kind, const std::string& where);
+/// Throws at the first scale that is none of these. `bytes` begin at scale `first` of the tensor, which is even.
+void check_scales(std::span<const std::byte> bytes, ScaleKind kind, const std::string& where, std::int64_t first = 0);
 
 }  // namespace bittern

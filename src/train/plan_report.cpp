@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "base/machine_memory.h"
 #include "bittern/progress.h"
 #include "bittern/trainer.h"
 #include "train/session/role_memory.h"
@@ -74,7 +73,8 @@ void print_plan(RunConfig requested, bool json) {
   const std::int64_t parameters = session->parameter_count();
   const std::int64_t tokens = config.train.batch_sequences * config.data.sequence_length;
   const double flops_per_token = session->model->flops_per_token();
-  const std::int64_t total = session->plan.arena_bytes(), available = available_memory();
+  const MemoryNeeds needs = session->memory_needs();
+  const std::int64_t total = session->plan.arena_bytes(), available = needs.available;
 
   std::vector<std::pair<std::string, std::int64_t>> rows;
   for (std::size_t i = 0; i < category_names.size(); ++i)
@@ -118,7 +118,7 @@ void print_plan(RunConfig requested, bool json) {
         short_number(flops_per_token * static_cast<double>(tokens * config.train.steps)),
         with_commas(config.train.steps));
   }
-  if (total > available) throw does_not_fit(config, total, available);
+  if (needs.needed > needs.available) throw does_not_fit(config, needs);
 }
 
 }  // namespace bittern

@@ -42,8 +42,15 @@ void Saves::now() {
   newest_ = state_.step;
 }
 
+void Saves::write_copied(bool wait) {
+  if (!copied_ || (!wait && !session_.backend->reached(copying_))) return;
+  session_.backend->wait(copying_);
+  writer_.submit(*std::exchange(copied_, std::nullopt));
+}
+
 void Saves::settle(bool wait) {
-  if (writing_ < 0 || (!wait && !writer_.idle())) return;
+  write_copied(wait);
+  if (writing_ < 0 || copied_ || (!wait && !writer_.idle())) return;
   const std::int64_t step = std::exchange(writing_, -1);
   try {
     writer_.wait();
@@ -60,9 +67,10 @@ void Saves::begin() {
   watchers_.progress.activity("saving");
   watchers_.heartbeat.beat(state_.step, RunStatus::saving);
   watchers_.metrics.sync();
-  session_.take_snapshot();
-  writer_.submit(checkpoint_contents(session_, state_, true));
+  copying_ = session_.take_snapshot();
+  copied_ = checkpoint_contents(session_, state_, true);
   writing_ = state_.step;
+  write_copied(false);
 }
 
 }  // namespace bittern

@@ -57,6 +57,25 @@ TEST_CASE("plan: stacked tensors lie next to each other without a gap, and one v
   CHECK(arena.bytes() == plan.arena_bytes());
 }
 
+TEST_CASE("plan: tensors of the host lie in memory of their own, and alignment is the back end's") {
+  Plan plan(256);
+  const TensorId a = plan.add("a", Shape{3}, DType::f32, Category::weights);
+  const TensorId copy = plan.add_on_host("copy", Shape{5}, DType::u8, Category::snapshot);
+  const TensorId b = plan.add("b", Shape{3}, DType::f32, Category::weights);
+  plan.lay_out();
+  CHECK(plan[a].offset == 0);
+  CHECK(plan[b].offset == 256);
+  CHECK(plan[copy].offset == 0);
+  CHECK(plan.arena_bytes(Place::device) == 512);
+  CHECK(plan.arena_bytes(Place::host) == 256);
+  CHECK(plan.arena_bytes() == 768);
+  CHECK(plan.shared_bytes() == 0);
+  const auto backend = make_cpu_backend(1);
+  const Arena arena(*backend, plan);
+  CHECK(backend->allocated_bytes() == 768);
+  CHECK(arena.view(copy).data != arena.view(a).data);
+}
+
 TEST_CASE("plan: nothing can be added after the layout, so no tensor escapes the table") {
   Plan plan;
   plan.add("a", Shape{1}, DType::f32, Category::scratch);

@@ -16,8 +16,8 @@
 #include "catch.h"
 #include "store/storage_support.h"
 #include "train/infer/inference.h"
-#include "train/tiny_run.h"
 #include "train/session/session.h"
+#include "train/tiny_run.h"
 
 using namespace bittern;
 using namespace bittern::tiny_run;
@@ -380,9 +380,13 @@ TEST_CASE("training: what the plan says is what is allocated, for training and i
     const auto run = training ? Session::for_training(c, 10) : Session::for_inference(c, 2, 24, 10);
     run->allocate();
     CHECK(run->backend->allocated_bytes() == run->plan.arena_bytes());
-    std::int64_t end = 0;
-    for (const PlannedTensor& tensor : run->plan.tensors()) end = std::max(end, tensor.offset + tensor.bytes());
-    CHECK(end <= run->plan.arena_bytes());
-    CHECK(run->plan.arena_bytes() - end < 64);
+    CHECK((run->plan.arena_bytes(Place::host) > 0) == training);  // the snapshot
+    for (const Place place : {Place::device, Place::host}) {
+      std::int64_t end = 0;
+      for (const PlannedTensor& tensor : run->plan.tensors())
+        if (tensor.place == place) end = std::max(end, tensor.offset + tensor.bytes());
+      CHECK(end <= run->plan.arena_bytes(place));
+      CHECK(run->plan.arena_bytes(place) - end < 64);
+    }
   }
 }

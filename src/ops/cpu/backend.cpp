@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/machine_memory.h"
 #include "bittern/profile.h"
 #include "ops/cpu/attention/attention.h"
 #include "ops/cpu/codes/quantize_rows.h"
@@ -38,9 +39,17 @@ std::string CpuBackend::description() const {
   return "cpu " + std::string(name(isa()));
 }
 
+BackendTraits CpuBackend::traits() const {
+  return {.alignment = 64,                         // one cache line, and the widest vector load
+          .logits_bytes = std::int64_t{64} << 20,  // few passes over the head's gradient, little memory
+          .head_multiple = 1,
+          .steps_ahead = 0,
+          .own_memory = false};
+}
+
 // Fresh pages are zero and cost nothing until they are touched. Large memory starts at a huge page's border, so that
 // huge pages can serve all of it; whatever mmap gave before and behind is returned at once.
-void* CpuBackend::allocate(std::int64_t bytes) {
+void* CpuBackend::allocate(std::int64_t bytes, Place) {
   check(bytes >= 0, "memory: {} bytes asked for", bytes);
   if (bytes == 0) return nullptr;
   const std::int64_t size = round_up(bytes, page);
@@ -60,10 +69,14 @@ void* CpuBackend::allocate(std::int64_t bytes) {
   return begin + before;
 }
 
-void CpuBackend::release(void* memory, std::int64_t bytes) {
+void CpuBackend::release(void* memory, std::int64_t bytes, Place) {
   if (memory == nullptr) return;
   munmap(memory, static_cast<std::size_t>(round_up(bytes, page)));
   allocated_ -= bytes;
+}
+
+std::int64_t CpuBackend::free_bytes(Place) const {
+  return available_memory();
 }
 
 MachineLimits CpuBackend::measure_limits(DType compute, bool stream) const {
@@ -77,6 +90,11 @@ void CpuBackend::to_host(void* host, const void* device, std::int64_t bytes) {
 
 void CpuBackend::from_host(void* device, const void* host, std::int64_t bytes) {
   if (bytes > 0) std::memcpy(device, host, static_cast<std::size_t>(bytes));
+}
+
+Ticket CpuBackend::copy_aside(std::span<const CopyOut> copies) {
+  for (const CopyOut& copy : copies) to_host(copy.host, copy.device, copy.bytes);
+  return {};
 }
 
 std::int64_t CpuBackend::workspace_bytes(const WorkspaceNeeds& needs) const {

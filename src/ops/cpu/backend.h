@@ -23,12 +23,21 @@ class CpuBackend final : public Backend {
 
   std::string description() const override;
 
-  void* allocate(std::int64_t bytes) override;
-  void release(void* memory, std::int64_t bytes) override;
+  BackendTraits traits() const override;
+
+  /// The host's memory is the device's, and work is done when its function returns: no ticket needs waiting for.
+  void* allocate(std::int64_t bytes, Place place) override;
+  void release(void* memory, std::int64_t bytes, Place place) override;
+  std::int64_t free_bytes(Place place) const override;
+  std::int64_t allocated_bytes() const override { return allocated_; }
   void to_host(void* host, const void* device, std::int64_t bytes) override;
   void from_host(void* device, const void* host, std::int64_t bytes) override;
   void synchronize() override {}
-  std::int64_t allocated_bytes() const override { return allocated_; }
+  Ticket mark() override { return {}; }
+  bool reached(Ticket) override { return true; }
+  void wait(Ticket) override {}
+  void copy_out(void* host, const void* device, std::int64_t bytes) override { to_host(host, device, bytes); }
+  Ticket copy_aside(std::span<const CopyOut> copies) override;
   MachineLimits measure_limits(DType compute, bool stream) const override;
   std::int64_t workspace_bytes(const WorkspaceNeeds& needs) const override;
   void bind_workspace(const Tensor& workspace) override;

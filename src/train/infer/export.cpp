@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "bittern/device_memory.h"
 #include "bittern/file.h"
 #include "bittern/trainer.h"
 #include "store/hf_config.h"
@@ -30,22 +31,26 @@ struct Unfinished {
   }
 };
 
-/// The weights as numbers: views of what is stored as such, and copies of what codes stand for.
+/// The weights as numbers: views of what is stored as such, and copies, on the host, of what codes stand for.
 struct Numbers {
   std::vector<NamedTensor> tensors;
   std::vector<std::vector<std::byte>> decoded;
 
   Numbers(const Session& session, const WeightsSection& codecs) {
     for (const Parameter& parameter : session.model->parameters()) {
-      Tensor view = scaled(*session.arena, parameter.weight, parameter.scale);
-      if (is_quantized(view.dtype)) {
-        Tensor numbers(nullptr, codecs[parameter.spec.role].dtype(), view.shape);
-        decoded.emplace_back(static_cast<std::size_t>(numbers.bytes()));
-        numbers.data = decoded.back().data();
-        session.backend->copy(numbers, view);
-        view = numbers;
+      const Tensor stored = scaled(*session.arena, parameter.weight, parameter.scale);
+      if (!is_quantized(stored.dtype)) {
+        tensors.push_back(named_tensor(parameter.spec.name, stored, session.backend.get()));
+        continue;
       }
-      tensors.push_back(named_tensor(parameter.spec.name, view));
+      Tensor numbers(nullptr, codecs[parameter.spec.role].dtype(), stored.shape);
+      const DeviceMemory on_device(*session.backend, numbers.bytes());
+      decoded.emplace_back(static_cast<std::size_t>(numbers.bytes()));
+      numbers.data = on_device.data();
+      session.backend->copy(numbers, stored);
+      session.backend->to_host(decoded.back().data(), numbers.data, numbers.bytes());
+      numbers.data = decoded.back().data();
+      tensors.push_back(named_tensor(parameter.spec.name, numbers));
     }
   }
 };

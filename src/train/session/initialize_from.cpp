@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bittern/device_memory.h"
 #include "bittern/hf_import.h"
 #include "store/quantization_config.h"
 #include "store/stored_codes.h"
@@ -48,21 +49,6 @@ void check_tensors(const HfModel& source, std::span<const Parameter> parameters)
   source.check_tensors(expected);
 }
 
-/// Memory of the back end for the time of a conversion.
-class Buffer {
- public:
-  Buffer(Backend& backend, std::int64_t bytes) : backend_(backend), bytes_(bytes), data_(backend.allocate(bytes)) {}
-  ~Buffer() { backend_.release(data_, bytes_); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  void* data() const { return data_; }
-
- private:
-  Backend& backend_;
-  std::int64_t bytes_;
-  void* data_;
-};
-
 /// Codes and scales of one weight, as they are in the file.
 struct StoredWeight {
   std::vector<std::byte> codes, scales;
@@ -78,8 +64,8 @@ struct StoredWeight {
 
   void decode(Backend& backend, DType dtype, const Shape& shape, std::span<float> values) const {
     const auto size = [](const auto& bytes) { return static_cast<std::int64_t>(bytes.size()); };
-    const Buffer code_buffer(backend, size(codes)), scale_buffer(backend, size(scales));
-    const Buffer value_buffer(backend, static_cast<std::int64_t>(values.size_bytes()));
+    const DeviceMemory code_buffer(backend, size(codes)), scale_buffer(backend, size(scales));
+    const DeviceMemory value_buffer(backend, static_cast<std::int64_t>(values.size_bytes()));
     backend.from_host(code_buffer.data(), codes.data(), size(codes));
     backend.from_host(scale_buffer.data(), scales.data(), size(scales));
     Tensor from(code_buffer.data(), dtype, shape);

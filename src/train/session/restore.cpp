@@ -1,5 +1,7 @@
+// restore: reads a checkpoint's tensors, checks every number of them, and hands them to the back end, a piece at a time.
 #include "train/session/restore.h"
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
@@ -8,8 +10,14 @@
 namespace bittern {
 namespace {
 
-/// What the bytes of each stored tensor must be true of, by the tensor's name.
-using Checks = std::map<std::string, std::function<void(std::span<const std::byte> bytes, const std::string& where)>>;
+constexpr std::int64_t piece_bytes = std::int64_t{32} << 20;
+
+/// What the bytes of a stored tensor must be true of. They are checked in pieces of whole units.
+struct Check {
+  std::int64_t unit_bytes;  ///< a row of elements, or two scales
+  std::function<void(std::span<const std::byte> bytes, std::int64_t first_unit, const std::string& where)> look;
+};
+using Checks = std::map<std::string, Check>;  // by the tensor's name
 
 ScaleKind scales_of_moment(StateKind kind) {
   if (kind == StateKind::factored) return ScaleKind::means;
@@ -21,12 +29,16 @@ Checks checks_of(const Session& session) {
   const auto add_elements = [&](TensorId id, const StoredRange& range) {
     if (!id) return;
     const std::int64_t columns = Tensor(nullptr, range.dtype, session.plan[id].shape).cols();
-    checks[session.plan[id].name] = [=](auto bytes, const auto& where) {
-      check_elements(bytes, range, columns, where);
-    };
+    checks[session.plan[id].name] = {row_bytes(range.dtype, columns),
+                                     [=](auto bytes, auto first_row, const auto& where) {
+                                       check_elements(bytes, range, columns, where, first_row);
+                                     }};
   };
   const auto add_scales = [&](TensorId id, ScaleKind kind) {
-    if (id) checks[session.plan[id].name] = [=](auto bytes, const auto& where) { check_scales(bytes, kind, where); };
+    if (!id) return;
+    checks[session.plan[id].name] = {2 * size_of(DType::f32), [=](auto bytes, auto first_pair, const auto& where) {
+                                       check_scales(bytes, kind, where, 2 * first_pair);
+                                     }};
   };
   const auto add_moment = [&](const Moment& moment, MomentSign sign) {
     const StateCodecInfo& codec = *moment.codec.info;
@@ -62,11 +74,17 @@ void restore(const Session& session, const Checkpoint& checkpoint) {
             "{}: {} is missing, or not the {} of {} bytes that the config asks for; it is a checkpoint of another "
             "model or of other codecs",
             file.path(), tensor.name, tensor.dtype, tensor.data.size());
-      buffer.resize(tensor.data.size());
-      file.read(tensor.name, buffer);
-      checks.at(tensor.name)(buffer, fmt::format("{}: {}", file.path(), tensor.name));
-      session.backend->from_host(const_cast<std::byte*>(tensor.data.data()), buffer.data(),
-                                 static_cast<std::int64_t>(buffer.size()));
+      const Check& check = checks.at(tensor.name);
+      const std::int64_t units = std::max<std::int64_t>(piece_bytes / std::max<std::int64_t>(check.unit_bytes, 1), 1);
+      const std::int64_t all = static_cast<std::int64_t>(tensor.data.size());
+      for (std::int64_t first_unit = 0; first_unit * check.unit_bytes < all; first_unit += units) {
+        const std::int64_t first = first_unit * check.unit_bytes;
+        buffer.resize(static_cast<std::size_t>(std::min(units * check.unit_bytes, all - first)));
+        file.read_part(*found, first, buffer);
+        check.look(buffer, first_unit, fmt::format("{}: {}", file.path(), tensor.name));
+        session.backend->from_host(const_cast<std::byte*>(tensor.data.data()) + first, buffer.data(),
+                                   static_cast<std::int64_t>(buffer.size()));
+      }
     }
   }
 }

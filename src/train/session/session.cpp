@@ -5,7 +5,6 @@
 #include <numeric>
 #include <utility>
 
-#include "base/machine_memory.h"
 #include "bittern/progress.h"
 
 namespace bittern {
@@ -41,6 +40,7 @@ std::unique_ptr<Session> Session::assemble(RunConfig&& effective, const ModelOpt
   std::unique_ptr<Session> session(new Session(std::move(effective)));
   const RunConfig& config = session->config;
   session->backend = make_backend(config.run);
+  session->plan = Plan(session->backend->traits().alignment);
   session->model = std::make_unique<Transformer>(*session->backend, config.model, options, session->plan);
   if (options.training)
     session->optimizer =
@@ -53,7 +53,7 @@ std::unique_ptr<Session> Session::assemble(RunConfig&& effective, const ModelOpt
     std::int64_t bytes = 0;
     for (const PlannedTensor& tensor : session->plan.tensors())
       if (in_checkpoint(tensor.category, false) || in_checkpoint(tensor.category, true)) bytes += tensor.bytes();
-    session->snapshot = session->plan.add("snapshot", Shape{bytes}, DType::u8, Category::snapshot);
+    session->snapshot = session->plan.add_on_host("snapshot", Shape{bytes}, DType::u8, Category::snapshot);
   }
   session->plan.lay_out();
   return session;
@@ -94,11 +94,20 @@ std::int64_t Session::parameter_count() const {
 }
 
 void Session::check_fits() const {
-  const std::int64_t needed = plan.arena_bytes(), available = available_memory();
-  if (needed > available && optimizer) throw does_not_fit(config, needed, available);
-  if (needed > available)
-    throw input_error("this model needs {} of memory and {} is available; lower --batch, --tokens or --sequence-length",
-                      short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)));
+  const MemoryNeeds needs = memory_needs();
+  if (needs.needed > needs.available && optimizer) throw does_not_fit(config, needs);
+  if (needs.needed > needs.available)
+    throw input_error("this model needs {} of {} and {} is available; lower --batch, --tokens or --sequence-length",
+                      short_bytes(static_cast<double>(needs.needed)), needs.what,
+                      short_bytes(static_cast<double>(needs.available)));
+}
+
+MemoryNeeds Session::memory_needs() const {
+  if (!backend->traits().own_memory) return {"memory", plan.arena_bytes(), backend->free_bytes(Place::device)};
+  const MemoryNeeds device{"the device's memory", plan.arena_bytes(Place::device), backend->free_bytes(Place::device)};
+  const MemoryNeeds host{"the host's memory, for the copy that a checkpoint is written from",
+                         plan.arena_bytes(Place::host), backend->free_bytes(Place::host)};
+  return host.needed > host.available && device.needed <= device.available ? host : device;
 }
 
 void Session::allocate() {
@@ -112,33 +121,43 @@ void Session::allocate() {
 std::vector<NamedTensor> Session::checkpoint_tensors(bool optimizer_states, bool from_snapshot) const {
   std::vector<NamedTensor> list;
   std::int64_t offset = 0;  // of a tensor in the snapshot, which holds them in the plan's order
-  for (std::int32_t i = 0; i < static_cast<std::int32_t>(plan.tensors().size()); ++i) {
-    const PlannedTensor& planned = plan[TensorId{i}];
-    if (!in_checkpoint(planned.category, false) && !in_checkpoint(planned.category, true)) continue;
-    Tensor view = arena->view(TensorId{i});
+  for (const TensorId id : checkpoint_ids()) {
+    const PlannedTensor& planned = plan[id];
+    Tensor view = arena->view(id);
     if (from_snapshot) view.data = static_cast<char*>(arena->view(snapshot).data) + offset;
     offset += planned.bytes();
-    if (in_checkpoint(planned.category, optimizer_states)) list.push_back(named_tensor(planned.name, view));
+    if (in_checkpoint(planned.category, optimizer_states))
+      list.push_back(named_tensor(planned.name, view, from_snapshot ? nullptr : backend.get()));
   }
   return list;
 }
 
-void Session::take_snapshot() const {
+Ticket Session::take_snapshot() const {
   char* to = static_cast<char*>(arena->view(snapshot).data);
-  for (std::int32_t i = 0; i < static_cast<std::int32_t>(plan.tensors().size()); ++i) {
-    const PlannedTensor& planned = plan[TensorId{i}];
-    if (!in_checkpoint(planned.category, false) && !in_checkpoint(planned.category, true)) continue;
-    backend->to_host(to, arena->view(TensorId{i}).data, planned.bytes());
-    to += planned.bytes();
+  std::vector<CopyOut> copies;
+  for (const TensorId id : checkpoint_ids()) {
+    copies.push_back({.host = to, .device = arena->view(id).data, .bytes = plan[id].bytes()});
+    to += plan[id].bytes();
   }
+  return backend->copy_aside(copies);
 }
 
-Error does_not_fit(const RunConfig& config, std::int64_t needed, std::int64_t available) {
+std::vector<TensorId> Session::checkpoint_ids() const {
+  std::vector<TensorId> ids;
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(plan.tensors().size()); ++i)
+    if (const Category category = plan[TensorId{i}].category;
+        in_checkpoint(category, false) || in_checkpoint(category, true))
+      ids.push_back(TensorId{i});
+  return ids;
+}
+
+Error does_not_fit(const RunConfig& config, const MemoryNeeds& needs) {
   return input_error(
-      "this run needs {} of memory and {} is available; lower train.micro_batch_sequences (now {}), set "
+      "this run needs {} of {} and {} is available; lower train.micro_batch_sequences (now {}), set "
       "train.recompute to \"block\", store optimizer.states in bf16, or choose a smaller model (`bittern plan` shows "
       "where the bytes go)",
-      short_bytes(static_cast<double>(needed)), short_bytes(static_cast<double>(available)), config.micro_batch());
+      short_bytes(static_cast<double>(needs.needed)), needs.what, short_bytes(static_cast<double>(needs.available)),
+      config.micro_batch());
 }
 
 }  // namespace bittern

@@ -24,6 +24,12 @@
 
 namespace bittern {
 
+/// What a plan takes of a memory, and what that memory still has.
+struct MemoryNeeds {
+  const char* what;  ///< "memory", "the device's memory", ...
+  std::int64_t needed, available;
+};
+
 struct Session {
   RunConfig config;  ///< effective: the vocabulary size is resolved
   std::unique_ptr<Backend> backend;
@@ -51,21 +57,26 @@ struct Session {
 
   /// Refuses, saying what to change, what does not fit into the machine's memory.
   void check_fits() const;
+  /// Of the memory that does not suffice, or of the device's.
+  MemoryNeeds memory_needs() const;
   /// Allocates and binds what fits.
   void allocate();
 
   /// What a checkpoint holds, as views: parameters by their Hugging Face names, and masters and moments.
-  /// `from_snapshot`: views into the snapshot (taken by take_snapshot), which training does not touch.
+  /// `from_snapshot`: views into the snapshot, in the host's memory, which training does not touch; else the views are
+  /// of the device's memory.
   std::vector<NamedTensor> checkpoint_tensors(bool optimizer_states, bool from_snapshot) const;
-  void take_snapshot() const;
+  /// Begins to copy all of that into the snapshot. Until the ticket is reached the snapshot is not to be read.
+  Ticket take_snapshot() const;
 
  private:
   explicit Session(RunConfig&& effective) : config(std::move(effective)) {}
   static std::unique_ptr<Session> assemble(RunConfig&& config, const ModelOptions& options, bool snapshot);
+  std::vector<TensorId> checkpoint_ids() const;  // what a checkpoint holds, in the plan's order
 };
 
 /// What to say, and advise, when a run needs more than that.
-Error does_not_fit(const RunConfig& config, std::int64_t needed, std::int64_t available);
+Error does_not_fit(const RunConfig& config, const MemoryNeeds& needs);
 
 /// "cpu" for "auto" where there is no GPU; refuses what this build has no back end for.
 std::unique_ptr<Backend> make_backend(const RunSection& run);
