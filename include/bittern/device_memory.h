@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "bittern/ops.h"
+#include "bittern/backend.h"
 #include "bittern/tensor.h"
 
 namespace bittern {

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "bittern/ops.h"
+#include "bittern/backend.h"
 #include "bittern/parameter.h"
 #include "bittern/plan.h"
 
@@ -141,13 +141,17 @@ class Transformer {
     std::int64_t rows() const { return batch * sequence_length; }
   };
   Pass full_pass() const { return {options_.batch, options_.sequence_length}; }
+  /// Sends a micro-batch to the back end. Ids outside the vocabulary are refused here, for all back ends: no op reads
+  /// them first.
   void upload(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);
+  void check_tokens(std::span<const std::int32_t> tokens) const;
+  void check_targets(std::span<const std::int32_t> targets) const;
   void forward_to_final_norm(const Pass& pass);
   void block_forward(int layer, const BlockActivations& a, const Pass& pass, bool for_backward);
   void block_backward(int layer, bool accumulate);
   LossSums head(std::int64_t total_targets, bool backward, bool accumulate);
   AttentionShape attention_shape(const Pass& pass) const;
-  QkNormRope rope_args(int layer, const BlockActivations& a, const Pass& pass) const;
+  QkNormRopeForward rope_args(int layer, const BlockActivations& a, const Pass& pass) const;
 
   Backend& backend_;
   ModelSpec spec_;

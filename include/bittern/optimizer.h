@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "bittern/backend.h"
 #include "bittern/config.h"
-#include "bittern/ops.h"
 #include "bittern/optim/optimizer_step.h"
 #include "bittern/parameter.h"
 #include "bittern/plan.h"

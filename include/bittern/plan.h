@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bittern/ops.h"
+#include "bittern/backend.h"
 #include "bittern/tensor.h"
 
 namespace bittern {

@@ -1,12 +1,13 @@
-// Profile: what each op cost. Every op's checked entry opens an OpScope with the bytes it must move (each input read
-// once, each output written once) and the floating-point operations it does; `--profile N` prints the sums against the
-// machine's limits.
+// Profile: what each op took. Every op's public function (src/ops/NAME.cpp) opens an OpScope with the op's cost; `--profile
+// N` prints the sums against the machine's limits.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <string_view>
+
+#include "bittern/ops.h"
 
 namespace bittern {
 
@@ -20,12 +21,12 @@ struct OpCost {
 /// Sums by op name. Used from one thread: the one that runs the model.
 class Profile {
  public:
-  void add(std::string_view op, double seconds, double bytes, double flops) {
+  void add(std::string_view op, double seconds, const Cost& work) {
     OpCost& cost = costs_[op];
     ++cost.calls;
     cost.seconds += seconds;
-    cost.bytes += bytes;
-    cost.flops += flops;
+    cost.bytes += work.bytes;
+    cost.flops += work.flops;
   }
   const std::map<std::string_view, OpCost>& costs() const { return costs_; }
   void clear() { costs_.clear(); }
@@ -43,20 +44,19 @@ class Profile {
 /// Lives as long as one op runs.
 class OpScope {
  public:
-  OpScope(std::string_view op, double bytes, double flops = 0.0) : op_(op), bytes_(bytes), flops_(flops) {
+  OpScope(std::string_view op, const Cost& cost) : op_(op), cost_(cost) {
     if (Profile::current()) start_ = std::chrono::steady_clock::now();
   }
   OpScope(const OpScope&) = delete;
   OpScope& operator=(const OpScope&) = delete;
   ~OpScope() {
     if (Profile* profile = Profile::current())
-      profile->add(op_, std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(), bytes_,
-                   flops_);
+      profile->add(op_, std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(), cost_);
   }
 
  private:
   std::string_view op_;
-  double bytes_, flops_;
+  Cost cost_;
   std::chrono::steady_clock::time_point start_;
 };
 

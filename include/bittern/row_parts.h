@@ -17,4 +17,12 @@ inline std::int64_t part_begin(std::int64_t rows, std::int64_t parts, std::int64
   return rows * part / parts;
 }
 
+/// The part of `rows` rows that begins at `row`, their number for the end, or -1.
+inline std::int64_t part_at(std::int64_t rows, std::int64_t row) {
+  const std::int64_t parts = row_parts(rows);
+  for (std::int64_t part = 0; part <= parts; ++part)
+    if (part_begin(rows, parts, part) == row) return part;
+  return -1;
+}
+
 }  // namespace bittern

@@ -244,10 +244,12 @@ void Transformer::bind(const Arena& arena) {
 void Transformer::load_parameter(const Parameter& parameter, std::span<const float> values) {
   check(static_cast<std::int64_t>(values.size()) == parameter.spec.shape.elements(), "{}: {} values for {} elements",
         parameter.spec.name, values.size(), parameter.spec.shape.elements());
-  backend_.encode_weight(scaled(*arena_, parameter.weight, parameter.scale), values, parameter.codec);
+  backend_.encode_weight(
+      {.weight = scaled(*arena_, parameter.weight, parameter.scale), .values = values, .codec = parameter.codec});
   if (parameter.master)
-    backend_.encode_weight(scaled(*arena_, parameter.master, parameter.master_scale), values,
-                           master_codec(parameter.codec));
+    backend_.encode_weight({.weight = scaled(*arena_, parameter.master, parameter.master_scale),
+                            .values = values,
+                            .codec = master_codec(parameter.codec)});
 }
 
 std::vector<Tensor> Transformer::gradients() const {

@@ -100,7 +100,7 @@ void Optimizer::add_needs(WorkspaceNeeds& needs) const {
 
 float Optimizer::global_norm(const Arena& arena, std::span<const Tensor> gradients) {
   const Tensor norm = arena.view(norm_);
-  backend_.global_norm(norm, gradients, static_cast<float>(config_.clip_grad_norm));
+  backend_.global_norm({.norm = norm, .gradients = gradients, .max_norm = static_cast<float>(config_.clip_grad_norm)});
   float value = 0.0f;
   backend_.to_host(&value, norm.data, sizeof value);
   return value;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "bittern/backend.h"
 #include "bittern/error.h"
-#include "bittern/ops.h"
 #include "bittern/safetensors.h"
 #include "bittern/strict_json.h"
 

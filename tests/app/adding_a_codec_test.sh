@@ -39,7 +39,7 @@ cat >example.cpp <<'E2'
 #include <memory>
 #include <vector>
 
-#include "bittern/ops.h"
+#include "bittern/backend.h"
 #include "bittern/optim/optimizer_step.h"
 #include "bittern/quant/bf16.h"
 #include "bittern/quant/codebook.h"
@@ -132,7 +132,7 @@ flags="-std=c++20 -O1 -Iinclude -Isrc -DFMT_SHARED -DSPDLOG_COMPILED_LIB -DSPDLO
 libraries=$(dirname "$BITTERN")
 ${CXX:-c++} $flags -fsyntax-only src/config/table.cpp
 # What of the ops library reads the changed tables.
-${CXX:-c++} $flags example.cpp src/ops/cpu/optimizer/{rule_rows,state_rows,state_codebook,codebook_codes,optimizer_step}.cpp \
+${CXX:-c++} $flags example.cpp src/ops/optimizer_step.cpp src/ops/cpu/optimizer/{rule_rows,state_rows,state_codebook,codebook_codes,optimizer_step}.cpp \
   "$libraries/libbittern_ops.a" "$libraries/libbittern_base.a" -pthread -lspdlog -lfmt -o example
 ./example
 echo "adding_a_codec.md: its codec and its rule compile, and a parameter takes steps with them"

@@ -23,7 +23,7 @@ per_block = lambda count, beside=0: (count * layers + beside) * micro_batches
 # A block's products: q, k, v in one; o; gate and up in one; down. One more for the head.
 every = {"embedding_forward": per_block(0, 1), "embedding_backward": per_block(0, 1), "residual_rmsnorm_forward": per_block(2, 1),
          "residual_rmsnorm_backward": per_block(2, 1), "qk_norm_rope_forward": per_block(1), "qk_norm_rope_backward": per_block(1),
-         "attention_forward": per_block(1), "attention_backward": per_block(1), "swiglu_forward": per_block(1), "swiglu_backward": per_block(1),
+         "attention_forward": per_block(1), "attention_backward": per_block(1), "glu_forward": per_block(1), "glu_backward": per_block(1),
          "linear_forward": per_block(4, 1), "linear_backward_input": per_block(4, 1), "linear_backward_weight": per_block(4, 1),
          "cross_entropy": per_block(0, 1), "global_norm": 1}
 parameters = lambda in_block: in_block * layers + 3  # and the embedding, the last norm, the head

@@ -89,14 +89,19 @@ void bench_training(const AttentionShape& shape, DType dtype, const Options& opt
   const Array dqkv(dtype, rows, shape.packed(), 4),
       lse(DType::f32, shape.batch * shape.heads, shape.sequence_length, 5);
   const Memory workspace(attention_workspace_bytes(shape));
-  const Attention args{.shape = shape, .qkv = qkv.tensor, .out = out.tensor, .lse = lse.tensor};
-  attention_forward(args, workspace.get());
+  const AttentionForward forward{.shape = shape, .qkv = qkv.tensor, .out = out.tensor, .lse = lse.tensor};
+  const AttentionBackward backward{.shape = shape,
+                                   .qkv = qkv.tensor,
+                                   .out = out.tensor,
+                                   .lse = lse.tensor,
+                                   .dqkv = dqkv.tensor,
+                                   .dout = dout.tensor};
+  attention_forward(forward, workspace.get());
 
   double peak = measured_peak_gflops(dtype);
-  const std::vector<double> times =
-      bench::interleaved({[&] { attention_forward(args, workspace.get()); },
-                          [&] { attention_backward(args, dqkv.tensor, dout.tensor, workspace.get()); }},
-                         options.seconds, options.cpu_time ? bench::cpu_now : bench::now);
+  const std::vector<double> times = bench::interleaved(
+      {[&] { attention_forward(forward, workspace.get()); }, [&] { attention_backward(backward, workspace.get()); }},
+      options.seconds, options.cpu_time ? bench::cpu_now : bench::now);
   peak = std::max(peak, measured_peak_gflops(dtype));
   const double T = static_cast<double>(shape.sequence_length), D = static_cast<double>(shape.head_dim);
   const double scores = static_cast<double>(shape.batch * shape.heads) * T * (T + 1.0) / 2.0;
@@ -113,9 +118,16 @@ void bench_generation(std::int64_t heads, std::int64_t kv_heads, std::int64_t D,
   const Array qkv(dtype, rows, shape.packed(), 1), out(dtype, rows, heads * D, 2);
   const Array k(dtype, position + rows, kv_heads * D, 3), v(dtype, position + rows, kv_heads * D, 4);
   const Memory workspace(attention_workspace_bytes(shape));
-  const double time = bench::interleaved(
-      {[&] { attention_cached(out.tensor, qkv.tensor, k.tensor, v.tensor, shape, position, workspace.get()); }},
-      options.seconds, options.cpu_time ? bench::cpu_now : bench::now)[0];
+  const double time = bench::interleaved({[&] {
+                                           attention_cached({.shape = shape,
+                                                             .qkv = qkv.tensor,
+                                                             .out = out.tensor,
+                                                             .k_cache = k.tensor,
+                                                             .v_cache = v.tensor,
+                                                             .first_position = position},
+                                                            workspace.get());
+                                         }},
+                                         options.seconds, options.cpu_time ? bench::cpu_now : bench::now)[0];
   const double gbs = static_cast<double>(k.tensor.bytes() + v.tensor.bytes()) / time * 1e-9;
   const std::string label = fmt::format("{} rows at {} H{} KV{} D{}", rows, position, heads, kv_heads, D);
   std::printf("%-12s %-4s %-30s %8.3f ms %7.1f GB/s %4.0f %%\n", std::string(name(isa())).c_str(),

@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "bittern/backend.h"
 #include "bittern/error.h"
-#include "bittern/ops.h"
 #include "bittern/profile.h"
 #include "bittern/quant/philox.h"
 #include "ops/cpu/machine/parallel.h"
@@ -187,40 +187,35 @@ std::vector<Line> lines(Where where) {
     const auto add = [&](const std::string& op, Mix mix, auto make) { all.push_back({op + type, mix, make}); };
     add("embedding_forward", {1, 1, 0}, [=](Backend& b, Memory& m) {
       const Tensor w = m.tensor(t, V, C), out = m.tensor(t, N, C), ids = m.ids(N, V);
-      return [=, &b] { b.embedding_forward(out, w, ids); };
+      return [=, &b] { b.embedding_forward({.out = out, .w = w, .tokens = ids}); };
     });
     // f32 gradient rows are updated, activations' gradient rows read.
     add("embedding_backward", t == DType::f32 ? Mix{1, 0, 1} : Mix{1, 0, 2}, [=](Backend& b, Memory& m) {
       const Tensor dw = m.tensor(DType::f32, V, C), dout = m.tensor(t, N, C), ids = m.ids(N, V);
-      return [=, &b] { b.embedding_backward(dw, dout, ids); };
+      return [=, &b] { b.embedding_backward({.dw = dw, .dout = dout, .tokens = ids}); };
     });
     add("embedding_backward, one token", {1, 0, 0}, [=](Backend& b, Memory& m) {
       const Tensor dw = m.tensor(DType::f32, V, C), dout = m.tensor(t, N, C), ids = m.ids(N, 1);
-      return [=, &b] { b.embedding_backward(dw, dout, ids); };
+      return [=, &b] { b.embedding_backward({.dw = dw, .dout = dout, .tokens = ids}); };
     });
     add("residual_rmsnorm_forward", {2, 2, 0}, [=](Backend& b, Memory& m) {
       const Tensor x = m.tensor(t, N, C), y = m.tensor(t, N, C), sum = m.tensor(t, N, C), n = m.tensor(t, N, C);
       const Tensor rstd = m.tensor(DType::f32, 1, N), w = m.tensor(DType::f32, 1, C);
-      return [=, &b] { b.residual_rmsnorm_forward(sum, n, rstd, x, y, w, 1e-5f); };
+      return [=, &b] {
+        b.residual_rmsnorm_forward({.sum = sum, .n = n, .rstd = rstd, .x = x, .y = y, .w = w, .eps = 1e-5f});
+      };
     });
     add("residual_rmsnorm_backward", {2, 0, 1}, [=](Backend& b, Memory& m) {
       const Tensor dx = m.tensor(t, N, C), dn = m.tensor(t, N, C), sum = m.tensor(t, N, C);
       const Tensor rstd = m.tensor(DType::f32, 1, N), w = m.tensor(DType::f32, 1, C), dw = m.tensor(DType::f32, 1, C);
-      return [=, &b] { b.residual_rmsnorm_backward(dx, dw, dn, sum, rstd, w); };
+      return [=, &b] { b.residual_rmsnorm_backward({.dx = dx, .dw = dw, .dn = dn, .sum = sum, .rstd = rstd, .w = w}); };
     });
     for (const bool norm : {false, true}) {
       const std::string op = norm ? "qk_norm_rope_" : "rope_";
       const auto args = [=](Memory& m) {
         const AttentionShape shape{.batch = N / 256, .sequence_length = 256, .heads = H, .kv_heads = H, .head_dim = D};
-        QkNormRope a{.shape = shape,
-                     .qkv = m.tensor(t, N, shape.packed()),
-                     .qkv_raw = {},
-                     .q_norm = {},
-                     .k_norm = {},
-                     .q_norm_rstd = {},
-                     .rope = m.halves(256, D, 0.8f, 0.6f),
-                     .first_position = 0,
-                     .eps = 1e-6f};
+        QkNormRopeForward a{
+            .shape = shape, .qkv = m.tensor(t, N, shape.packed()), .rope = m.halves(256, D, 0.8f, 0.6f), .eps = 1e-6f};
         if (!norm) return a;
         a.qkv_raw = m.tensor(t, N, shape.packed());
         a.q_norm = m.halves(1, D, 1.0f, 1.0f);  // nothing shrinks to subnormal numbers, which are slow
@@ -229,54 +224,72 @@ std::vector<Line> lines(Where where) {
         return a;
       };
       add(op + "forward", norm ? Mix{1, 1, 0} : Mix{0, 0, 1}, [=](Backend& b, Memory& m) {
-        const QkNormRope a = args(m);
+        const QkNormRopeForward a = args(m);
         return [=, &b] { b.qk_norm_rope_forward(a); };
       });
       add(op + "backward", norm ? Mix{1, 0, 1} : Mix{0, 0, 1}, [=](Backend& b, Memory& m) {
-        const QkNormRope a = args(m);
+        const QkNormRopeForward a = args(m);
         const Tensor dq = m.tensor(DType::f32, 1, D), dk = m.tensor(DType::f32, 1, D);
-        return [=, &b] { b.qk_norm_rope_backward(a, a.qkv, dq, dk); };
+        const QkNormRopeBackward back{.shape = a.shape,
+                                      .dqkv = a.qkv,
+                                      .dq_norm = dq,
+                                      .dk_norm = dk,
+                                      .qkv_raw = a.qkv_raw,
+                                      .q_norm = a.q_norm,
+                                      .k_norm = a.k_norm,
+                                      .q_norm_rstd = a.q_norm_rstd,
+                                      .rope = a.rope};
+        return [=, &b] { b.qk_norm_rope_backward(back); };
       });
     }
-    add("swiglu_forward", {2, 1, 0}, [=](Backend& b, Memory& m) {
+    add("glu_forward", {2, 1, 0}, [=](Backend& b, Memory& m) {
       const Tensor gate_up = m.tensor(t, N / 2, 2 * F, 4.0f), out = m.tensor(t, N / 2, F);
-      return [=, &b] { b.swiglu_forward(out, gate_up); };
+      return [=, &b] { b.glu_forward({.out = out, .gate_up = gate_up, .activation = Activation::silu}); };
     });
-    add("swiglu_backward", {1, 1, 2}, [=](Backend& b, Memory& m) {
+    add("glu_backward", {1, 1, 2}, [=](Backend& b, Memory& m) {
       const Tensor gate_up = m.tensor(t, N / 2, 2 * F, 4.0f), out = m.tensor(t, N / 2, F), dout = m.tensor(t, N / 2, F);
-      return [=, &b] { b.swiglu_backward(gate_up, out, dout); };
+      return
+          [=, &b] { b.glu_backward({.gate_up = gate_up, .out = out, .dout = dout, .activation = Activation::silu}); };
     });
     for (const bool backward : {false, true})
       add(backward ? "cross_entropy, backward" : "cross_entropy, loss", backward ? Mix{0, 0, 1} : Mix{1, 0, 0},
           [=](Backend& b, Memory& m) {
             const Tensor logits = m.tensor(t, R, L, 4.0f), ids = m.ids(R, L);
             const Tensor loss = m.tensor(DType::f32, 1, R), squared = m.tensor(DType::f32, 1, R);
-            return [=, &b] { b.cross_entropy(logits, ids, loss, squared, 1.0f, 0.0f, backward); };
+            return [=, &b] {
+              b.cross_entropy({.logits = logits,
+                               .targets = ids,
+                               .loss = loss,
+                               .lse_squared = squared,
+                               .scale = 1.0f,
+                               .z_loss = 0.0f,
+                               .backward = backward});
+            };
           });
     add("bias_backward", {1, 0, 0}, [=](Backend& b, Memory& m) {
       const Tensor dy = m.tensor(t, N, 3 * C), dbias = m.tensor(DType::f32, 1, 3 * C);
-      return [=, &b] { b.bias_backward(dbias, dy); };
+      return [=, &b] { b.bias_backward({.dbias = dbias, .dy = dy}); };
     });
     add(t == DType::f32 ? "copy to bf16 from" : "copy to f32 from", t == DType::f32 ? Mix{2, 1, 0} : Mix{1, 2, 0},
         [=](Backend& b, Memory& m) {
           const Tensor from = m.tensor(t, N, C), to = m.tensor(t == DType::f32 ? DType::bf16 : DType::f32, N, C);
-          return [=, &b] { b.copy(to, from); };
+          return [=, &b] { b.copy({.to = to, .from = from}); };
         });
     for (const DType codes : {DType::e4m3, DType::i8})
       add(fmt::format("quantize to {} from", name(codes)), Mix{size_of(t), 1, 0}, [=](Backend& b, Memory& m) {
         const Tensor from = m.tensor(t, N, C), scales = m.tensor(DType::f32, 1, N);
         Tensor to = m.tensor(codes, N, C);
         to.scales = scales.as<float>();
-        return [=, &b] { b.quantize(to, from); };
+        return [=, &b] { b.quantize({.q = to, .x = from}); };
       });
     add("copy to the same type", {1, 1, 0}, [=](Backend& b, Memory& m) {
       const Tensor from = m.tensor(t, N, C), to = m.tensor(t, N, C);
-      return [=, &b] { b.copy(to, from); };
+      return [=, &b] { b.copy({.to = to, .from = from}); };
     });
   }
   all.push_back({"zero f32", {0, 1, 0}, [=](Backend& b, Memory& m) {
                    const Tensor x = m.tensor(DType::f32, where == Where::memory ? 1 << 18 : 512, C);
-                   return [=, &b] { b.zero(x); };
+                   return [=, &b] { b.zero({.x = x}); };
                  }});
   all.push_back({"global_norm f32", {1, 0, 0}, [=](Backend& b, Memory& m) {
                    std::vector<Tensor> gradients = {m.tensor(DType::f32, 2 * V, C), m.tensor(DType::f32, 2 * V, C)};
@@ -286,7 +299,7 @@ std::vector<Line> lines(Where where) {
                      gradients.push_back(m.tensor(DType::f32, 1, C));
                    }
                    const Tensor norm = m.tensor(DType::f32, 1, 2);
-                   return [=, &b] { b.global_norm(norm, gradients, 1.0f); };
+                   return [=, &b] { b.global_norm({.norm = norm, .gradients = gradients, .max_norm = 1.0f}); };
                  }});
   return all;
 }

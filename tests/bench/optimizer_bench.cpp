@@ -145,8 +145,11 @@ struct Training {
         values[i] = 0.04f * (uniform(word) - 0.5f);
         g[i] = 0.01f * (uniform(word * 2654435761u) - 0.5f);
       }
-      backend.encode_weight(scaled(arena, p.weight, p.scale), values, recipe.weight);
-      if (p.master) backend.encode_weight(scaled(arena, p.master, p.master_scale), values, master_codec(recipe.weight));
+      backend.encode_weight({.weight = scaled(arena, p.weight, p.scale), .values = values, .codec = recipe.weight});
+      if (p.master)
+        backend.encode_weight({.weight = scaled(arena, p.master, p.master_scale),
+                               .values = values,
+                               .codec = master_codec(recipe.weight)});
       elements += n;
     }
     optimizer.global_norm(arena, gradients);

@@ -32,8 +32,13 @@ Fed feed(const AttentionCase& c, const Matrix& qkv, const std::vector<std::int64
     shape.sequence_length = rows;
     std::vector<float> workspace(static_cast<std::size_t>((cpu::attention_workspace_bytes(shape) + 3) / 4),
                                  std::nanf(""));
-    cpu::attention_cached(fed.out.tensor.slice_rows(done, rows), qkv.tensor.slice_rows(done, rows), fed.k_cache.tensor,
-                          fed.v_cache.tensor, shape, done, workspace.data());
+    cpu::attention_cached({.shape = shape,
+                           .qkv = qkv.tensor.slice_rows(done, rows),
+                           .out = fed.out.tensor.slice_rows(done, rows),
+                           .k_cache = fed.k_cache.tensor,
+                           .v_cache = fed.v_cache.tensor,
+                           .first_position = done},
+                          workspace.data());
     done += rows;
   }
   return fed;
@@ -120,13 +125,18 @@ TEST_CASE("attention_cached: large scores neither overflow nor lose the softmax"
 TEST_CASE("attention_cached: a full cache is refused") {
   const AttentionCase c{.shape = {.batch = 1, .sequence_length = 2, .heads = 2, .kv_heads = 1, .head_dim = 4}};
   Matrix qkv = random_qkv(c), out(DType::f32, 2, 8), cache(DType::f32, 10, 4);
-  std::vector<float> workspace(static_cast<std::size_t>((cpu::attention_workspace_bytes(c.shape) + 3) / 4));
+  const TestBackend backend(make_cpu_backend(1));
   const auto at = [&](std::int64_t first) {
-    cpu::attention_cached(out.tensor, qkv.tensor, cache.tensor, cache.tensor, c.shape, first, workspace.data());
+    backend->attention_cached({.shape = c.shape,
+                               .qkv = qkv.tensor,
+                               .out = out.tensor,
+                               .k_cache = cache.tensor,
+                               .v_cache = cache.tensor,
+                               .first_position = first});
   };
   CHECK_NOTHROW(at(8));
-  CHECK_THROWS_AS(at(9), Error);
-  CHECK_THROWS_AS(at(-1), Error);
+  CHECK_THROWS_WITH(at(9), "attention_cached: positions 9 to 10 do not fit a cache of 10");
+  CHECK_THROWS_WITH(at(-1), "attention_cached: positions -1 to 0 do not fit a cache of 10");
 }
 
 }  // namespace bittern

@@ -45,11 +45,17 @@ Result run(const AttentionCase& c, const Matrix& qkv, const Matrix* dout) {
            Matrix(DType::f32, c.shape.batch * c.shape.heads, c.shape.sequence_length),
            Matrix(c.dtype, c.rows(), c.shape.packed())};
   Workspace workspace(c.shape);
-  const Attention args{.shape = c.shape, .qkv = qkv.tensor, .out = r.out.tensor, .lse = r.lse.tensor};
-  cpu::attention_forward(args, workspace.data());
+  cpu::attention_forward({.shape = c.shape, .qkv = qkv.tensor, .out = r.out.tensor, .lse = r.lse.tensor},
+                         workspace.data());
   if (dout != nullptr) {
     workspace.dirty();
-    cpu::attention_backward(args, r.dqkv.tensor, dout->tensor, workspace.data());
+    cpu::attention_backward({.shape = c.shape,
+                             .qkv = qkv.tensor,
+                             .out = r.out.tensor,
+                             .lse = r.lse.tensor,
+                             .dqkv = r.dqkv.tensor,
+                             .dout = dout->tensor},
+                            workspace.data());
   }
   return r;
 }
@@ -267,9 +273,9 @@ TEST_CASE("attention: rows may lie apart, and nothing between them is touched") 
       copy(e, dout.tensor);
       Matrix lse(DType::f32, 4, 40);
       Workspace workspace(c.shape);
-      const Attention args{.shape = c.shape, .qkv = a, .out = b, .lse = lse.tensor};
-      cpu::attention_forward(args, workspace.data());
-      cpu::attention_backward(args, d, e, workspace.data());
+      cpu::attention_forward({.shape = c.shape, .qkv = a, .out = b, .lse = lse.tensor}, workspace.data());
+      cpu::attention_backward({.shape = c.shape, .qkv = a, .out = b, .lse = lse.tensor, .dqkv = d, .dout = e},
+                              workspace.data());
       Matrix out(dtype, c.rows(), C), dqkv(dtype, c.rows(), P);
       copy(out.tensor, b);
       copy(dqkv.tensor, d);
@@ -320,19 +326,22 @@ TEST_CASE("attention: scratch grows with the sequence and not with its square: T
 TEST_CASE("attention: wrong tensors are named") {
   const AttentionCase c = make(1, 4, 2, 1, 8, DType::f32);
   Matrix qkv = random_qkv(c), out(DType::f32, 4, 16), lse(DType::f32, 2, 4), wrong(DType::bf16, 4, 16);
-  Workspace workspace(c.shape);
+  const TestBackend backend(make_cpu_backend(1));
   const auto forward = [&](AttentionShape shape, const Tensor& o) {
-    cpu::attention_forward({.shape = shape, .qkv = qkv.tensor, .out = o, .lse = lse.tensor}, workspace.data());
+    backend->attention_forward({.shape = shape, .qkv = qkv.tensor, .out = o, .lse = lse.tensor});
   };
-  CHECK_THROWS_AS(forward(c.shape, wrong.tensor), Error);
+  CHECK_THROWS_WITH(forward(c.shape, wrong.tensor), "attention_forward: out must be f32, got bf16");
   AttentionShape shape = c.shape;
   shape.head_dim = 7;
-  CHECK_THROWS_AS(forward(shape, out.tensor), Error);
+  CHECK_THROWS_WITH(forward(shape, out.tensor),
+                    "attention_forward: the head size must be even and from 2 to 256, got 7");
   shape = c.shape;
   shape.kv_heads = 3;
-  CHECK_THROWS_AS(forward(shape, out.tensor), Error);
+  CHECK_THROWS_WITH(forward(shape, out.tensor),
+                    "attention_forward: 2 query heads cannot share 3 key/value heads evenly");
   shape.kv_heads = 0;
-  CHECK_THROWS_AS(forward(shape, out.tensor), Error);
+  CHECK_THROWS_WITH(forward(shape, out.tensor),
+                    "attention_forward: 2 query heads cannot share 0 key/value heads evenly");
 }
 
 }  // namespace bittern

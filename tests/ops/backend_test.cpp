@@ -30,9 +30,9 @@ TEST_CASE("backend: memory that cannot be had is refused with a sentence") {
 TEST_CASE("backend: an op without the scratch it needs says so") {
   const std::unique_ptr<Backend> backend = make_cpu_backend(1);
   std::vector<float> dy(40), dbias(10);
-  CHECK_THROWS_WITH(
-      backend->bias_backward(Tensor(dbias.data(), DType::f32, Shape{10}), Tensor(dy.data(), DType::f32, Shape{4, 10})),
-      Catch::Matchers::StartsWith("bias_backward: needs 40 bytes of scratch, the workspace has 0"));
+  CHECK_THROWS_WITH(backend->bias_backward({.dbias = Tensor(dbias.data(), DType::f32, Shape{10}),
+                                            .dy = Tensor(dy.data(), DType::f32, Shape{4, 10})}),
+                    Catch::Matchers::StartsWith("bias_backward: needs 40 bytes of scratch, the workspace has 0"));
 }
 
 TEST_CASE("backend: its description names the instruction set") {
@@ -46,8 +46,8 @@ TEST_CASE("backend: ops report their bytes and flops to the profile") {
   const Array y(*backend, DType::f32, 4, 5);
   Profile profile;
   Profile::current() = &profile;
-  backend->copy(b, a);
-  backend->linear_forward(y, a, w, {}, DType::f32);
+  backend->copy({.to = b, .from = a});
+  backend->linear_forward({.y = y, .x = a, .w = w, .compute = DType::f32});
   Profile::current() = nullptr;
   CHECK(profile.costs().at("copy").calls == 1);
   CHECK(profile.costs().at("copy").bytes == 32 * 4 + 32 * 2);

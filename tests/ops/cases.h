@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "bittern/ops.h"
+#include "bittern/backend.h"
 #include "bittern/quant/fp8.h"
 #include "bittern/quant/philox.h"
 #include "bittern/tensor.h"
@@ -178,7 +178,7 @@ inline std::vector<Output> quantized_outputs(Backend& backend, const std::string
                                              const Array& expected) {
   const Tensor shape = expected.tensor();
   const Array right(backend, codes.tensor().dtype, shape.rows(), shape.cols());
-  backend.quantize(right, expected);
+  backend.quantize({.q = right, .x = expected});
   codes.check_canary();
   return {{name, codes.values(), right.values(), 0.0, 0.0},
           {name + " scales", codes.scales(), right.scales(), 0.0, 0.0}};

@@ -21,7 +21,7 @@ TEST_CASE("copy to bf16 rounds to nearest even and keeps infinities and NaN, in 
     expected.insert(expected.end(), to.begin(), to.end());
     const Array a(*backend, DType::f32, 1, static_cast<std::int64_t>(padded.size()), padded);
     const Array b(*backend, DType::bf16, 1, a.tensor().cols());
-    backend->copy(b, a);
+    backend->copy({.to = b, .from = a});
     const Values result = b.values();
     for (std::size_t i = 0; i < result.size(); ++i)
       CHECK((result[i] == expected[i] || (std::isnan(result[i]) && std::isnan(expected[i]))));
@@ -31,6 +31,6 @@ TEST_CASE("copy to bf16 rounds to nearest even and keeps infinities and NaN, in 
 TEST_CASE("copy refuses other sizes and types it cannot convert") {
   const TestBackend backend(make_cpu_backend(1));
   const Array a(*backend, DType::f32, 2, 3), b(*backend, DType::f32, 3, 2), ids(*backend, DType::i32, 2, 3);
-  CHECK_THROWS_WITH(backend->copy(a, b), "copy: from must have 2 rows of 3 elements, got (3,2)");
-  CHECK_THROWS_WITH(backend->copy(a, ids), "copy: from must be f32 or bf16, got i32");
+  CHECK_THROWS_WITH(backend->copy({.to = a, .from = b}), "copy: from must have 2 rows of 3 elements, got (3,2)");
+  CHECK_THROWS_WITH(backend->copy({.to = a, .from = ids}), "copy: from must be f32 or bf16, got i32");
 }

@@ -16,7 +16,7 @@ TEST_CASE("global_norm: the clip scale by worked numbers, just below and above t
     const Array g(*backend, DType::f32, 1, static_cast<std::int64_t>(gradient.size()), gradient),
         norm(*backend, DType::f32, 1, 2);
     const Tensor all[] = {g};
-    backend->global_norm(norm, all, max_norm);
+    backend->global_norm({.norm = norm, .gradients = all, .max_norm = max_norm});
     return norm.values();
   };
   CHECK(clip({6, 8}, 1.0f) == Values{10, static_cast<double>(0.1f)});
@@ -38,7 +38,7 @@ TEST_CASE("global_norm: any non-finite gradient makes the norm non-finite") {
       const Array a(*backend, DType::f32, 1, 7, Values(7, 1.0)), b(*backend, DType::f32, 1, 40000, gradient);
       const Array norm(*backend, DType::f32, 1, 2);
       const Tensor all[] = {a, b};
-      backend->global_norm(norm, all, 1.0f);
+      backend->global_norm({.norm = norm, .gradients = all, .max_norm = 1.0f});
       CHECK_FALSE(std::isfinite(norm.values()[0]));
     }
 }

@@ -28,19 +28,21 @@ TEST_CASE("linear: products of ranges of rows have the bits of the whole product
   const TestBackend backend(make_cpu_backend(2));
   const Array x(*backend, DType::bf16, 50, 40, noise(1, 2000)), w(*backend, DType::bf16, 30, 40, noise(2, 1200));
   const Array whole(*backend, DType::f32, 50, 30), parts(*backend, DType::f32, 50, 30);
-  backend->linear_forward(whole, x, w, {}, DType::bf16);
+  backend->linear_forward({.y = whole, .x = x, .w = w, .compute = DType::bf16});
   for (const auto& [first, count] : {std::pair{0, 13}, {13, 9}, {22, 28}})
-    backend->linear_forward(parts.tensor().slice_rows(first, count), x.tensor().slice_rows(first, count), w, {},
-                            DType::bf16);
+    backend->linear_forward({.y = parts.tensor().slice_rows(first, count),
+                             .x = x.tensor().slice_rows(first, count),
+                             .w = w,
+                             .compute = DType::bf16});
   CHECK(same_bits(whole.values(), parts.values()));
 }
 
 TEST_CASE("linear says which tensor does not fit") {
   const TestBackend backend(make_cpu_backend(1));
   const Array x(*backend, DType::f32, 4, 8), w(*backend, DType::f32, 5, 7), y(*backend, DType::f32, 4, 5);
-  CHECK_THROWS_WITH(backend->linear_forward(y, x, w, {}, DType::f32),
+  CHECK_THROWS_WITH(backend->linear_forward({.y = y, .x = x, .w = w, .compute = DType::f32}),
                     "linear_forward: w must have 5 rows of 8 elements, got (5,7)");
   const Array fits(*backend, DType::f32, 5, 8);
-  CHECK_THROWS_WITH(backend->linear_forward(y, x, fits, {}, DType::i32),
+  CHECK_THROWS_WITH(backend->linear_forward({.y = y, .x = x, .w = fits, .compute = DType::i32}),
                     "linear_forward: compute must be f32 or bf16, got i32");
 }

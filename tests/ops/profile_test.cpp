@@ -61,49 +61,70 @@ TEST_CASE("profile: element-wise ops move what their comments say") {
   Matrices make(*backend);
   const DType half = DType::bf16, e4m3 = DType::e4m3;
 
-  check_cost("zero", N * C * in_bf16, 0, [&] { backend->zero(make(N, C, half)); });
-  check_cost("copy", N * C * (in_f32 + in_bf16), 0, [&] { backend->copy(make(N, C, half), make(N, C)); });
-  check_cost("copy", N * C * (in_bf16 + in_codes), 0, [&] { backend->copy(make(N, C, half), make(N, C, e4m3)); });
-  check_cost("quantize", N * C * (in_f32 + in_codes), 0, [&] { backend->quantize(make(N, C, e4m3), make(N, C)); });
+  check_cost("zero", N * C * in_bf16, 0, [&] { backend->zero({.x = make(N, C, half)}); });
+  check_cost("copy", N * C * (in_f32 + in_bf16), 0,
+             [&] { backend->copy({.to = make(N, C, half), .from = make(N, C)}); });
+  check_cost("copy", N * C * (in_bf16 + in_codes), 0,
+             [&] { backend->copy({.to = make(N, C, half), .from = make(N, C, e4m3)}); });
+  check_cost("quantize", N * C * (in_f32 + in_codes), 0,
+             [&] { backend->quantize({.q = make(N, C, e4m3), .x = make(N, C)}); });
   check_cost("quantize", N * C * (in_bf16 + in_codes), 0,
-             [&] { backend->quantize(make(N, C, DType::i8), make(N, C, half)); });
+             [&] { backend->quantize({.q = make(N, C, DType::i8), .x = make(N, C, half)}); });
 
   // N rows of w, however many there are in all.
   check_cost("embedding_forward", N * C * (in_bf16 + in_f32), 0,
-             [&] { backend->embedding_forward(make(N, C, half), make(V, C), make.ids(N)); });
+             [&] { backend->embedding_forward({.out = make(N, C, half), .w = make(V, C), .tokens = make.ids(N)}); });
   check_cost("embedding_forward", N * C * (in_f32 + in_codes), 0,
-             [&] { backend->embedding_forward(make(N, C), make(V, C, e4m3), make.ids(N)); });
+             [&] { backend->embedding_forward({.out = make(N, C), .w = make(V, C, e4m3), .tokens = make.ids(N)}); });
   check_cost("embedding_backward", N * C * (in_bf16 + 2 * in_f32), 0,
-             [&] { backend->embedding_backward(make(V, C), make(N, C, half), make.ids(N)); });
+             [&] { backend->embedding_backward({.dw = make(V, C), .dout = make(N, C, half), .tokens = make.ids(N)}); });
 
   // Forward: x and y in, sum and n out; without y nothing but n, unless the sum is another tensor than x.
   const Tensor x = make(N, C), w = make.vector(C), rstd = make.vector(N), none;
-  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16 + in_f32 + in_bf16), 0,
-             [&] { backend->residual_rmsnorm_forward(x, make(N, C, half), rstd, x, make(N, C, half), w, 1e-6f); });
-  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16), 0,
-             [&] { backend->residual_rmsnorm_forward(none, make(N, C, half), rstd, x, none, w, 1e-6f); });
-  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16 + in_f32), 0,
-             [&] { backend->residual_rmsnorm_forward(make(N, C), make(N, C, half), rstd, x, none, w, 1e-6f); });
+  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16 + in_f32 + in_bf16), 0, [&] {
+    backend->residual_rmsnorm_forward(
+        {.sum = x, .n = make(N, C, half), .rstd = rstd, .x = x, .y = make(N, C, half), .w = w, .eps = 1e-6f});
+  });
+  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16), 0, [&] {
+    backend->residual_rmsnorm_forward(
+        {.sum = none, .n = make(N, C, half), .rstd = rstd, .x = x, .y = none, .w = w, .eps = 1e-6f});
+  });
+  check_cost("residual_rmsnorm_forward", N * C * (in_f32 + in_bf16 + in_f32), 0, [&] {
+    backend->residual_rmsnorm_forward(
+        {.sum = make(N, C), .n = make(N, C, half), .rstd = rstd, .x = x, .y = none, .w = w, .eps = 1e-6f});
+  });
   // Backward: dx in and out, dn and sum in.
   check_cost("residual_rmsnorm_backward", N * C * (2 * in_f32 + in_bf16 + in_f32), 0, [&] {
-    backend->residual_rmsnorm_backward(make(N, C), make.vector(C), make(N, C, half), make(N, C), rstd, w);
+    backend->residual_rmsnorm_backward(
+        {.dx = make(N, C), .dw = make.vector(C), .dn = make(N, C, half), .sum = make(N, C), .rstd = rstd, .w = w});
   });
 
-  check_cost("swiglu_forward", N * F * (2 * in_bf16 + in_f32), 0,
-             [&] { backend->swiglu_forward(make(N, F), make(N, 2 * F, half)); });
-  check_cost("swiglu_backward", N * F * (2 * 2 * in_bf16 + in_f32 + in_f32), 0,
-             [&] { backend->swiglu_backward(make(N, 2 * F, half), make(N, F), make(N, F)); });
+  check_cost("glu_forward", N * F * (2 * in_bf16 + in_f32), 0, [&] {
+    backend->glu_forward({.out = make(N, F), .gate_up = make(N, 2 * F, half), .activation = Activation::silu});
+  });
+  check_cost("glu_backward", N * F * (2 * 2 * in_bf16 + in_f32 + in_f32), 0, [&] {
+    backend->glu_backward(
+        {.gate_up = make(N, 2 * F, half), .out = make(N, F), .dout = make(N, F), .activation = Activation::silu});
+  });
 
-  check_cost("bias_backward", N * O * in_bf16, 0, [&] { backend->bias_backward(make.vector(O), make(N, O, half)); });
+  check_cost("bias_backward", N * O * in_bf16, 0,
+             [&] { backend->bias_backward({.dbias = make.vector(O), .dy = make(N, O, half)}); });
 
   const auto cross_entropy = [&](bool backward) {
-    backend->cross_entropy(make(N, V, half), make.ids(N), make.vector(N), make.vector(N), 1, 0, backward);
+    backend->cross_entropy({.logits = make(N, V, half),
+                            .targets = make.ids(N),
+                            .loss = make.vector(N),
+                            .lse_squared = make.vector(N),
+                            .scale = 1,
+                            .z_loss = 0,
+                            .backward = backward});
   };
   check_cost("cross_entropy", N * V * in_bf16, 0, [&] { cross_entropy(false); });
   check_cost("cross_entropy", 2 * N * V * in_bf16, 0, [&] { cross_entropy(true); });
 
   check_cost("global_norm", (N * C + O) * in_f32, 0, [&] {
-    backend->global_norm(make.vector(2), std::vector<Tensor>{make(N, C), make.vector(O)}, 1);
+    backend->global_norm(
+        {.norm = make.vector(2), .gradients = std::vector<Tensor>{make(N, C), make.vector(O)}, .max_norm = 1});
   });
 }
 
@@ -111,26 +132,20 @@ TEST_CASE("profile: rotations move q and k; with a norm, whole rows forward, and
   const TestBackend backend(make_cpu_backend(1));
   Matrices make(*backend);
   const std::int64_t heads = shape.heads + shape.kv_heads, D = shape.head_dim;
-  QkNormRope args{.shape = shape,
-                  .qkv = make(N, packed),
-                  .qkv_raw = {},
-                  .q_norm = {},
-                  .k_norm = {},
-                  .q_norm_rstd = {},
-                  .rope = make(8, D),
-                  .first_position = 0,
-                  .eps = 1e-6f};
-  const Tensor dqkv = make(N, packed);
-  check_cost("qk_norm_rope_forward", 2 * N * (Q + K) * in_f32, 0, [&] { backend->qk_norm_rope_forward(args); });
-  check_cost("qk_norm_rope_backward", 2 * N * (Q + K) * in_f32, 0,
-             [&] { backend->qk_norm_rope_backward(args, dqkv, {}, {}); });
-  args.q_norm = make.vector(D);
-  args.k_norm = make.vector(D);
-  args.qkv_raw = make(N, packed, DType::bf16);
-  args.q_norm_rstd = make(N, heads);
-  check_cost("qk_norm_rope_forward", N * packed * (in_f32 + in_bf16), 0, [&] { backend->qk_norm_rope_forward(args); });
+  QkNormRopeForward forward{.shape = shape, .qkv = make(N, packed), .rope = make(8, D), .eps = 1e-6f};
+  QkNormRopeBackward backward{.shape = shape, .dqkv = make(N, packed), .rope = forward.rope};
+  check_cost("qk_norm_rope_forward", 2 * N * (Q + K) * in_f32, 0, [&] { backend->qk_norm_rope_forward(forward); });
+  check_cost("qk_norm_rope_backward", 2 * N * (Q + K) * in_f32, 0, [&] { backend->qk_norm_rope_backward(backward); });
+  forward.q_norm = backward.q_norm = make.vector(D);
+  forward.k_norm = backward.k_norm = make.vector(D);
+  forward.qkv_raw = backward.qkv_raw = make(N, packed, DType::bf16);
+  forward.q_norm_rstd = backward.q_norm_rstd = make(N, heads);
+  backward.dq_norm = make.vector(D);
+  backward.dk_norm = make.vector(D);
+  check_cost("qk_norm_rope_forward", N * packed * (in_f32 + in_bf16), 0,
+             [&] { backend->qk_norm_rope_forward(forward); });
   check_cost("qk_norm_rope_backward", N * (Q + K) * (2 * in_f32 + in_bf16), 0,
-             [&] { backend->qk_norm_rope_backward(args, dqkv, make.vector(D), make.vector(D)); });
+             [&] { backend->qk_norm_rope_backward(backward); });
 }
 
 TEST_CASE("profile: products report 2 m n k operations, attention those below its diagonal") {
@@ -139,25 +154,33 @@ TEST_CASE("profile: products report 2 m n k operations, attention those below it
   const double products = 2.0 * N * O * C;
   const DType half = DType::bf16, e4m3 = DType::e4m3;
   check_cost("linear_forward", N * C * in_f32 + O * C * in_codes + O * in_f32 + N * O * in_bf16, products, [&] {
-    backend->linear_forward(make(N, O, half), make(N, C), make(O, C, e4m3), make.vector(O), DType::f32);
+    backend->linear_forward(
+        {.y = make(N, O, half), .x = make(N, C), .w = make(O, C, e4m3), .bias = make.vector(O), .compute = DType::f32});
   });
-  check_cost("linear_backward_input", N * O * in_bf16 + O * C * in_codes + N * C * in_f32, products,
-             [&] { backend->linear_backward_input(make(N, C), make(N, O, half), make(O, C, e4m3), DType::bf16); });
-  check_cost("linear_backward_weight", N * O * in_bf16 + N * C * in_f32 + O * C * in_f32, products,
-             [&] { backend->linear_backward_weight(make(O, C), make(N, O, half), make(N, C), false, DType::bf16); });
-  check_cost("linear_backward_weight", N * O * in_bf16 + N * C * in_f32 + 2 * O * C * in_f32, products,
-             [&] { backend->linear_backward_weight(make(O, C), make(N, O, half), make(N, C), true, DType::bf16); });
+  check_cost("linear_backward_input", N * O * in_bf16 + O * C * in_codes + N * C * in_f32, products, [&] {
+    backend->linear_backward_input(
+        {.dx = make(N, C), .dy = make(N, O, half), .w = make(O, C, e4m3), .compute = DType::bf16});
+  });
+  check_cost("linear_backward_weight", N * O * in_bf16 + N * C * in_f32 + O * C * in_f32, products, [&] {
+    backend->linear_backward_weight(
+        {.dw = make(O, C), .dy = make(N, O, half), .x = make(N, C), .accumulate = false, .compute = DType::bf16});
+  });
+  check_cost("linear_backward_weight", N * O * in_bf16 + N * C * in_f32 + 2 * O * C * in_f32, products, [&] {
+    backend->linear_backward_weight(
+        {.dw = make(O, C), .dy = make(N, O, half), .x = make(N, C), .accumulate = true, .compute = DType::bf16});
+  });
 
   // A query sees t + 1 keys: T (T + 1) / 2 of them in all, for each a product of D multiplications and D additions.
   const double product = 2.0 * 2 * 4 * (3 * 4 / 2) * 4,
                lse_bytes = 2 * 4 * 3 * in_f32;  // B H (T (T + 1) / 2) D;  B H T
-  const Attention args{
-      .shape = shape, .qkv = make(N, packed), .out = make(N, Q), .lse = {make(8, 3).data, DType::f32, Shape{2, 4, 3}}};
+  const Tensor qkv = make(N, packed), out = make(N, Q), lse{make(8, 3).data, DType::f32, Shape{2, 4, 3}};
   // Forward: q k^T and p v. Backward: q k^T again, dout v^T, and the gradients of q, k and v.
   check_cost("attention_forward", N * (packed + Q) * in_f32 + lse_bytes, 2 * product,
-             [&] { backend->attention_forward(args); });
-  check_cost("attention_backward", 2 * N * (packed + Q) * in_f32 + lse_bytes, 5 * product,
-             [&] { backend->attention_backward(args, make(N, packed), make(N, Q)); });
+             [&] { backend->attention_forward({.shape = shape, .qkv = qkv, .out = out, .lse = lse}); });
+  check_cost("attention_backward", 2 * N * (packed + Q) * in_f32 + lse_bytes, 5 * product, [&] {
+    backend->attention_backward(
+        {.shape = shape, .qkv = qkv, .out = out, .lse = lse, .dqkv = make(N, packed), .dout = make(N, Q)});
+  });
 }
 
 TEST_CASE("profile: optimizer_step moves the gradient once, and twice what it keeps") {

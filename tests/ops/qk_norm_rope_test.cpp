@@ -31,29 +31,23 @@ TEST_CASE("qk_norm_rope: position 0 is not rotated, and backward undoes forward"
                          .qkv = DType::f32};
   const Array x(*backend, DType::f32, 8, c.shape.packed(), noise(1, 8 * c.shape.packed()));
   const Array table(*backend, DType::f32, 5, 16, c.rope());
-  const QkNormRope args{
-      .shape = c.shape, .qkv = x, .qkv_raw = {}, .q_norm = {}, .k_norm = {}, .q_norm_rstd = {}, .rope = table};
   const Values before = x.values();
-  backend->qk_norm_rope_forward(args);
+  backend->qk_norm_rope_forward({.shape = c.shape, .qkv = x, .rope = table});
   const Values rotated = x.values();
   for (const std::size_t row : {0, 4})
     for (std::size_t i = 0; i < 64; ++i) CHECK(rotated[row * 64 + i] == before[row * 64 + i]);
   CHECK_FALSE(same_bits(rotated, before));
-  backend->qk_norm_rope_backward(args, x, {}, {});
+  backend->qk_norm_rope_backward({.shape = c.shape, .dqkv = x, .rope = table});
   check_outputs("round trip", {output("qkv", x, before)});
 }
 
 TEST_CASE("qk_norm_rope refuses positions beyond the table and odd heads") {
   const TestBackend backend(make_cpu_backend(1));
   const Array x(*backend, DType::f32, 4, 48), table(*backend, DType::f32, 4, 16);
-  QkNormRope args{.shape = {.batch = 1, .sequence_length = 4, .heads = 1, .kv_heads = 1, .head_dim = 16},
-                  .qkv = x,
-                  .qkv_raw = {},
-                  .q_norm = {},
-                  .k_norm = {},
-                  .q_norm_rstd = {},
-                  .rope = table,
-                  .first_position = 1};
+  QkNormRopeForward args{.shape = {.batch = 1, .sequence_length = 4, .heads = 1, .kv_heads = 1, .head_dim = 16},
+                         .qkv = x,
+                         .rope = table,
+                         .first_position = 1};
   CHECK_THROWS_WITH(backend->qk_norm_rope_forward(args),
                     "qk_norm_rope_forward: positions 1 to 4 are outside the rope table of 4 rows");
   args.shape.head_dim = 15;

@@ -150,7 +150,9 @@ TEST_CASE("optimizer: statistics of a step, by role") {
   backend->bind_workspace(arena.view(workspace));
   std::vector<float> values(128, 0.1f);
   values[5] = -0.35f;
-  backend->encode_weight(scaled(arena, parameters[0].weight, parameters[0].scale), values, parameters[0].codec);
+  backend->encode_weight({.weight = scaled(arena, parameters[0].weight, parameters[0].scale),
+                          .values = values,
+                          .codec = parameters[0].codec});
   std::vector<Tensor> gradients = {arena.view(parameters[0].gradient), arena.view(parameters[1].gradient)};
   gradients[0].as<float>()[7] = 2.0f;
   optimizer.global_norm(arena, gradients);

@@ -150,11 +150,11 @@ class StoredParameter {
   StoredParameter(Backend& backend, const StepOptions& options, const std::vector<float>& values)
       : backend_(backend), options_(options) {
     weight_ = stored(weight_store_.codes, weight_store_.scales, options.weight.dtype());
-    backend.encode_weight(Moved(backend)(weight_), values, options.weight);
+    backend.encode_weight({.weight = Moved(backend)(weight_), .values = values, .codec = options.weight});
     if (options.weight.master != Master::none) {
       const WeightCodec codec = master_codec(options.weight);
       master_ = stored(master_store_.codes, master_store_.scales, codec.dtype());
-      backend.encode_weight(Moved(backend)(master_), values, codec);
+      backend.encode_weight({.weight = Moved(backend)(master_), .values = values, .codec = codec});
     }
     if (options.options.beta1 > 0) m_ = moment(options.m, options.m_rounding, m_store_);
     if (info(options.rule).has_second_moment) v_ = moment(options.v, options.v_rounding, v_store_);
@@ -335,7 +335,7 @@ class StoredParameter {
     std::vector<float> out(static_cast<std::size_t>(tensor.elements()));
     {
       Moved moved(backend_);
-      backend_.copy(moved(Tensor(out.data(), DType::f32, tensor.shape)), moved(tensor));
+      backend_.copy({.to = moved(Tensor(out.data(), DType::f32, tensor.shape)), .from = moved(tensor)});
     }
     return out;
   }

@@ -28,7 +28,7 @@ TEST_CASE("eco in a model: embedding, head and norms are updated as they are wit
   for (std::uint32_t step = 1; step <= steps; ++step) {
     eco.compute(step);
     const std::vector<Tensor> from = eco.run->model->gradients(), to = plain.run->model->gradients();
-    for (std::size_t i = 0; i < from.size(); ++i) plain.run->backend->copy(to[i], from[i]);
+    for (std::size_t i = 0; i < from.size(); ++i) plain.run->backend->copy({.to = to[i], .from = from[i]});
     eco.update(step);
     plain.update(step);
   }
@@ -57,7 +57,8 @@ TEST_CASE("eco in a model: the config's decay factor and cap reach the injection
     return model;
   };
   const auto naive = first_step({}, naive_fp8), eco = first_step({}),
-             decayed = first_step({"optimizer.eco.decay_factor=true"}), capped = first_step({"optimizer.eco.cap=0.005"});
+             decayed = first_step({"optimizer.eco.decay_factor=true"}),
+             capped = first_step({"optimizer.eco.cap=0.005"});
   std::size_t parted = 0, cut = 0;
   for (std::size_t i = 0; i < eco->run->model->parameters().size(); ++i) {
     const Parameter& parameter = eco->run->model->parameters()[i];
@@ -73,7 +74,8 @@ TEST_CASE("eco in a model: the config's decay factor and cap reach the injection
     std::size_t wrong_factor = 0, wrong_cap = 0;
     for (std::size_t k = 0; k < whole.size(); ++k) {
       const double injected = static_cast<double>(whole[k]) - static_cast<double>(without[k]);
-      if (std::abs(injected) > 0.03 * std::abs(static_cast<double>(without[k]))) {  // where float can tell 0.9995 from 1
+      if (std::abs(injected) >
+          0.03 * std::abs(static_cast<double>(without[k]))) {  // where float can tell 0.9995 from 1
         ++parted;
         const double factor = (static_cast<double>(with_factor[k]) - static_cast<double>(without[k])) / injected;
         wrong_factor += std::abs(factor - (1.0 - 0.005 * 0.1)) > 5e-5;

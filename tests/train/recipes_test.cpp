@@ -159,7 +159,7 @@ TEST_CASE("recipes: --init from f32 weights gives any codec the codes that its v
         std::vector<float> scales(static_cast<std::size_t>(shape[0]));
         Tensor own(codes.data(), of.dtype(), shape);
         own.scales = scales.data();
-        run->backend->encode_weight(own, values, of);
+        run->backend->encode_weight({.weight = own, .values = values, .codec = of});
         CHECK(std::memcmp(codes.data(), stored.data, codes.size()) == 0);
         if (of.quantized())
           CHECK(std::memcmp(scales.data(), run->arena->view(scale).data, scales.size() * sizeof(float)) == 0);

@@ -52,7 +52,7 @@ struct Trained {
   std::vector<float> weight(const Parameter& parameter) const {
     const Tensor stored = scaled(*run->arena, parameter.weight, parameter.scale);
     std::vector<float> values(static_cast<std::size_t>(stored.elements()));
-    run->backend->copy(Tensor(values.data(), DType::f32, stored.shape), stored);
+    run->backend->copy({.to = Tensor(values.data(), DType::f32, stored.shape), .from = stored});
     return values;
   }
   std::vector<float> values(TensorId id) const {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "bittern/optim/shard.h"
 #include "bittern/optim/update_rule.h"
@@ -47,6 +48,7 @@ enum class StepStatistic : std::uint8_t {
 };
 
 struct OptimizerStep {
+  static constexpr std::string_view name = "optimizer_step";
   Tensor weight;  ///< what forward and backward read, with its scales
   Tensor master;  ///< f32, bf16 or fp8_e4m3 with scales, or empty: the weight itself is what is updated
   StoredMoment m, v;
@@ -61,5 +63,15 @@ struct OptimizerStep {
   std::uint32_t tensor_id = 0;  ///< position in the model's parameter table
   Shard shard{};                ///< the tensors above are these rows, but for moments' columns, which every shard has
 };
+
+/// Whether the weight's scale is the tensor's, and made anew.
+inline bool makes_tensor_scale(const OptimizerStep& args) {
+  return is_quantized(args.weight.dtype) && args.codec.scale_per == ScalePer::tensor &&
+         args.codec.scale_update == ScaleUpdate::every_step;
+}
+/// Whether something is summed over the whole tensor first.
+inline bool needs_sums(const OptimizerStep& args) {
+  return makes_tensor_scale(args) || (args.v && has_columns(args.v.codec.info->kind)) || info(args.rule).clips_update;
+}
 
 }  // namespace bittern

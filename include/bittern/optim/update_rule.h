@@ -17,13 +17,14 @@ enum class UpdateRule : std::uint8_t { adamw, sgdm, adafactor };
 struct UpdateRuleInfo {
   std::string_view name;  ///< in configs
   bool has_second_moment;
+  bool clips_update;        ///< by the root mean square of the whole tensor's update
   bool reads_adam_options;  ///< betas[1], eps and eco.cap, as adamw does; false: it has no use for them
   RuleConstants (*constants)(const RuleOptions& options, long long t);
 };
 inline constexpr auto update_rule_table = std::to_array<UpdateRuleInfo>({
-    {"adamw", true, true, adamw_constants},
-    {"sgdm", false, false, sgdm_constants},
-    {"adafactor", true, false, adafactor_constants},
+    {"adamw", true, false, true, adamw_constants},
+    {"sgdm", false, false, false, sgdm_constants},
+    {"adafactor", true, true, false, adafactor_constants},
 });
 
 constexpr const UpdateRuleInfo& info(UpdateRule rule) {

@@ -24,6 +24,15 @@ namespace bittern {
 
 enum class StateKind : std::uint8_t { values, fp8, codebook, rank1, factored, logarithmic };
 
+/// Codes in blocks of a row, each block with scales of its own.
+constexpr bool has_blocks(StateKind kind) {
+  return kind == StateKind::fp8 || kind == StateKind::codebook || kind == StateKind::logarithmic;
+}
+/// A number for each row and each column of the whole tensor: a matrix.
+constexpr bool has_columns(StateKind kind) {
+  return kind == StateKind::rank1 || kind == StateKind::factored;
+}
+
 struct StateCodecInfo {
   std::string_view name;  ///< in configs
   StateKind kind;

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "base/machine_memory.h"
-#include "bittern/profile.h"
+#include "bittern/error.h"
 #include "ops/cpu/attention/attention.h"
 #include "ops/cpu/codes/quantize_rows.h"
 #include "ops/cpu/gemm/gemm.h"
@@ -130,33 +130,16 @@ float* CpuBackend::row_buffers(std::string_view op, const Tensor& out) const {
   return static_cast<float*>(scratch(op, row_buffer_bytes(out.cols())));
 }
 
-namespace {
-
-/// Of one product of queries with the keys up to their own: half of T x T, and the diagonal.
-double causal_product_flops(const AttentionShape& shape) {
-  const double T = static_cast<double>(shape.sequence_length);
-  return static_cast<double>(shape.batch * shape.heads * shape.head_dim) * T * (T + 1);
+void CpuBackend::do_attention_forward(const AttentionForward& args) {
+  cpu::attention_forward(args, scratch(args.name, attention_workspace_bytes(args.shape)));
 }
 
-}  // namespace
-
-void CpuBackend::attention_forward(const Attention& args) {
-  const OpScope scope("attention_forward", static_cast<double>(args.qkv.bytes() + args.out.bytes() + args.lse.bytes()),
-                      2 * causal_product_flops(args.shape));
-  cpu::attention_forward(args, scratch("attention_forward", attention_workspace_bytes(args.shape)));
+void CpuBackend::do_attention_backward(const AttentionBackward& args) {
+  cpu::attention_backward(args, scratch(args.name, attention_workspace_bytes(args.shape)));
 }
 
-void CpuBackend::attention_backward(const Attention& args, const Tensor& dqkv, const Tensor& dout) {
-  const OpScope scope("attention_backward",
-                      static_cast<double>(2 * args.qkv.bytes() + 2 * args.out.bytes() + args.lse.bytes()),
-                      5 * causal_product_flops(args.shape));
-  cpu::attention_backward(args, dqkv, dout, scratch("attention_backward", attention_workspace_bytes(args.shape)));
-}
-
-void CpuBackend::attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
-                                  const AttentionShape& shape, std::int64_t first_position) {
-  cpu::attention_cached(out, qkv, k_cache, v_cache, shape, first_position,
-                        scratch("attention_cached", attention_workspace_bytes(shape)));
+void CpuBackend::do_attention_cached(const AttentionCached& args) {
+  cpu::attention_cached(args, scratch(args.name, attention_workspace_bytes(args.shape)));
 }
 
 }  // namespace cpu

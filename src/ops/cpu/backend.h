@@ -1,5 +1,6 @@
-// CpuBackend: the op list on the CPU. Each op is a member function defined in its own file, in three layers: a kernel
-// on raw pointers, a launcher that shares it between threads, and the member function, which checks its tensors.
+// CpuBackend: the op list on the CPU. Each op is a member function do_NAME defined in its own file, in three layers: a
+// kernel on raw pointers, a launcher that shares it between threads, and the member function, which gives the launcher
+// the types and the scratch. What an op checks and costs is in src/ops/NAME.cpp, for all back ends.
 //
 // The workspace is two regions: the GEMM's panels (their size follows from the machine alone), then one scratch that
 // belongs to whichever op runs: ops run one after another, so each asks for scratch_bytes from its start.
@@ -11,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "bittern/ops.h"
+#include "bittern/backend.h"
 #include "bittern/tensor.h"
 
 namespace bittern::cpu {
@@ -42,43 +43,29 @@ class CpuBackend final : public Backend {
   std::int64_t workspace_bytes(const WorkspaceNeeds& needs) const override;
   void bind_workspace(const Tensor& workspace) override;
 
-  void zero(const Tensor& x) override;
-  void copy(const Tensor& to, const Tensor& from) override;
-
-  void embedding_forward(const Tensor& out, const Tensor& w, const Tensor& tokens) override;
-  void embedding_backward(const Tensor& dw, const Tensor& dout, const Tensor& tokens) override;
-
-  void residual_rmsnorm_forward(const Tensor& sum, const Tensor& n, const Tensor& rstd, const Tensor& x,
-                                const Tensor& y, const Tensor& w, float eps) override;
-  void residual_rmsnorm_backward(const Tensor& dx, const Tensor& dw, const Tensor& dn, const Tensor& sum,
-                                 const Tensor& rstd, const Tensor& w) override;
-
-  void qk_norm_rope_forward(const QkNormRope& args) override;
-  void qk_norm_rope_backward(const QkNormRope& args, const Tensor& dqkv, const Tensor& dq_norm,
-                             const Tensor& dk_norm) override;
-
-  void attention_forward(const Attention& args) override;
-  void attention_backward(const Attention& args, const Tensor& dqkv, const Tensor& dout) override;
-  void attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
-                        const AttentionShape& shape, std::int64_t first_position) override;
-
-  void swiglu_forward(const Tensor& out, const Tensor& gate_up) override;
-  void swiglu_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) override;
-
-  void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, DType compute) override;
-  void linear_backward_input(const Tensor& dx, const Tensor& dy, const Tensor& w, DType compute) override;
-  void linear_backward_weight(const Tensor& dw, const Tensor& dy, const Tensor& x, bool accumulate,
-                              DType compute) override;
-  void bias_backward(const Tensor& dbias, const Tensor& dy) override;
-
-  void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& loss, const Tensor& lse_squared,
-                     float scale, float z_loss, bool backward) override;
-
-  void global_norm(const Tensor& norm, std::span<const Tensor> gradients, float max_norm) override;
-
-  void quantize(const Tensor& q, const Tensor& x) override;
-  void encode_weight(const Tensor& weight, std::span<const float> values, const WeightCodec& codec) override;
-  void optimizer_step(const OptimizerStep& args) override;
+ protected:
+  void do_embedding_forward(const EmbeddingForward& args) override;
+  void do_embedding_backward(const EmbeddingBackward& args) override;
+  void do_residual_rmsnorm_forward(const ResidualRmsnormForward& args) override;
+  void do_residual_rmsnorm_backward(const ResidualRmsnormBackward& args) override;
+  void do_qk_norm_rope_forward(const QkNormRopeForward& args) override;
+  void do_qk_norm_rope_backward(const QkNormRopeBackward& args) override;
+  void do_attention_forward(const AttentionForward& args) override;
+  void do_attention_backward(const AttentionBackward& args) override;
+  void do_attention_cached(const AttentionCached& args) override;
+  void do_glu_forward(const GluForward& args) override;
+  void do_glu_backward(const GluBackward& args) override;
+  void do_linear_forward(const LinearForward& args) override;
+  void do_linear_backward_input(const LinearBackwardInput& args) override;
+  void do_linear_backward_weight(const LinearBackwardWeight& args) override;
+  void do_bias_backward(const BiasBackward& args) override;
+  void do_cross_entropy(const CrossEntropy& args) override;
+  void do_global_norm(const GlobalNorm& args) override;
+  void do_quantize(const Quantize& args) override;
+  void do_encode_weight(const EncodeWeight& args) override;
+  void do_optimizer_step(const OptimizerStep& args) override;
+  void do_copy(const Copy& args) override;
+  void do_zero(const Zero& args) override;
 
  private:
   /// The first `bytes` bytes of the scratch, 64-byte aligned, content undefined. Fails, naming the op, if the workspace

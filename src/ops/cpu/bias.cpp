@@ -2,9 +2,8 @@
 //   ACCUMULATES dbias. Reads dy: memory-bound.
 #include <algorithm>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/row_parts.h"
 
 namespace bittern::cpu {
@@ -32,13 +31,10 @@ void launch(float* dbias, const Tensor& dy, float* partial) {
 
 }  // namespace
 
-void CpuBackend::bias_backward(const Tensor& dbias, const Tensor& dy) {
-  constexpr std::string_view op = "bias_backward";
-  Checked{op, "dy", dy}.act().matrix(dy.rows(), dy.cols());
-  Checked{op, "dbias", dbias}.of(DType::f32).vector(dy.cols());
-  const OpScope scope(op, bytes_of(dy));
-  auto* partial = static_cast<float*>(scratch(op, row_parts(dy.rows()) * dy.cols() * size_of(DType::f32)));
-  with_act(dy.dtype, [&](auto t) { launch<decltype(t)>(dbias.as<float>(), dy, partial); });
+void CpuBackend::do_bias_backward(const BiasBackward& args) {
+  const Tensor& dy = args.dy;
+  auto* partial = static_cast<float*>(scratch(args.name, row_parts(dy.rows()) * dy.cols() * size_of(DType::f32)));
+  with_act(dy.dtype, [&](auto t) { launch<decltype(t)>(args.dbias.as<float>(), dy, partial); });
 }
 
 }  // namespace bittern::cpu

@@ -4,9 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/row_parts.h"
 #include "ops/cpu/optimizer/weight_rows.h"
 
@@ -76,26 +75,16 @@ void launch_bytes(const Tensor& to, const Tensor& from) {
 
 }  // namespace
 
-void CpuBackend::copy(const Tensor& to, const Tensor& from) {
-  constexpr std::string_view op = "copy";
-  Checked{op, "from", from}.matrix(to.rows(), to.cols());
-  Checked{op, "to", to}.matrix(to.rows(), to.cols());
-  if (to.dtype != from.dtype) {
-    if (from.scales == nullptr) Checked{op, "from", from}.act();
-    Checked{op, "to", to}.act();
-  }
-  const OpScope scope(op, bytes_of(to) + bytes_of(from));
+void CpuBackend::do_copy(const Copy& args) {
+  const Tensor &to = args.to, &from = args.from;
   if (to.dtype == from.dtype) return launch_bytes(as_bytes(to), as_bytes(from));
   if (is_quantized(from.dtype)) return launch_decode(to, from);
   if (to.dtype == DType::bf16) return launch_convert<bf16, float>(to, from);
   launch_convert<float, bf16>(to, from);
 }
 
-void CpuBackend::zero(const Tensor& x) {
-  constexpr std::string_view op = "zero";
-  Checked{op, "x", x}.matrix(x.rows(), x.cols());
-  const OpScope scope(op, bytes_of(x));
-  const Tensor bytes = as_bytes(x);
+void CpuBackend::do_zero(const Zero& args) {
+  const Tensor bytes = as_bytes(args.x);
   const std::int64_t size = size_of(bytes.dtype);
   for_pieces(bytes, bytes, [&](std::int64_t first, std::int64_t, std::int64_t n) {
     std::memset(static_cast<char*>(bytes.data) + first * size, 0, static_cast<std::size_t>(n * size));

@@ -2,7 +2,7 @@
 //   logits (R,V) f32|bf16   targets (R) i32, -1: row ignored   loss, lse_squared (R) f32
 //   OVERWRITES loss and lse_squared (0 in ignored rows) and, with backward, logits:
 //     dlogits = scale * (softmax * (1 + 2 z_loss lse) - onehot(target)), 0 in ignored rows
-//   Every target is checked before anything is written. Reads logits once, writes them once.
+//   Reads logits once, writes them once.
 //
 // One exponential per element: it dominates. A row is taken a block at a time: exp(x - m) is added up and kept in
 // scratch, m being the largest logit of an earlier block. A sum that shows that the block has far larger logits is
@@ -12,9 +12,8 @@
 #include <limits>
 #include <utility>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/row_parts.h"
 #include "ops/cpu/machine/vector_math.h"
 
@@ -117,25 +116,13 @@ std::int64_t cross_entropy_scratch_floats(std::int64_t V) {
   return (blocks_of(V) + V + 15) / 16 * 16;
 }
 
-void CpuBackend::cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& loss,
-                               const Tensor& lse_squared, float scale, float z_loss, bool backward) {
-  constexpr std::string_view op = "cross_entropy";
-  const std::int64_t R = logits.rows(), V = logits.cols();
-  Checked{op, "logits", logits}.act().matrix(R, V);
-  Checked{op, "targets", targets}.of(DType::i32).vector(R);
-  Checked{op, "loss", loss}.of(DType::f32).vector(R);
-  Checked{op, "lse_squared", lse_squared}.of(DType::f32).vector(R);
-  const auto* ids = targets.as<std::int32_t>();
-  for (std::int64_t r = 0; r < R; ++r)
-    check(ids[r] >= -1 && ids[r] < V,
-          "{}: target {} of row {} is outside the vocabulary; expected 0 to {}, or -1 to ignore the row", op, ids[r], r,
-          V - 1);
-  const OpScope scope(op, (backward ? 2 : 1) * bytes_of(logits));
-  auto* memory =
-      static_cast<float*>(scratch(op, thread_count() * cross_entropy_scratch_floats(V) * size_of(DType::f32)));
-  with_act(logits.dtype, [&](auto t) {
-    const auto run = backward ? launch<true, decltype(t)> : launch<false, decltype(t)>;
-    run(logits, ids, loss.as<float>(), lse_squared.as<float>(), scale, z_loss, memory);
+void CpuBackend::do_cross_entropy(const CrossEntropy& args) {
+  const std::int64_t floats = thread_count() * cross_entropy_scratch_floats(args.logits.cols());
+  auto* memory = static_cast<float*>(scratch(args.name, floats * size_of(DType::f32)));
+  with_act(args.logits.dtype, [&](auto t) {
+    const auto run = args.backward ? launch<true, decltype(t)> : launch<false, decltype(t)>;
+    run(args.logits, args.targets.as<std::int32_t>(), args.loss.as<float>(), args.lse_squared.as<float>(), args.scale,
+        args.z_loss, memory);
   });
 }
 

@@ -5,14 +5,12 @@
 //            Threads take ranges of columns, each goes through all tokens: every element is added to in the order of n,
 //            so the bits depend on no split, equal tokens never meet, and a batch of one single token is as fast as any
 //            other.
-// Both check every token before anything is written.
 #include <algorithm>
 #include <type_traits>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
 #include "ops/cpu/codes/decode.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/row_parts.h"
 #include "ops/cpu/machine/vector_math.h"
 
@@ -95,37 +93,19 @@ void launch_backward(const Tensor& dw, const Tensor& dout, const std::int32_t* t
   });
 }
 
-void check_tokens(std::string_view op, const Tensor& tokens, std::int64_t N, std::int64_t V) {
-  Checked{op, "tokens", tokens}.of(DType::i32).vector(N);
-  const auto* ids = tokens.as<std::int32_t>();
-  for (std::int64_t n = 0; n < N; ++n)
-    check(ids[n] >= 0 && ids[n] < V, "{}: token {} of row {} is outside the vocabulary; expected 0 to {}", op, ids[n],
-          n, V - 1);
-}
-
 }  // namespace
 
-void CpuBackend::embedding_forward(const Tensor& out, const Tensor& w, const Tensor& tokens) {
-  constexpr std::string_view op = "embedding_forward";
-  const std::int64_t N = out.rows(), C = out.cols(), V = w.rows();
-  Checked{op, "out", out}.act().matrix(N, C);
-  Checked{op, "w", w}.readable().matrix(V, C);
-  check_tokens(op, tokens, N, V);
-  const OpScope scope(op, bytes_of(out) + static_cast<double>(N * row_bytes(w.dtype, C)));
-  with_act(out.dtype, [&](auto o) {
-    if (is_quantized(w.dtype)) return launch_decode<decltype(o)>(out, w, tokens.as<std::int32_t>());
-    with_act(w.dtype, [&](auto t) { launch_forward<decltype(o), decltype(t)>(out, w, tokens.as<std::int32_t>()); });
+void CpuBackend::do_embedding_forward(const EmbeddingForward& args) {
+  const auto* const tokens = args.tokens.as<std::int32_t>();
+  with_act(args.out.dtype, [&](auto o) {
+    if (is_quantized(args.w.dtype)) return launch_decode<decltype(o)>(args.out, args.w, tokens);
+    with_act(args.w.dtype, [&](auto t) { launch_forward<decltype(o), decltype(t)>(args.out, args.w, tokens); });
   });
 }
 
-void CpuBackend::embedding_backward(const Tensor& dw, const Tensor& dout, const Tensor& tokens) {
-  constexpr std::string_view op = "embedding_backward";
-  const std::int64_t N = dout.rows(), C = dout.cols(), V = dw.rows();
-  Checked{op, "dout", dout}.act().matrix(N, C);
-  Checked{op, "dw", dw}.of(DType::f32).matrix(V, C);
-  check_tokens(op, tokens, N, V);
-  const OpScope scope(op, bytes_of(dout) + static_cast<double>(2 * N * C * size_of(DType::f32)));
-  with_act(dout.dtype, [&](auto d) { launch_backward<decltype(d)>(dw, dout, tokens.as<std::int32_t>()); });
+void CpuBackend::do_embedding_backward(const EmbeddingBackward& args) {
+  with_act(args.dout.dtype,
+           [&](auto d) { launch_backward<decltype(d)>(args.dw, args.dout, args.tokens.as<std::int32_t>()); });
 }
 
 }  // namespace bittern::cpu

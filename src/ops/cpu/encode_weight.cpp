@@ -25,19 +25,16 @@ void make_scales(const Tensor& weight, const float* values, const WeightCodec& c
 
 }  // namespace
 
-void CpuBackend::encode_weight(const Tensor& weight, std::span<const float> values, const WeightCodec& codec) {
-  check(static_cast<std::int64_t>(values.size()) == weight.elements() && weight.contiguous(),
-        "encode_weight: {} values for a weight of {}", values.size(), weight.shape.text());
-  check(weight.dtype == codec.dtype(), "encode_weight: the weight is {}, its codec says {}", name(weight.dtype),
-        name(codec.dtype()));
-  check(!codec.quantized() || weight.scales != nullptr, "encode_weight: {} weights need scales", name(weight.dtype));
-  if (codec.quantized()) make_scales(weight, values.data(), codec);
-  WeightCodec nearest = codec;
+void CpuBackend::do_encode_weight(const EncodeWeight& args) {
+  const Tensor& weight = args.weight;
+  const float* const values = args.values.data();
+  if (args.codec.quantized()) make_scales(weight, values, args.codec);
+  WeightCodec nearest = args.codec;
   nearest.rounding = Rounding::nearest;
   const std::int64_t rows = weight.rows(), cols = weight.cols();
   for_row_ranges(rows, even_parts(rows, cols), [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t r = first; r < last; ++r)
-      encode_weight_row(weight, nearest, {r, 0, cols}, values.data() + r * cols, {}, 0);
+      encode_weight_row(weight, nearest, {r, 0, cols}, values + r * cols, {}, 0);
   });
 }
 

@@ -6,9 +6,7 @@
 #include <array>
 #include <cmath>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
 #include "ops/cpu/machine/parallel.h"
 #include "ops/cpu/machine/simd.h"
 
@@ -58,23 +56,15 @@ double launch(std::span<const Tensor> gradients) {
 
 }  // namespace
 
-void CpuBackend::global_norm(const Tensor& norm, std::span<const Tensor> gradients, float max_norm) {
-  constexpr std::string_view op = "global_norm";
-  Checked{op, "norm", norm}.of(DType::f32).vector(2);
-  check(max_norm >= 0.0f, "{}: max_norm is {}; expected at least 0 (0: no clipping)", op, max_norm);
-  double bytes = 0.0;
-  for (const Tensor& gradient : gradients) {
-    Checked{op, "gradient", gradient}.of(DType::f32).vector(gradient.elements());
-    bytes += bytes_of(gradient);
-  }
-  const OpScope scope(op, bytes);
+void CpuBackend::do_global_norm(const GlobalNorm& args) {
+  const std::span<const Tensor> gradients = args.gradients;
   double sum = 0.0;
   for (std::size_t first = 0; first < gradients.size(); first += gradients_at_once)
     sum += launch(gradients.subspan(first, std::min<std::size_t>(gradients_at_once, gradients.size() - first)));
   const double length = std::sqrt(sum);
-  auto* out = norm.as<float>();
+  auto* out = args.norm.as<float>();
   out[0] = static_cast<float>(length);
-  out[1] = max_norm > 0.0f && length > max_norm ? static_cast<float>(max_norm / length) : 1.0f;
+  out[1] = args.max_norm > 0.0f && length > args.max_norm ? static_cast<float>(args.max_norm / length) : 1.0f;
 }
 
 }  // namespace bittern::cpu

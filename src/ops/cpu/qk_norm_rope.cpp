@@ -11,9 +11,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/row_parts.h"
 #include "ops/cpu/machine/vector_math.h"
 
@@ -81,11 +80,15 @@ inline void norm_rotate_back(D* dx, float* dw, const R* raw, const float* w, flo
 
 enum class Turn { forward, back };
 
+/// The row of the rope table that a sequence begins at.
+const float* first_row(const Tensor& rope, std::int64_t first_position) {
+  return rope.as<float>() + first_position * rope.cols();
+}
+
+/// qkv, turned where it is. `rope`: the row of the first position.
 template <typename T>
-void launch_rotate(const QkNormRope& args, const Tensor& qkv, Turn turn) {
-  const AttentionShape& s = args.shape;
+void launch_rotate(const Tensor& qkv, const AttentionShape& s, const float* rope, Turn turn) {
   const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim, half = D / 2, heads = s.heads + s.kv_heads;
-  const auto* rope = args.rope.as<float>() + args.first_position * D;
   for_row_ranges(N, even_parts(N, heads * D), [&](std::int64_t first, std::int64_t last) {
     simd([&] {
       for (std::int64_t n = first; n < last; ++n) {
@@ -106,10 +109,10 @@ void launch_rotate(const QkNormRope& args, const Tensor& qkv, Turn turn) {
 }
 
 template <typename T, typename R>
-void launch_norm_forward(const QkNormRope& args) {
+void launch_norm_forward(const QkNormRopeForward& args) {
   const AttentionShape& s = args.shape;
   const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim, half = D / 2, heads = s.heads + s.kv_heads;
-  const auto* rope = args.rope.as<float>() + args.first_position * D;
+  const auto* rope = first_row(args.rope, args.first_position);
   auto* rstd = args.q_norm_rstd.as<float>();
   const auto* q_norm = args.q_norm.as<float>();
   const auto* k_norm = args.k_norm.as<float>();
@@ -130,10 +133,10 @@ void launch_norm_forward(const QkNormRope& args) {
 }
 
 template <typename T, typename R>
-void launch_norm_backward(const QkNormRope& args, const Tensor& dqkv, float* dq_norm, float* dk_norm, float* partial) {
+void launch_norm_backward(const QkNormRopeBackward& args, float* partial) {
   const AttentionShape& s = args.shape;
   const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim, half = D / 2, heads = s.heads + s.kv_heads;
-  const auto* rope = args.rope.as<float>() + args.first_position * D;
+  const auto* rope = first_row(args.rope, args.first_position);
   const auto* rstd = args.q_norm_rstd.as<float>();
   const auto* q_norm = args.q_norm.as<float>();
   const auto* k_norm = args.k_norm.as<float>();
@@ -145,12 +148,12 @@ void launch_norm_backward(const QkNormRope& args, const Tensor& dqkv, float* dq_
     std::fill_n(dk, D, 0.0f);
     simd([&] {
       for (std::int64_t n = part_begin(N, parts, part); n < part_begin(N, parts, part + 1); ++n) {
-        T* row = row_of<T>(dqkv, n);
+        T* row = row_of<T>(args.dqkv, n);
         const R* raw = row_of<R>(args.qkv_raw, n);
         const float* cosine = rope + n % s.sequence_length * D;
         for (std::int64_t h = 0; h < heads; ++h) {
           const bool is_q = h < s.heads;
-          prefetch(row + dqkv.row_stride + h * D, D);
+          prefetch(row + args.dqkv.row_stride + h * D, D);
           prefetch(raw + args.qkv_raw.row_stride + h * D, D);
           norm_rotate_back(row + h * D, is_q ? dq : dk, raw + h * D, is_q ? q_norm : k_norm, rstd[n * heads + h],
                            cosine, cosine + half, half);
@@ -158,66 +161,29 @@ void launch_norm_backward(const QkNormRope& args, const Tensor& dqkv, float* dq_
       }
     });
   });
-  add_parts(dq_norm, partial, parts, D);
-  add_parts(dk_norm, partial + parts * D, parts, D);
-}
-
-void check_args(std::string_view op, const QkNormRope& args, const Tensor& qkv) {
-  const AttentionShape& s = args.shape;
-  const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim;
-  check(D > 0 && D % 2 == 0, "{}: head_dim must be even, got {}", op, D);
-  Checked{op, "qkv", qkv}.act().matrix(N, s.packed());
-  Checked{op, "rope", args.rope}.of(DType::f32).vector(args.rope.rows() * D);
-  check(args.first_position >= 0 && args.first_position + s.sequence_length <= args.rope.rows(),
-        "{}: positions {} to {} are outside the rope table of {} rows", op, args.first_position,
-        args.first_position + s.sequence_length - 1, args.rope.rows());
-  check(static_cast<bool>(args.q_norm) == static_cast<bool>(args.k_norm),
-        "{}: q_norm and k_norm come together or not at all", op);
-  if (!args.q_norm) return;
-  Checked{op, "q_norm", args.q_norm}.of(DType::f32).vector(D);
-  Checked{op, "k_norm", args.k_norm}.of(DType::f32).vector(D);
-  Checked{op, "qkv_raw", args.qkv_raw}.act().matrix(N, s.packed());
-  Checked{op, "q_norm_rstd", args.q_norm_rstd}.of(DType::f32).vector(N * (s.heads + s.kv_heads));
-}
-
-/// Bytes of the q and k columns of a packed matrix.
-double qk_bytes(const AttentionShape& s, DType dtype) {
-  return static_cast<double>(s.batch * s.sequence_length * (s.heads + s.kv_heads) * s.head_dim * size_of(dtype));
+  add_parts(args.dq_norm.as<float>(), partial, parts, D);
+  add_parts(args.dk_norm.as<float>(), partial + parts * D, parts, D);
 }
 
 }  // namespace
 
-void CpuBackend::qk_norm_rope_forward(const QkNormRope& args) {
-  constexpr std::string_view op = "qk_norm_rope_forward";
-  check_args(op, args, args.qkv);
-  if (!args.q_norm) {
-    const OpScope scope(op, 2 * qk_bytes(args.shape, args.qkv.dtype));
-    return with_act(args.qkv.dtype, [&](auto t) { launch_rotate<decltype(t)>(args, args.qkv, Turn::forward); });
-  }
-  const OpScope scope(op, bytes_of(args.qkv) + bytes_of(args.qkv_raw));
+void CpuBackend::do_qk_norm_rope_forward(const QkNormRopeForward& args) {
   with_act(args.qkv.dtype, [&](auto t) {
+    if (!args.q_norm)
+      return launch_rotate<decltype(t)>(args.qkv, args.shape, first_row(args.rope, args.first_position), Turn::forward);
     with_act(args.qkv_raw.dtype, [&](auto r) { launch_norm_forward<decltype(t), decltype(r)>(args); });
   });
 }
 
-void CpuBackend::qk_norm_rope_backward(const QkNormRope& args, const Tensor& dqkv, const Tensor& dq_norm,
-                                       const Tensor& dk_norm) {
-  constexpr std::string_view op = "qk_norm_rope_backward";
-  check_args(op, args, dqkv);
-  if (!args.q_norm) {
-    const OpScope scope(op, 2 * qk_bytes(args.shape, dqkv.dtype));
-    return with_act(dqkv.dtype, [&](auto t) { launch_rotate<decltype(t)>(args, dqkv, Turn::back); });
-  }
-  const AttentionShape& s = args.shape;
-  const std::int64_t N = s.batch * s.sequence_length, D = s.head_dim;
-  Checked{op, "dq_norm", dq_norm}.of(DType::f32).vector(D);
-  Checked{op, "dk_norm", dk_norm}.of(DType::f32).vector(D);
-  const OpScope scope(op, 2 * qk_bytes(s, dqkv.dtype) + qk_bytes(s, args.qkv_raw.dtype));
-  auto* partial = static_cast<float*>(scratch(op, row_parts(N) * 2 * D * size_of(DType::f32)));
-  with_act(dqkv.dtype, [&](auto t) {
-    with_act(args.qkv_raw.dtype, [&](auto r) {
-      launch_norm_backward<decltype(t), decltype(r)>(args, dqkv, dq_norm.as<float>(), dk_norm.as<float>(), partial);
+void CpuBackend::do_qk_norm_rope_backward(const QkNormRopeBackward& args) {
+  if (!args.q_norm)
+    return with_act(args.dqkv.dtype, [&](auto t) {
+      launch_rotate<decltype(t)>(args.dqkv, args.shape, first_row(args.rope, args.first_position), Turn::back);
     });
+  const std::int64_t floats = row_parts(args.shape.rows()) * 2 * args.shape.head_dim;
+  auto* const partial = static_cast<float*>(scratch(args.name, floats * size_of(DType::f32)));
+  with_act(args.dqkv.dtype, [&](auto t) {
+    with_act(args.qkv_raw.dtype, [&](auto r) { launch_norm_backward<decltype(t), decltype(r)>(args, partial); });
   });
 }
 

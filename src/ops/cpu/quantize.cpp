@@ -7,10 +7,9 @@
 // Backward is the identity (straight-through).
 #include <cstdint>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
 #include "ops/cpu/codes/quantize_rows.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/row_parts.h"
 
 namespace bittern::cpu {
@@ -28,12 +27,8 @@ void launch(const Tensor& q, const Tensor& x) {
 
 }  // namespace
 
-void CpuBackend::quantize(const Tensor& q, const Tensor& x) {
-  constexpr std::string_view op = "quantize";
-  Checked{op, "x", x}.act().matrix(x.rows(), x.cols());
-  Checked{op, "q", q}.quantized_act().matrix(x.rows(), x.cols());
-  const OpScope scope(op, bytes_of(x) + bytes_of(q));
-  with_act(x.dtype, [&](auto t) { launch<decltype(t)>(q, x); });
+void CpuBackend::do_quantize(const Quantize& args) {
+  with_act(args.x.dtype, [&](auto t) { launch<decltype(t)>(args.q, args.x); });
 }
 
 }  // namespace bittern::cpu

@@ -9,10 +9,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
 #include "ops/cpu/codes/quantize_rows.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/row_parts.h"
 #include "ops/cpu/machine/vector_math.h"
 
@@ -114,53 +113,32 @@ void launch_backward(const Tensor& dx, float* dw, const Tensor& dn, const Tensor
 
 }  // namespace
 
-void CpuBackend::residual_rmsnorm_forward(const Tensor& sum, const Tensor& n, const Tensor& rstd, const Tensor& x,
-                                          const Tensor& y, const Tensor& w, float eps) {
-  constexpr std::string_view op = "residual_rmsnorm_forward";
-  const std::int64_t N = x.rows(), C = x.cols();
-  Checked{op, "x", x}.act().matrix(N, C);
-  Checked{op, "n", n}.act_or_quantized().matrix(N, C);
-  Checked{op, "rstd", rstd}.of(DType::f32).vector(N);
-  Checked{op, "w", w}.of(DType::f32).vector(C);
-  if (y) Checked{op, "y", y}.act().matrix(N, C);
-  if (y || sum) Checked{op, "sum", sum}.act().matrix(N, C);
-  check(!sum || sum.data != x.data || sum.dtype == x.dtype, "{}: sum in x's memory must have x's type {}, got {}", op,
-        name(x.dtype), name(sum.dtype));
+void CpuBackend::do_residual_rmsnorm_forward(const ResidualRmsnormForward& args) {
+  const Tensor &sum = args.sum, &x = args.x, &y = args.y;
   // Without y, a sum that is x itself (or nothing) has nothing to store.
   const bool store = y || (sum && sum.data != x.data);
-  const OpScope scope(op, bytes_of(x) + bytes_of(y) + (store ? bytes_of(sum) : 0.0) + bytes_of(n));
-  auto* rstd_data = rstd.as<float>();
-  const auto* w_data = w.as<float>();
-  with_output(n, row_buffers(op, n), [&](const auto& rows) {
+  auto* const rstd = args.rstd.as<float>();
+  const auto* const w = args.w.as<float>();
+  with_output(args.n, row_buffers(args.name, args.n), [&](const auto& rows) {
     with_act(x.dtype, [&](auto xt) {
       using X = decltype(xt);
-      if (!store) return launch_norm<X>(rows, rstd_data, x, w_data, eps);
+      if (!store) return launch_norm<X>(rows, rstd, x, w, args.eps);
       with_act(sum.dtype, [&](auto s) {
-        with_act(y.dtype, [&](auto yt) {
-          launch_forward<decltype(s), X, decltype(yt)>(rows, sum, rstd_data, x, y, w_data, eps);
-        });
+        with_act(y.dtype,
+                 [&](auto yt) { launch_forward<decltype(s), X, decltype(yt)>(rows, sum, rstd, x, y, w, args.eps); });
       });
     });
   });
 }
 
-void CpuBackend::residual_rmsnorm_backward(const Tensor& dx, const Tensor& dw, const Tensor& dn, const Tensor& sum,
-                                           const Tensor& rstd, const Tensor& w) {
-  constexpr std::string_view op = "residual_rmsnorm_backward";
-  const std::int64_t N = dx.rows(), C = dx.cols();
-  Checked{op, "dx", dx}.act().matrix(N, C);
-  Checked{op, "dn", dn}.act().matrix(N, C);
-  Checked{op, "sum", sum}.act().matrix(N, C);
-  Checked{op, "dw", dw}.of(DType::f32).vector(C);
-  Checked{op, "rstd", rstd}.of(DType::f32).vector(N);
-  Checked{op, "w", w}.of(DType::f32).vector(C);
-  const OpScope scope(op, 2 * bytes_of(dx) + bytes_of(dn) + bytes_of(sum));
-  auto* partial = static_cast<float*>(scratch(op, row_parts(N) * C * size_of(DType::f32)));
-  with_act(dx.dtype, [&](auto d) {
-    with_act(dn.dtype, [&](auto g) {
-      with_act(sum.dtype, [&](auto s) {
-        launch_backward<decltype(d), decltype(g), decltype(s)>(dx, dw.as<float>(), dn, sum, rstd.as<float>(),
-                                                               w.as<float>(), partial);
+void CpuBackend::do_residual_rmsnorm_backward(const ResidualRmsnormBackward& args) {
+  auto* const partial =
+      static_cast<float*>(scratch(args.name, row_parts(args.dx.rows()) * args.dx.cols() * size_of(DType::f32)));
+  with_act(args.dx.dtype, [&](auto d) {
+    with_act(args.dn.dtype, [&](auto g) {
+      with_act(args.sum.dtype, [&](auto s) {
+        launch_backward<decltype(d), decltype(g), decltype(s)>(args.dx, args.dw.as<float>(), args.dn, args.sum,
+                                                               args.rstd.as<float>(), args.w.as<float>(), partial);
       });
     });
   });

@@ -47,7 +47,7 @@ struct Numbers {
       const DeviceMemory on_device(*session.backend, numbers.bytes());
       decoded.emplace_back(static_cast<std::size_t>(numbers.bytes()));
       numbers.data = on_device.data();
-      session.backend->copy(numbers, stored);
+      session.backend->copy({.to = numbers, .from = stored});
       session.backend->to_host(decoded.back().data(), numbers.data, numbers.bytes());
       numbers.data = decoded.back().data();
       tensors.push_back(named_tensor(parameter.spec.name, numbers));

@@ -70,7 +70,7 @@ struct StoredWeight {
     backend.from_host(scale_buffer.data(), scales.data(), size(scales));
     Tensor from(code_buffer.data(), dtype, shape);
     from.scales = static_cast<float*>(scale_buffer.data());
-    backend.copy(Tensor(value_buffer.data(), DType::f32, shape), from);
+    backend.copy({.to = Tensor(value_buffer.data(), DType::f32, shape), .from = from});
     backend.to_host(values.data(), value_buffer.data(), static_cast<std::int64_t>(values.size_bytes()));
   }
 };

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "bittern/ops.h"
+#include "bittern/backend.h"
 #include "bittern/profile.h"
 
 namespace bittern {

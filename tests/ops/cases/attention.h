@@ -31,9 +31,8 @@ struct AttentionOnBackend {
     const Array lse(backend, DType::f32, of.shape.batch * of.shape.heads, of.shape.sequence_length);
     const Array dinput(backend, of.dtype, of.rows(), of.shape.packed(), {}, gap);
     const Array dout(backend, of.dtype, of.rows(), of.out_cols(), noise(2, of.rows() * of.out_cols()), gap);
-    const Attention args{.shape = of.shape, .qkv = input, .out = out, .lse = lse};
-    backend.attention_forward(args);
-    backend.attention_backward(args, dinput, dout);
+    backend.attention_forward({.shape = of.shape, .qkv = input, .out = out, .lse = lse});
+    backend.attention_backward({.shape = of.shape, .qkv = input, .out = out, .lse = lse, .dqkv = dinput, .dout = dout});
     const test::AttentionReference truth(of.shape, input.values(), dout.values());
     // bf16 rounds the logits' operands, but lse is f32 and of the operands as they are.
     return {beside_largest("out", out, truth.out, 2e-6, 1e-2), beside_largest("lse", lse, truth.lse, 2e-6, 0),
@@ -47,8 +46,12 @@ struct AttentionOnBackend {
     for (std::int64_t done = 0; done < T; done += piece) {
       AttentionShape part = of.shape;
       part.sequence_length = std::min(piece, T - done);
-      backend.attention_cached(out.tensor().slice_rows(done, part.sequence_length),
-                               input.tensor().slice_rows(done, part.sequence_length), k, v, part, done);
+      backend.attention_cached({.shape = part,
+                                .qkv = input.tensor().slice_rows(done, part.sequence_length),
+                                .out = out.tensor().slice_rows(done, part.sequence_length),
+                                .k_cache = k,
+                                .v_cache = v,
+                                .first_position = done});
     }
     const Values all = input.values();
     const test::AttentionReference truth(of.shape, all, {});

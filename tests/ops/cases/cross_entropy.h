@@ -44,7 +44,13 @@ struct CrossEntropyCase {
       squares[row] = c.lse * c.lse;
       if (backward) std::copy(c.dlogits.begin(), c.dlogits.end(), to);
     }
-    backend.cross_entropy(x, targets, loss, squared, factor, z_loss, backward);
+    backend.cross_entropy({.logits = x,
+                           .targets = targets,
+                           .loss = loss,
+                           .lse_squared = squared,
+                           .scale = factor,
+                           .z_loss = z_loss,
+                           .backward = backward});
     return {output("logits", x, gradient, 0.5), output("loss", loss, losses, scale),
             output("lse_squared", squared, squares, scale)};
   }

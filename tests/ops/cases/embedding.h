@@ -25,7 +25,7 @@ struct EmbeddingCase {
   std::vector<Output> forward(Backend& backend) const {
     const Array table(backend, w, V, C, noise(1, V * C), gap), out(backend, act, N, C, {}, gap);
     const Array tokens(backend, DType::i32, 1, N, ids());
-    backend.embedding_forward(out, table, tokens);
+    backend.embedding_forward({.out = out, .w = table, .tokens = tokens});
     const Values from = table.values();
     Values expected;
     for (const double id : ids())
@@ -42,7 +42,7 @@ struct EmbeddingCase {
       for (std::int64_t i = 0; i < C; ++i)
         expected[static_cast<std::size_t>(static_cast<std::int64_t>(rows[static_cast<std::size_t>(n)]) * C + i)] +=
             from[static_cast<std::size_t>(n * C + i)];
-    backend.embedding_backward(dw, dout, tokens);
+    backend.embedding_backward({.dw = dw, .dout = dout, .tokens = tokens});
     return {output("dw", dw, expected, static_cast<double>(N))};
   }
 };

@@ -22,7 +22,7 @@ struct GlobalNormCase {
       squares += reference::dot(values, values);
     }
     const Array norm(backend, DType::f32, 1, 2);
-    backend.global_norm(norm, gradients, max_norm);
+    backend.global_norm({.norm = norm, .gradients = gradients, .max_norm = max_norm});
     const double length = std::sqrt(squares), limit = static_cast<double>(max_norm);
     Output out = output("norm", norm, {length, limit > 0 && length > limit ? limit / length : 1.0});
     out.relative = 1e-6, out.absolute = 0.0;  // the sum is in double

@@ -43,21 +43,22 @@ struct LinearCase {
     const auto n = static_cast<std::size_t>(N), o = static_cast<std::size_t>(O), i = static_cast<std::size_t>(I);
     const Array in(backend, x, N, I, noise(1, N * I), gap), weight(backend, w, O, I, noise(2, O * I), gap);
     const Array offset(backend, DType::f32, 1, O, noise(3, O)), out(backend, y, N, O, {}, gap);
-    backend.linear_forward(out, in, weight, bias ? offset.tensor() : Tensor{}, compute);
+    backend.linear_forward(
+        {.y = out, .x = in, .w = weight, .bias = bias ? offset.tensor() : Tensor{}, .compute = compute});
     Values forward = reference::multiply_transposed(operand(in), operand(weight), n, o, i);
     const Values offsets = offset.values();
     for (std::size_t k = 0; bias && k < forward.size(); ++k) forward[k] += offsets[k % o];
 
     const Array dy(backend, y, N, O, noise(4, N * O), gap);
     const Array dx(backend, is_quantized(x) ? y : x, N, I, {}, gap);
-    backend.linear_backward_input(dx, dy, weight, compute);
+    backend.linear_backward_input({.dx = dx, .dy = dy, .w = weight, .compute = compute});
     const auto [dy_for_input, codes_of_w] = scales_in_dy(dy, weight, true);
     const Values back = reference::multiply_transposed(dy_for_input, reference::transpose(codes_of_w, o, i), n, i, o);
 
     const Array dw(backend, DType::f32, O, I, {}, gap), sum(backend, DType::f32, O, I, noise(5, O * I), gap);
     const Values before = sum.values();
-    backend.linear_backward_weight(dw, dy, in, false, compute);
-    backend.linear_backward_weight(sum, dy, in, true, compute);
+    backend.linear_backward_weight({.dw = dw, .dy = dy, .x = in, .accumulate = false, .compute = compute});
+    backend.linear_backward_weight({.dw = sum, .dy = dy, .x = in, .accumulate = true, .compute = compute});
     const auto [dy_for_weight, codes_of_x] = scales_in_dy(dy, in, false);
     const Values product = reference::multiply_transposed(reference::transpose(dy_for_weight, n, o),
                                                           reference::transpose(codes_of_x, n, i), o, i, n);
@@ -120,7 +121,7 @@ struct BiasCase {
   std::vector<Output> run(Backend& backend) const {
     const Array in(backend, dy, N, O, noise(1, N * O), gap), sum(backend, DType::f32, 1, O, noise(2, O));
     const Values before = sum.values();
-    backend.bias_backward(sum, in);
+    backend.bias_backward({.dbias = sum, .dy = in});
     return {output("dbias", sum,
                    reference::add(before, reference::column_sums(in.values(), static_cast<std::size_t>(O))),
                    static_cast<double>(N))};
@@ -150,8 +151,8 @@ struct CopyCase {
         from == DType::i32 ? Values(static_cast<std::size_t>(rows * cols), 7.0) : noise(1, rows * cols);
     const Array a(backend, from, rows, cols, values, from_gap), b(backend, to, rows, cols, {}, to_gap);
     const Array zeroed(backend, to, rows, cols, values, to_gap);
-    backend.copy(b, a);
-    backend.zero(zeroed);
+    backend.copy({.to = b, .from = a});
+    backend.zero({.x = zeroed});
     Values expected = a.values();
     if (to == DType::bf16)
       for (double& v : expected) v = static_cast<double>(to_float(to_bf16(static_cast<float>(v))));

@@ -49,21 +49,6 @@ struct QkNormRopeCase {
     return rows_;
   }
 
-  QkNormRope args(const Array& x, const Array& kept, const Array& q_norm, const Array& k_norm, const Array& rstd,
-                  const Array& table) const {
-    QkNormRope a{.shape = shape,
-                 .qkv = x,
-                 .qkv_raw = {},
-                 .q_norm = {},
-                 .k_norm = {},
-                 .q_norm_rstd = {},
-                 .rope = table,
-                 .first_position = first_position,
-                 .eps = eps};
-    if (norm) a.qkv_raw = kept, a.q_norm = q_norm, a.k_norm = k_norm, a.q_norm_rstd = rstd;
-    return a;
-  }
-
   std::vector<Output> forward(Backend& backend) const {
     const std::int64_t D = shape.head_dim, packed = shape.packed();
     const Array x(backend, qkv, rows(), packed, norm ? Values{} : noise(1, rows() * packed), gap);
@@ -72,7 +57,9 @@ struct QkNormRopeCase {
     const Array rstd(backend, DType::f32, rows(), heads());
     const Array table(backend, DType::f32, static_cast<std::int64_t>(rope().size()) / D, D, rope());
     const Values before = norm ? kept.values() : x.values();
-    backend.qk_norm_rope_forward(args(x, kept, q_norm, k_norm, rstd, table));
+    QkNormRopeForward args{.shape = shape, .qkv = x, .rope = table, .first_position = first_position, .eps = eps};
+    if (norm) args.qkv_raw = kept, args.q_norm = q_norm, args.k_norm = k_norm, args.q_norm_rstd = rstd;
+    backend.qk_norm_rope_forward(args);
     Values rstds(static_cast<std::size_t>(rows() * heads()));
     const Values expected =
         each_head(before, table.values(), q_norm.values(), k_norm.values(),
@@ -110,8 +97,12 @@ struct QkNormRopeCase {
                     return d.dx;
                   });
     const Array rstd(backend, DType::f32, rows(), heads(), rstds);
-    backend.qk_norm_rope_backward(args(dx, kept, q_norm, k_norm, rstd, table), dx, norm ? dq_norm.tensor() : Tensor{},
-                                  norm ? dk_norm.tensor() : Tensor{});
+    QkNormRopeBackward args{.shape = shape, .dqkv = dx, .rope = table, .first_position = first_position};
+    if (norm) {
+      args.dq_norm = dq_norm, args.dk_norm = dk_norm;
+      args.qkv_raw = kept, args.q_norm = q_norm, args.k_norm = k_norm, args.q_norm_rstd = rstd;
+    }
+    backend.qk_norm_rope_backward(args);
     const double terms = static_cast<double>(rows() * shape.heads);
     return {output("dqkv", dx, expected, 16.0), output("dq_norm", dq_norm, dq, terms),
             output("dk_norm", dk_norm, dk, terms)};

@@ -16,7 +16,7 @@ struct QuantizeCase {
   /// The codes and scales that the definition gives, in fp32 as the op must.
   std::vector<Output> run(Backend& backend) const {
     const Array in(backend, x, N, C, noise(1, N * C, size), gap), out(backend, q, N, C, {}, gap);
-    backend.quantize(out, in);
+    backend.quantize({.q = out, .x = in});
     const Values values = in.values();
     Values expected, scales;
     for (std::int64_t n = 0; n < N; ++n) {

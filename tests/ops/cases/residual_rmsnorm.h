@@ -23,7 +23,8 @@ struct RmsnormCase {
     const Array s(backend, sum, N, C, {}, gap), out(backend, n, N, C, {}, gap), rstd(backend, DType::f32, 1, N);
     const Values a_before = a.values();
     const Array& stored = in_place ? a : s;
-    backend.residual_rmsnorm_forward(stored, out, rstd, a, has_y ? b.tensor() : Tensor{}, w, eps);
+    backend.residual_rmsnorm_forward(
+        {.sum = stored, .n = out, .rstd = rstd, .x = a, .y = has_y ? b.tensor() : Tensor{}, .w = w, .eps = eps});
     const Values exact = has_y ? reference::add(a_before, b.values()) : a_before;
     // The norm is of what was stored: so is the reference, once the stored sum has been compared.
     const reference::Rmsnorm norm = reference::rmsnorm(stored.values(), w.values(), eps);
@@ -39,8 +40,14 @@ struct RmsnormCase {
     const Array codes(backend, q, N, C, {}, gap), own_sum(backend, sum, N, C, {}, gap), rstd(backend, DType::f32, 1, N);
     const Array& stored = in_place ? a : own_sum;
     const Tensor second = has_y ? b.tensor() : Tensor{}, place = has_y || in_place ? stored.tensor() : Tensor{};
-    backend.residual_rmsnorm_forward(has_y ? f32_sum.tensor() : Tensor{}, f32, f32_rstd, copy, second, w, eps);
-    backend.residual_rmsnorm_forward(place, codes, rstd, a, second, w, eps);
+    backend.residual_rmsnorm_forward({.sum = has_y ? f32_sum.tensor() : Tensor{},
+                                      .n = f32,
+                                      .rstd = f32_rstd,
+                                      .x = copy,
+                                      .y = second,
+                                      .w = w,
+                                      .eps = eps});
+    backend.residual_rmsnorm_forward({.sum = place, .n = codes, .rstd = rstd, .x = a, .y = second, .w = w, .eps = eps});
     std::vector<Output> outputs = quantized_outputs(backend, "n", codes, f32);
     outputs.push_back({"rstd", rstd.values(), f32_rstd.values(), 0.0, 0.0});
     if (has_y) outputs.push_back({"sum", stored.values(), f32_sum.values(), 0.0, 0.0});
@@ -55,7 +62,7 @@ struct RmsnormCase {
     const Array rstd(backend, DType::f32, 1, N, reference::rmsnorm(s.values(), w.values(), eps).rstd);
     const reference::RmsnormGradient expected = reference::rmsnorm_backward(dn.values(), s.values(), w.values(), eps);
     const Values dx_before = dx.values(), dw_before = dw.values();
-    backend.residual_rmsnorm_backward(dx, dw, dn, s, rstd, w);
+    backend.residual_rmsnorm_backward({.dx = dx, .dw = dw, .dn = dn, .sum = s, .rstd = rstd, .w = w});
     return {output("dx", dx, reference::add(dx_before, expected.dx), 4.0),
             output("dw", dw, reference::add(dw_before, expected.dw), static_cast<double>(N))};
   }

@@ -60,15 +60,6 @@ std::int64_t sum_size(const AttentionShape& shape, const Lanes& lanes) {
   return shape.sequence_length * round_up(shape.head_dim, lanes.vector);
 }
 
-void check_tensors(const Checks& checks, const Attention& args) {
-  const AttentionShape& shape = args.shape;
-  checks.shape(shape);
-  const std::int64_t rows = shape.batch * shape.sequence_length;
-  checks.matrix("qkv", args.qkv, args.qkv.dtype, rows, shape.packed());
-  checks.matrix("out", args.out, args.qkv.dtype, rows, shape.heads * shape.head_dim);
-  Checked{checks.op, "lse", args.lse}.of(DType::f32).vector(rows * shape.heads);
-}
-
 /// Columns of the packed rows.
 struct Columns {
   const AttentionShape& shape;
@@ -92,8 +83,7 @@ void store_sums(const Tensor& dqkv, const AttentionShape& shape, const Kernels& 
 
 }  // namespace
 
-void attention_forward(const Attention& args, void* workspace) {
-  check_tensors(Checks{"attention_forward"}, args);
+void attention_forward(const AttentionForward& args, void* workspace) {
   const AttentionShape& shape = args.shape;
   const std::int64_t T = shape.sequence_length, D = shape.head_dim, group = shape.heads / shape.kv_heads;
   const Kernels kernels = kernels_for(args.qkv.dtype);
@@ -124,14 +114,9 @@ void attention_forward(const Attention& args, void* workspace) {
   for_all_units(shape.batch, shape.kv_heads, units, body);
 }
 
-void attention_backward(const Attention& args, const Tensor& dqkv, const Tensor& dout, void* workspace) {
-  const Checks checks{"attention_backward"};
-  check_tensors(checks, args);
+void attention_backward(const AttentionBackward& args, void* workspace) {
   const AttentionShape& shape = args.shape;
   const std::int64_t T = shape.sequence_length, D = shape.head_dim, group = shape.heads / shape.kv_heads;
-  checks.matrix("dqkv", dqkv, args.qkv.dtype, shape.batch * T, shape.packed());
-  checks.matrix("dout", dout, args.qkv.dtype, shape.batch * T, shape.heads * D);
-
   const Kernels kernels = kernels_for(args.qkv.dtype);
   const std::int64_t groups = shape.batch * shape.kv_heads;
   const Units units = units_of(groups, group, T, kernels.lanes);
@@ -155,15 +140,15 @@ void attention_backward(const Attention& args, const Tensor& dqkv, const Tensor&
                         .k = at(args.qkv, sequence * T, columns.k(kv)),
                         .v = at(args.qkv, sequence * T, columns.v(kv)),
                         .out = at(args.out, sequence * T, head * D),
-                        .dout = at(dout, sequence * T, head * D),
+                        .dout = at(args.dout, sequence * T, head * D),
                         .lse = args.lse.as<float>() + (sequence * shape.heads + head) * T,
-                        .dq = at(dqkv, sequence * T, columns.q(head)),
+                        .dq = at(args.dqkv, sequence * T, columns.q(head)),
                         .dk = sums,
                         .dv = sums + size,
                         .qkv_stride = args.qkv.row_stride,
                         .out_stride = args.out.row_stride,
-                        .dout_stride = dout.row_stride,
-                        .dqkv_stride = dqkv.row_stride,
+                        .dout_stride = args.dout.row_stride,
+                        .dqkv_stride = args.dqkv.row_stride,
                         .lse_stride = T,
                         .head_dim = D,
                         .heads = units.heads(unit),
@@ -171,11 +156,11 @@ void attention_backward(const Attention& args, const Tensor& dqkv, const Tensor&
                         .rows = std::min(units.rows, T - first)},
                        scratch);
     }
-    if (slices == 1) store_sums(dqkv, shape, kernels, which, sums, 1);
+    if (slices == 1) store_sums(args.dqkv, shape, kernels, which, sums, 1);
   });
   if (slices > 1)
     parallel_for(groups, [&](std::int64_t which) {
-      store_sums(dqkv, shape, kernels, which, all_sums + which * slices * 2 * size, slices);
+      store_sums(args.dqkv, shape, kernels, which, all_sums + which * slices * 2 * size, slices);
     });
 }
 

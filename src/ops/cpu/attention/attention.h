@@ -1,4 +1,4 @@
-// attention: how the three operations of ops.h are divided between attention.cpp (checks, parts, threads) and one file
+// attention: how the three operations of ops.h are divided between attention.cpp (parts, threads) and one file
 // of kernels per instruction set (attention_avx512.cpp, ...), all of them made from the same templates
 // (attention_tiles.h).
 //
@@ -12,16 +12,16 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bittern/backend.h"
 #include "bittern/ops.h"
 #include "bittern/tensor.h"
 #include "ops/cpu/machine/multiples.h"
 
 namespace bittern::cpu {
 
-void attention_forward(const Attention& args, void* workspace);
-void attention_backward(const Attention& args, const Tensor& dqkv, const Tensor& dout, void* workspace);
-void attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
-                      const AttentionShape& shape, std::int64_t first_position, void* workspace);
+void attention_forward(const AttentionForward& args, void* workspace);
+void attention_backward(const AttentionBackward& args, void* workspace);
+void attention_cached(const AttentionCached& args, void* workspace);
 
 /// Bytes that any of the three needs for such a batch, for the instruction set and the thread count in use.
 std::int64_t attention_workspace_bytes(const WorkspaceNeeds& needs);

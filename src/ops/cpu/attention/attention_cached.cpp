@@ -19,12 +19,12 @@ namespace {
 constexpr std::int64_t rows_for_tiles = 12;
 
 struct Cached {
-  const Tensor &out, &qkv, &k_cache, &v_cache;
-  const AttentionShape& shape;
-  std::int64_t rows, first_position, group;
+  const AttentionCached& args;
+  std::int64_t rows, group;
   const Kernels& kernels;
 
   void through_tiles(std::byte* workspace) const {
+    const AttentionShape& shape = args.shape;
     const std::int64_t D = shape.head_dim;
     const Units units = units_of(shape.kv_heads, group, rows, kernels.lanes);
     const std::int64_t bytes = scratch_bytes<ForwardScratch>(kernels.lanes, D, units.panels);
@@ -32,41 +32,42 @@ struct Cached {
       Carver carve{workspace + worker * bytes};
       const ForwardScratch scratch(carve, kernels.lanes, D, units.panels);
       const std::int64_t first = units.first_row(unit), head = kv * group + units.first_head(unit);
-      kernels.forward({.q = at(qkv, 0, head * D),
-                       .k = at(k_cache, 0, kv * D),
-                       .v = at(v_cache, 0, kv * D),
-                       .out = at(out, 0, head * D),
+      kernels.forward({.q = at(args.qkv, 0, head * D),
+                       .k = at(args.k_cache, 0, kv * D),
+                       .v = at(args.v_cache, 0, kv * D),
+                       .out = at(args.out, 0, head * D),
                        .lse = nullptr,
-                       .q_stride = qkv.row_stride,
-                       .k_stride = k_cache.row_stride,
-                       .v_stride = v_cache.row_stride,
-                       .out_stride = out.row_stride,
+                       .q_stride = args.qkv.row_stride,
+                       .k_stride = args.k_cache.row_stride,
+                       .v_stride = args.v_cache.row_stride,
+                       .out_stride = args.out.row_stride,
                        .lse_stride = 0,
                        .head_dim = D,
                        .heads = units.heads(unit),
                        .first_row = first,
                        .rows = std::min(units.rows, rows - first),
-                       .position = first_position},
+                       .position = args.first_position},
                       scratch);
     });
   }
 
   void row_by_row(std::byte* workspace) const {
+    const AttentionShape& shape = args.shape;
     const std::int64_t D = shape.head_dim;
     const std::int64_t bytes = scratch_bytes<DecodeScratch>(kernels.lanes, D, group);
     parallel_for(rows * shape.kv_heads, [&](std::int64_t part, int worker) {
       Carver carve{workspace + worker * bytes};
       const DecodeScratch scratch(carve, kernels.lanes, D, group);
       const std::int64_t row = part / shape.kv_heads, kv = part % shape.kv_heads;
-      kernels.decode({.q = at(qkv, row, kv * group * D),
-                      .k = at(k_cache, 0, kv * D),
-                      .v = at(v_cache, 0, kv * D),
-                      .out = at(out, row, kv * group * D),
-                      .k_stride = k_cache.row_stride,
-                      .v_stride = v_cache.row_stride,
+      kernels.decode({.q = at(args.qkv, row, kv * group * D),
+                      .k = at(args.k_cache, 0, kv * D),
+                      .v = at(args.v_cache, 0, kv * D),
+                      .out = at(args.out, row, kv * group * D),
+                      .k_stride = args.k_cache.row_stride,
+                      .v_stride = args.v_cache.row_stride,
                       .head_dim = D,
                       .heads = group,
-                      .keys = first_position + row + 1},
+                      .keys = args.first_position + row + 1},
                      scratch);
     });
   }
@@ -74,26 +75,16 @@ struct Cached {
 
 }  // namespace
 
-void attention_cached(const Tensor& out, const Tensor& qkv, const Tensor& k_cache, const Tensor& v_cache,
-                      const AttentionShape& shape, std::int64_t first_position, void* workspace) {
-  const Checks checks{"attention_cached"};
-  checks.shape(shape);
-  const std::int64_t D = shape.head_dim, rows = qkv.rows(), kv_cols = shape.kv_heads * D;
-  checks.matrix("qkv", qkv, qkv.dtype, rows, shape.packed());
-  checks.matrix("out", out, qkv.dtype, rows, shape.heads * D);
-  checks.matrix("k_cache", k_cache, qkv.dtype, k_cache.rows(), kv_cols);
-  checks.matrix("v_cache", v_cache, qkv.dtype, k_cache.rows(), kv_cols);
-  check(first_position >= 0 && rows >= 1 && first_position + rows <= k_cache.rows(),
-        "attention_cached: positions {} to {} do not fit a cache of {}", first_position, first_position + rows - 1,
-        k_cache.rows());
-
-  const auto bytes = static_cast<std::size_t>(kv_cols * size_of(qkv.dtype));
+void attention_cached(const AttentionCached& args, void* workspace) {
+  const AttentionShape& shape = args.shape;
+  const std::int64_t D = shape.head_dim, rows = args.qkv.rows(), kv_cols = shape.kv_heads * D;
+  const auto bytes = static_cast<std::size_t>(kv_cols * size_of(args.qkv.dtype));
   for (std::int64_t row = 0; row < rows; ++row) {
-    std::memcpy(at(k_cache, first_position + row, 0), at(qkv, row, shape.heads * D), bytes);
-    std::memcpy(at(v_cache, first_position + row, 0), at(qkv, row, shape.heads * D + kv_cols), bytes);
+    std::memcpy(at(args.k_cache, args.first_position + row, 0), at(args.qkv, row, shape.heads * D), bytes);
+    std::memcpy(at(args.v_cache, args.first_position + row, 0), at(args.qkv, row, shape.heads * D + kv_cols), bytes);
   }
-  const Kernels kernels = kernels_for(qkv.dtype);
-  const Cached cached{out, qkv, k_cache, v_cache, shape, rows, first_position, shape.heads / shape.kv_heads, kernels};
+  const Kernels kernels = kernels_for(args.qkv.dtype);
+  const Cached cached{args, rows, shape.heads / shape.kv_heads, kernels};
   auto* const memory = static_cast<std::byte*>(workspace);
   if (rows >= rows_for_tiles)
     cached.through_tiles(memory);

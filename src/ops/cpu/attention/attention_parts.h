@@ -1,13 +1,10 @@
-// How attention is divided into parts, and what all of its entries check. Everything follows from the shape alone.
+// How attention is divided into parts. Everything follows from the shape alone.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <string_view>
 
-#include "bittern/error.h"
 #include "ops/cpu/attention/attention.h"
-#include "ops/cpu/checked.h"
 #include "ops/cpu/machine/parallel.h"
 
 namespace bittern::cpu::attention {
@@ -63,22 +60,6 @@ std::int64_t scratch_bytes(const Lanes& lanes, std::int64_t head_dim, std::int64
 inline void* at(const Tensor& x, std::int64_t row, std::int64_t col) {
   return static_cast<char*>(x.data) + (row * x.row_stride + col) * size_of(x.dtype);
 }
-
-struct Checks {
-  std::string_view op;
-  void shape(const AttentionShape& s) const {
-    check(s.batch >= 1 && s.sequence_length >= 1, "{}: empty batch ({} sequences of {})", op, s.batch,
-          s.sequence_length);
-    check(s.kv_heads >= 1 && s.heads >= 1 && s.heads % s.kv_heads == 0,
-          "{}: {} query heads cannot share {} key/value heads evenly", op, s.heads, s.kv_heads);
-    check(s.head_dim >= 2 && s.head_dim % 2 == 0 && s.head_dim <= 256,
-          "{}: the head size must be even and from 2 to 256, got {}", op, s.head_dim);
-  }
-  /// A matrix of the element type of qkv.
-  void matrix(std::string_view name, const Tensor& x, DType dtype, std::int64_t rows, std::int64_t cols) const {
-    Checked{op, name, x}.act().of(dtype).matrix(rows, cols);
-  }
-};
 
 /// Runs body(sequence, kv head, unit, worker) for all units: head after head, so that its keys and values stay in the
 /// caches; in a head the late queries first, because they take longest and the short ones should end the work.

@@ -1,6 +1,6 @@
 // quantize_rows: one row of activations as codes. Inside simd(). The definition is at the top of quantize.cpp.
 //
-// An op whose output (a norm's, swiglu's) only linears read may be given codes for it. It then makes each row in fp32,
+// An op whose output (a norm's, glu's) only linears read may be given codes for it. It then makes each row in fp32,
 // in a buffer of its thread that stays in the cache, and quantizes that: the row never goes to memory unquantized.
 #pragma once
 
@@ -12,7 +12,7 @@
 #include "bittern/quant/integer.h"
 #include "bittern/quant/scales.h"
 #include "bittern/tensor.h"
-#include "ops/cpu/checked.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/lane_sums.h"
 #include "ops/cpu/machine/multiples.h"
 #include "ops/cpu/machine/parallel.h"

@@ -9,7 +9,6 @@
 #include <array>
 #include <cstdint>
 
-#include "bittern/ops.h"
 #include "bittern/optim/optimizer_step.h"
 #include "ops/cpu/machine/parallel.h"
 #include "ops/cpu/machine/row_parts.h"
@@ -42,20 +41,6 @@ struct StepSums {
   std::array<double, static_cast<std::size_t>(StepStatistic::count)> values{};
   double& operator[](StepStatistic which) { return values[static_cast<std::size_t>(which)]; }
 };
-
-/// Whether the weight's scale is the tensor's, and made anew.
-inline bool makes_tensor_scale(const OptimizerStep& args) {
-  return is_quantized(args.weight.dtype) && args.codec.scale_per == ScalePer::tensor &&
-         args.codec.scale_update == ScaleUpdate::every_step;
-}
-
-/// The part of `rows` rows that begins at `row`, their number for the end, or -1.
-inline std::int64_t part_at(std::int64_t rows, std::int64_t row) {
-  const std::int64_t parts = row_parts(rows);
-  for (std::int64_t part = 0; part <= parts; ++part)
-    if (part_begin(rows, parts, part) == row) return part;
-  return -1;
-}
 
 /// An optimizer step while it runs.
 struct Step {

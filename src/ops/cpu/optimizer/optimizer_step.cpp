@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/machine/simd.h"
 #include "ops/cpu/optimizer/optimizer_pieces.h"
@@ -136,7 +135,7 @@ void run(Step& step) {
   if (sums != nullptr) write_sums(step);
 }
 
-// ---- Entry: checks, the cut into pieces, scratch.
+// ---- Entry: the cut into pieces, scratch.
 
 bool plain(const Tensor& tensor) {
   return !tensor || tensor.dtype == DType::f32 || tensor.dtype == DType::bf16;
@@ -145,103 +144,21 @@ bool plain(const Tensor& tensor) {
 /// Everything is values, and nothing is summed: the parameter is one row.
 bool one_row(const OptimizerStep& args) {
   const auto values = [](const StoredMoment& moment) { return moment.codec.info->kind == StateKind::values; };
-  return plain(args.weight) && plain(args.master) && values(args.m) && values(args.v) &&
-         rule_rows(args.rule).update_square == nullptr;
-}
-
-/// Something is summed over the whole tensor first.
-bool needs_sums(const OptimizerStep& args) {
-  const bool columns = args.v && state_rows(args.v.codec.info->kind).whole_rows;
-  return makes_tensor_scale(args) || columns || rule_rows(args.rule).update_square != nullptr;
+  return plain(args.weight) && plain(args.master) && values(args.m) && values(args.v) && !info(args.rule).clips_update;
 }
 
 bool needs_whole_rows(const OptimizerStep& args) {
   const bool new_scale = is_quantized(args.weight.dtype) && args.codec.scale_update == ScaleUpdate::every_step;
   const bool new_master_scale = args.master && is_quantized(args.master.dtype);
-  return new_scale || new_master_scale || state_rows(args.m.codec.info->kind).whole_rows ||
-         state_rows(args.v.codec.info->kind).whole_rows;
+  return new_scale || new_master_scale || has_columns(args.m.codec.info->kind) || has_columns(args.v.codec.info->kind);
 }
 
 std::int64_t columns_of_piece(const OptimizerStep& args, std::int64_t cols) {
   if (needs_whole_rows(args)) return cols;
   std::int64_t unit = 16;
   for (const StoredMoment* moment : {&args.m, &args.v})
-    if (state_rows(moment->codec.info->kind).blocks) unit = std::lcm(unit, moment->codec.block);
+    if (has_blocks(moment->codec.info->kind)) unit = std::lcm(unit, moment->codec.block);
   return piece_columns(cols, unit);
-}
-
-void check_shard(const OptimizerStep& args) {
-  const std::int64_t all = args.shard.rows, first = args.shard.first_row, last = first + args.weight.rows();
-  if (all == 0) {
-    check(first == 0 && args.shard.exchange == nullptr, "optimizer_step: a shard from row {} on of a tensor of no rows",
-          first);
-    return;
-  }
-  check(first >= 0 && last <= all, "optimizer_step: rows {} to {} of a tensor of {} rows", first, last, all);
-  if (!needs_sums(args)) return;
-  check(args.shard.exchange != nullptr || last - first == all,
-        "optimizer_step: a shard whose codecs or rule need the whole tensor needs an exchange");
-  check(part_at(all, first) >= 0 && part_at(all, last) >= 0,
-        "optimizer_step: a shard of rows {} to {} of {}; expected it to begin and end where shard_begin() says", first,
-        last, all);
-}
-
-void check_moment(const StoredMoment& moment, const char* which, const OptimizerStep& args) {
-  const StateCodecInfo& codec = *moment.codec.info;
-  const std::int64_t rows = args.weight.rows(), cols = args.weight.cols(), block = moment.codec.block;
-  const auto has = [&](const Tensor& tensor, std::int64_t elements) {
-    return tensor && tensor.dtype == DType::f32 && tensor.elements() == elements && tensor.contiguous();
-  };
-  if (codec.kind != StateKind::factored)
-    check(moment.codes.dtype == codec.dtype && moment.codes.rows() == rows && moment.codes.cols() == cols &&
-              moment.codes.contiguous(),
-          "optimizer_step: {} is {} {}; its codec {} wants {} {}", which, name(moment.codes.dtype),
-          moment.codes.shape.text(), codec.name, name(codec.dtype), args.weight.shape.text());
-  if (codec.kind == StateKind::rank1 || codec.kind == StateKind::factored)
-    check(args.weight.shape.rank >= 2 && has(moment.row, rows) && has(moment.column, cols),
-          "optimizer_step: {} in codec {} needs a matrix with f32 numbers of each row and column; the weight is {}",
-          which, codec.name, args.weight.shape.text());
-  if (!state_rows(codec.kind).blocks) return;
-  check(block >= 1, "optimizer_step: {} in blocks of {}; expected at least 1", which, block);
-  const std::int64_t numbers = (codec.kind == StateKind::logarithmic ? 2 : 1) * ((cols + block - 1) / block);
-  check(has(moment.scales, rows * numbers), "optimizer_step: {} in codec {} needs {} scales, got {}", which, codec.name,
-        rows * numbers, moment.scales.elements());
-}
-
-void check_step(const OptimizerStep& args) {
-  const std::int64_t n = args.gradient.elements();
-  const auto same_size = [&](const Tensor& x) { return x.elements() == n && x.contiguous(); };
-  check(args.weight && args.gradient.dtype == DType::f32 && same_size(args.weight) && same_size(args.gradient) &&
-            (!args.master || same_size(args.master)),
-        "optimizer_step: weight {}, master {}, gradient {} must have one shape", args.weight.shape.text(),
-        args.master.shape.text(), args.gradient.shape.text());
-  check(args.weight.dtype == args.codec.dtype(), "optimizer_step: the weight is {}, its codec says {}",
-        name(args.weight.dtype), name(args.codec.dtype()));
-  check(!is_quantized(args.weight.dtype) || args.weight.scales != nullptr, "optimizer_step: {} weights need scales",
-        name(args.weight.dtype));
-  check(!args.master || (args.weight.dtype != DType::f32 && args.codec.master != Master::none &&
-                         args.master.dtype == master_codec(args.codec).dtype() &&
-                         (!is_quantized(args.master.dtype) || args.master.scales != nullptr)),
-        "optimizer_step: a master of {} does not go with {} weights whose codec has master {}", name(args.master.dtype),
-        name(args.weight.dtype), master_names[static_cast<std::size_t>(args.codec.master)]);
-  check(args.codec.error_feedback == ErrorFeedback::none || (!args.master && args.m && args.weight.dtype != DType::f32),
-        "optimizer_step: error feedback needs rounded weights without master and a first moment (beta1 above 0)");
-  check_shard(args);
-  if (args.m) check_moment(args.m, "m", args);
-  if (args.v) check_moment(args.v, "v", args);
-  check(static_cast<bool>(args.v) == info(args.rule).has_second_moment, "optimizer_step: rule {} {} a second moment",
-        info(args.rule).name, info(args.rule).has_second_moment ? "needs" : "has no place for");
-  check(!args.statistics || args.statistics.elements() == static_cast<std::int64_t>(StepStatistic::count),
-        "optimizer_step: {} statistics, expected {}", args.statistics.elements(),
-        static_cast<std::int64_t>(StepStatistic::count));
-}
-
-/// Bytes moved by the main pass.
-double moved_bytes(const OptimizerStep& args) {
-  const auto bytes = [](const Tensor& x) { return x ? static_cast<double>(x.bytes()) : 0.0; };
-  double both_ways = bytes(args.weight) * (args.master ? 0.5 : 1.0) + bytes(args.master);
-  for (const StoredMoment* moment : {&args.m, &args.v}) both_ways += bytes(moment->codes) + bytes(moment->scales);
-  return bytes(args.gradient) + 2 * both_ways;
 }
 
 std::int64_t padded(std::int64_t floats) {
@@ -256,7 +173,7 @@ std::int64_t lay_out_scratch(Step& step, std::byte* base) {
     used += padded(floats);
     return at;
   };
-  const bool columns = step.has_v && state_rows(step.v.stored->codec.info->kind).whole_rows;
+  const bool columns = step.has_v && has_columns(step.v.stored->codec.info->kind);
   step.workers = take(thread_count() * 5 * step.padded_piece());
   step.piece_results = take(step.all_rows() * step.pieces_per_row());
   step.sums =
@@ -268,9 +185,7 @@ std::int64_t lay_out_scratch(Step& step, std::byte* base) {
 
 }  // namespace
 
-void CpuBackend::optimizer_step(const OptimizerStep& args) {
-  check_step(args);
-  const OpScope scope("optimizer_step", moved_bytes(args));
+void CpuBackend::do_optimizer_step(const OptimizerStep& args) {
   Step step{.args = args,
             .rule = &rule_rows(args.rule),
             .clip = args.clip.as<float>()[1],
@@ -295,7 +210,7 @@ void CpuBackend::optimizer_step(const OptimizerStep& args) {
   step.v.book = codebook_of(own.v.codec, false);
   step.v.random = step.random(Purpose::second_moment_rounding);
   const std::int64_t bytes = lay_out_scratch(step, nullptr);
-  lay_out_scratch(step, static_cast<std::byte*>(scratch("optimizer_step", bytes)));
+  lay_out_scratch(step, static_cast<std::byte*>(scratch(args.name, bytes)));
   if (step.has_v && own.v.codec.info->kind == StateKind::rank1) step.v.new_column = step.new_column;
   run(step);
 }

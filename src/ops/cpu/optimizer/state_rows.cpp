@@ -60,12 +60,12 @@ void encode_fp8(const Moment& moment, const RowPiece& whole, const float* values
 
 constexpr std::array<StateRows, 6> table = {{
     // in the order of StateKind
-    {decode_values, encode_values, false, false},
-    {decode_fp8, encode_fp8, false, true},
-    {decode_codebook, encode_codebook, false, true},
-    {decode_rank1, encode_rank1, true, false},
-    {decode_factored, encode_factored, true, false},
-    {decode_logarithmic, encode_logarithmic, false, true},
+    {decode_values, encode_values},
+    {decode_fp8, encode_fp8},
+    {decode_codebook, encode_codebook},
+    {decode_rank1, encode_rank1},
+    {decode_factored, encode_factored},
+    {decode_logarithmic, encode_logarithmic},
 }};
 
 }  // namespace

@@ -31,8 +31,6 @@ struct StateRows {
   void (*decode)(const Moment& moment, const RowPiece& piece, float* out);
   /// `first_element`: what addresses the random numbers of the piece.
   void (*encode)(const Moment& moment, const RowPiece& piece, const float* values, std::uint64_t first_element);
-  bool whole_rows;  ///< a piece must be a whole row
-  bool blocks;      ///< a piece begins at a block
 };
 
 const StateRows& state_rows(StateKind kind);

@@ -1,14 +1,13 @@
-// swiglu: out = silu(gate) * up,  silu(g) = g sigmoid(g)                                                (Shazeer 2020)
+// glu: out = activation(gate) * up; silu, the only activation so far: silu(g) = g sigmoid(g)            (Shazeer 2020)
 //   gate_up (N,2F) = [gate | up]   out, dout (N,F)   all f32|bf16 in any mix; out may also be codes of activations
 //   forward  overwrites out. Reads gate_up, writes out: memory-bound.
 //   backward with s = sigmoid(gate):  dgate = dout up s (1 + gate (1 - s))   dup = dout silu(gate)
 //            overwrites gate_up by [dgate | dup], and out by the forward value (for the gradient of down_proj's
 //            weight), so that forward need not keep it. dout may be out's memory.
 //            Reads gate_up, dout, writes gate_up, out.
-#include "bittern/profile.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/checked.h"
 #include "ops/cpu/codes/quantize_rows.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/row_parts.h"
 #include "ops/cpu/machine/vector_math.h"
 
@@ -67,27 +66,26 @@ void launch_backward(const OutputRows<O>& out, const Tensor& gate_up, const Tens
 
 }  // namespace
 
-void CpuBackend::swiglu_forward(const Tensor& out, const Tensor& gate_up) {
-  constexpr std::string_view op = "swiglu_forward";
-  Checked{op, "out", out}.act_or_quantized().matrix(out.rows(), out.cols());
-  Checked{op, "gate_up", gate_up}.act().matrix(out.rows(), 2 * out.cols());
-  const OpScope scope(op, bytes_of(out) + bytes_of(gate_up));
-  with_output(out, row_buffers(op, out), [&](const auto& rows) {
-    with_act(gate_up.dtype, [&](auto g) { launch_forward<decltype(g)>(rows, gate_up); });
+void CpuBackend::do_glu_forward(const GluForward& args) {
+  with_output(args.out, row_buffers(args.name, args.out), [&](const auto& rows) {
+    with_act(args.gate_up.dtype, [&](auto g) {
+      switch (args.activation) {
+        case Activation::silu:
+          return launch_forward<decltype(g)>(rows, args.gate_up);
+      }
+    });
   });
 }
 
-void CpuBackend::swiglu_backward(const Tensor& gate_up, const Tensor& out, const Tensor& dout) {
-  constexpr std::string_view op = "swiglu_backward";
-  Checked{op, "out", out}.act_or_quantized().matrix(out.rows(), out.cols());
-  Checked{op, "dout", dout}.act().matrix(out.rows(), out.cols());
-  Checked{op, "gate_up", gate_up}.act().matrix(out.rows(), 2 * out.cols());
-  check(dout.data != out.data || dout.dtype == out.dtype, "{}: dout in out's memory must have out's type {}, got {}",
-        op, name(out.dtype), name(dout.dtype));
-  const OpScope scope(op, 2 * bytes_of(gate_up) + bytes_of(out) + bytes_of(dout));
-  with_output(out, row_buffers(op, out), [&](const auto& rows) {
-    with_act(gate_up.dtype, [&](auto g) {
-      with_act(dout.dtype, [&](auto d) { launch_backward<decltype(g), decltype(d)>(rows, gate_up, dout); });
+void CpuBackend::do_glu_backward(const GluBackward& args) {
+  with_output(args.out, row_buffers(args.name, args.out), [&](const auto& rows) {
+    with_act(args.gate_up.dtype, [&](auto g) {
+      with_act(args.dout.dtype, [&](auto d) {
+        switch (args.activation) {
+          case Activation::silu:
+            return launch_backward<decltype(g), decltype(d)>(rows, args.gate_up, args.dout);
+        }
+      });
     });
   });
 }

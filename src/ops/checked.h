@@ -1,4 +1,4 @@
-// What the checked entry of every op needs: sentences about shapes and types, and the step from a DType to a C++ type.
+// What the public function of every op needs: sentences about shapes and types, and the bytes of a tensor.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +7,7 @@
 #include "bittern/error.h"
 #include "bittern/tensor.h"
 
-namespace bittern::cpu {
-
-/// f(T{}) with T = float or bf16: the element types of activations and weights.
-template <class F>
-void with_act(DType dtype, F&& f) {
-  if (dtype == DType::bf16)
-    f(bf16{});
-  else
-    f(float{});
-}
+namespace bittern {
 
 /// A tensor of an op under the op's and its own name, for messages.
 struct Checked {
@@ -70,14 +61,9 @@ struct Checked {
   }
 };
 
-/// Row r of a matrix of T.
-template <typename T>
-T* row_of(const Tensor& matrix, std::int64_t r) {
-  return static_cast<T*>(matrix.data) + r * matrix.row_stride;
-}
-
+/// 0 of an empty tensor.
 inline double bytes_of(const Tensor& tensor) {
   return tensor ? static_cast<double>(tensor.bytes()) : 0.0;
 }
 
-}  // namespace bittern::cpu
+}  // namespace bittern

@@ -1,19 +1,19 @@
-// The table of swiglu's cases.
+// The table of glu's cases.
 #pragma once
 
 #include "ops/cases.h"
 
 namespace bittern {
 
-struct SwigluCase {
+struct GluCase {
   std::int64_t N, F;
   DType gate_up, out, dout;
   std::int64_t gap = 0;
   double scale = 3.0;  ///< of the gates: large ones saturate the sigmoid
 
   std::string name() const {
-    return fmt::format("swiglu N={} F={} gate_up={} out={} dout={}{} scale {}", N, F, text(gate_up), text(out),
-                       text(dout), gap ? " with gaps" : "", scale);
+    return fmt::format("glu N={} F={} gate_up={} out={} dout={}{} scale {}", N, F, text(gate_up), text(out), text(dout),
+                       gap ? " with gaps" : "", scale);
   }
 
   /// Columns [first, first + F) of the rows of gate_up.
@@ -26,7 +26,7 @@ struct SwigluCase {
 
   std::vector<Output> forward(Backend& backend) const {
     const Array input(backend, gate_up, N, 2 * F, noise(1, 2 * N * F, scale), gap), h(backend, out, N, F, {}, gap);
-    backend.swiglu_forward(h, input);
+    backend.glu_forward({.out = h, .gate_up = input, .activation = Activation::silu});
     return {output("out", h, reference::swiglu(half(input.values(), 0), half(input.values(), F)), scale * scale)};
   }
 
@@ -36,12 +36,12 @@ struct SwigluCase {
     const Array input(backend, gate_up, N, 2 * F, both, gap), again(backend, gate_up, N, 2 * F, both, gap);
     const Array dh(backend, dout, N, F, noise(2, N * F), gap), f32(backend, DType::f32, N, F);
     const Array first(backend, out, N, F, {}, gap), second(backend, out, N, F, {}, gap);
-    backend.swiglu_forward(first, input);
-    backend.swiglu_backward(input, second, dh);
-    backend.swiglu_forward(f32, again);
+    backend.glu_forward({.out = first, .gate_up = input, .activation = Activation::silu});
+    backend.glu_backward({.gate_up = input, .out = second, .dout = dh, .activation = Activation::silu});
+    backend.glu_forward({.out = f32, .gate_up = again, .activation = Activation::silu});
     std::vector<Output> outputs = quantized_outputs(backend, "forward", first, f32);
     for (Output& output : quantized_outputs(backend, "backward", second, f32)) outputs.push_back(std::move(output));
-    backend.swiglu_backward(again, f32, dh);
+    backend.glu_backward({.gate_up = again, .out = f32, .dout = dh, .activation = Activation::silu});
     outputs.push_back({"dgate_up", input.values(), again.values(), 0.0, 0.0});
     return outputs;
   }
@@ -50,7 +50,7 @@ struct SwigluCase {
     const Array input(backend, gate_up, N, 2 * F, noise(1, 2 * N * F, scale), gap), h(backend, out, N, F, {}, gap);
     const Array dh(backend, dout, N, F, noise(2, N * F), gap);
     const Values gate = half(input.values(), 0), up = half(input.values(), F);
-    backend.swiglu_backward(input, h, dh);
+    backend.glu_backward({.gate_up = input, .out = h, .dout = dh, .activation = Activation::silu});
     const reference::SwigluGradient d = reference::swiglu_backward(gate, up, dh.values());
     Values both(static_cast<std::size_t>(2 * N * F));
     for (std::int64_t r = 0; r < N; ++r)
@@ -63,9 +63,9 @@ struct SwigluCase {
   }
 };
 
-inline std::vector<Case> swiglu_cases() {
+inline std::vector<Case> glu_cases() {
   std::vector<Case> cases;
-  const auto add = [&](const SwigluCase& c) {
+  const auto add = [&](const GluCase& c) {
     cases.push_back({c.name() + " forward", [c](Backend& b) { return c.forward(b); }});
     cases.push_back({c.name() + " backward", [c](Backend& b) { return c.backward(b); }});
   };
@@ -77,7 +77,7 @@ inline std::vector<Case> swiglu_cases() {
   for (const DType act : acts)
     for (const DType q : {DType::e4m3, DType::i8})
       for (const auto& [N, F] : {std::pair{67, 1}, {67, 31}, {5, 64}, {300, 257}}) {  // the last: several parts
-        const SwigluCase c{.N = N, .F = F, .gate_up = act, .out = q, .dout = act, .gap = 3};
+        const GluCase c{.N = N, .F = F, .gate_up = act, .out = q, .dout = act, .gap = 3};
         cases.push_back({c.name() + " to codes", [c](Backend& b) { return c.to_codes(b); }});
       }
   for (const double scale : {30.0, 300.0})
