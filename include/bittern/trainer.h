@@ -9,6 +9,9 @@
 
 namespace bittern {
 
+/// The kind of device and the instruction set that a run here takes by itself: "cpu avx2".
+std::string device_description();
+
 struct TrainOptions {
   std::string out;  ///< RUN: the folder of the run; made if it is not there
   std::string resume =

@@ -15,15 +15,25 @@
 #include <utility>
 
 #include "app/app.h"
+#include "app/version.h"
+#include "bittern/trainer.h"
 
 namespace bittern::app {
 namespace {
 
-constexpr const char* version = "bittern " BITTERN_VERSION;
+/// What a report of a defect should begin with. The first line is for programs, the rest for people.
+std::string version() {
+  std::string compiler = "g++ " __VERSION__;
+#ifdef __clang__
+  compiler = __VERSION__;  // "Clang 14.0.6"
+#endif
+  return fmt::format("bittern " BITTERN_VERSION "\ncommit    {}\ncompiler  {}, {}\ndevice    {}", built_from_commit,
+                     compiler, build_type, device_description());
+}
 
 int run(int argc, char** argv) {
   CLI::App program("bittern pretrains language models.", "bittern");
-  program.set_version_flag("--version", version);
+  program.set_version_flag("--version", version, "Print the version, the commit, the compiler and the instruction set");
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   program.footer(

@@ -8,6 +8,8 @@
 namespace bittern {
 namespace {
 
+constexpr std::int64_t quantization_version = 1;
+
 using nlohmann::json;
 
 constexpr std::string_view note =
@@ -68,7 +70,7 @@ nlohmann::ordered_json quantization_config(const WeightsSection& codecs) {
       row["scale_from"] = scale_from_names[static_cast<std::size_t>(codec.scale_from)];
     }
   }
-  return {{"format", "bittern"}, {"version", 1}, {"note", note}, {"weights", weights}};
+  return {{"format", "bittern"}, {"version", quantization_version}, {"note", note}, {"weights", weights}};
 }
 
 WeightsSection parse_quantization_config(const json& config, std::string_view path) {
@@ -80,9 +82,9 @@ WeightsSection parse_quantization_config(const json& config, std::string_view pa
         "{}: quantization_config is {}; expected null or bittern's own: quantized weights of other programs must be "
         "dequantized first; choose another model",
         path, excerpt(*found));
-  if (found->value("version", json()) != 1)
-    throw input_error("{}: quantization_config.version is {}; this bittern reads version 1; use the one that wrote it",
-                      path, excerpt(found->value("version", json())));
+  if (found->value("version", json()) != quantization_version)
+    throw input_error("{}: quantization_config.version is {}; this bittern reads version {}; use the one that wrote it",
+                      path, excerpt(found->value("version", json())), quantization_version);
   const json weights = found->value("weights", json::object());
   if (!weights.is_object())
     throw input_error(

@@ -23,6 +23,13 @@ expect() {
 }
 
 expect 0 "bittern 0." "$BITTERN" --version
+if [[ -e $SOURCE/.git ]] && command -v git >/dev/null; then  # as of the build: the sources may have moved on since
+  expect 0 "commit    " "$BITTERN" --version
+  commit=$("$BITTERN" --version | sed -n 's/^commit *\([0-9a-f]*\).*/\1/p')
+  git -C "$SOURCE" cat-file -e "$commit^{commit}" || { echo "FAILED: --version names the commit $commit, which is none"; failures=$((failures + 1)); }
+fi
+expect 0 "device    cpu portable" env BITTERN_ISA=portable "$BITTERN" --version
+expect 2 "BITTERN_ISA is 'none'" env BITTERN_ISA=none "$BITTERN" --version
 expect 0 "bittern prepare book.txt --out data/book" "$BITTERN" --help
 for command in prepare train plan eval generate export report config; do
   expect 0 "Example" "$BITTERN" $command --help

@@ -48,14 +48,13 @@ void fill(const Session& run, std::uint32_t seed) {
 }
 
 std::string write(const Session& run, const TemporaryFolder& folder, std::int64_t step = 1) {
-  return write_checkpoint(folder.path(),
-                          {.step = step,
-                           .model = run.checkpoint_tensors(false, false),
-                           .optimizer = run.checkpoint_tensors(true, false),
-                           .hf_config_json = hf_config_json(run.config.model, run.config.weights, -1),
-                           .trainer_json = "{}",
-                           .tokenizer = "",
-                           .small_files = {}});
+  return write_checkpoint(folder.path(), {.step = step,
+                                          .model = run.checkpoint_tensors(false, false),
+                                          .optimizer = run.checkpoint_tensors(true, false),
+                                          .hf_config_json = hf_config_json(run.config.model, run.config.weights, -1),
+                                          .trainer_json = "{}",
+                                          .tokenizer = "",
+                                          .small_files = {}});
 }
 
 void set_bytes(const Session& run, const std::string& name, std::size_t at, const std::vector<std::uint8_t>& bytes) {
@@ -279,8 +278,7 @@ TEST_CASE("quantized checkpoint: a quantization_config that is not bittern's is 
 TEST_CASE("quantized checkpoint: thousands of damaged quantization_configs are read or refused") {
   const RunConfig config = small({"weights.block_linear.codec=int", "weights.block_linear.bits=3",
                                   "weights.mlp_linear.scale_per=tensor", "weights.head.codec=bf16"});
-  const std::string good =
-      json::parse(hf_config_json(config.model, config.weights, -1))["quantization_config"].dump();
+  const std::string good = json::parse(hf_config_json(config.model, config.weights, -1))["quantization_config"].dump();
   const int refused = refusals_of_damaged(good, 4000, "c.json", [](const std::string& bad) {
     const json whole = parse_strict_json(R"({"quantization_config":)" + bad + "}", "c.json");
     const WeightsSection read = parse_quantization_config(whole, "c.json");
