@@ -17,29 +17,10 @@
 #include <cstring>
 
 #include "ops/cpu/attention/attention_parts.h"
-#include "ops/cpu/machine/cpu_features.h"
 
 namespace bittern::cpu {
 
 using namespace attention;
-
-attention::Kernels attention::kernels_for(DType dtype) {
-#if defined(__x86_64__)
-  switch (isa()) {
-    case Isa::portable:
-      break;
-    case Isa::avx2:
-      return avx2_kernels(dtype);
-    case Isa::avx512:
-      return avx512_kernels(dtype);
-    case Isa::avx512_bf16:
-      return avx512_bf16_kernels(dtype);
-    case Isa::amx_bf16:
-      return amx_bf16_kernels(dtype);
-  }
-#endif
-  return portable_kernels(dtype);
-}
 
 namespace {
 

@@ -18,8 +18,6 @@
 namespace bittern::cpu {
 namespace {
 
-constexpr std::array<std::string_view, 5> isa_names = {"portable", "avx2", "avx512", "avx512_bf16", "amx_bf16"};
-
 #ifdef BITTERN_HAS_AMX
 /// CPUID tells of the CPU, XCR0 of the registers that the operating system saves. Linux gives a process the tiles' 8 KB
 /// only on request, for all of its threads.
@@ -37,6 +35,7 @@ bool ask_for_amx_bf16() {
 }
 #endif
 
+#if defined(__x86_64__)
 bool has_amx_bf16() {
 #ifdef BITTERN_HAS_AMX
   static const bool granted = ask_for_amx_bf16();
@@ -46,7 +45,6 @@ bool has_amx_bf16() {
 #endif
 }
 
-#if defined(__x86_64__)
 /// What not every compiler's run-time knows by name. Read once: CPUID leaves a virtual machine for microseconds.
 struct Leaf7 {
   unsigned edx = 0, eax_1 = 0;
@@ -80,28 +78,41 @@ bool machine_has(Isa isa, Int8Dot dot) {
 }
 
 // The compiler's run-time reads CPUID and XGETBV: a feature counts only if the operating system saves its registers.
-bool machine_has(Isa isa) {
 #if defined(__x86_64__)
+bool has_avx2() {
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  switch (isa) {
-    case Isa::portable:
-      return true;
-    case Isa::avx2:
-      return avx2;
-    case Isa::avx512:
-      return avx512;
-    case Isa::avx512_bf16:
-      return avx512 && __builtin_cpu_supports("avx512bf16");
-    case Isa::amx_bf16:
-      return avx512 && __builtin_cpu_supports("avx512bf16") && has_amx_bf16();
-  }
-  return false;
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+bool has_avx512_bf16() {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+bool has_avx512_and_amx_bf16() {
+  return has_avx512_bf16() && has_amx_bf16();
+}
 #else
-  return isa == Isa::portable;
+bool has_avx2() {
+  return false;
+}
+constexpr auto has_avx512 = has_avx2, has_avx512_bf16 = has_avx2, has_avx512_and_amx_bf16 = has_avx2;
 #endif
+
+struct IsaRow {
+  Isa isa;
+  std::string_view name;
+  bool (*machine_has)();
+};
+constexpr std::array<IsaRow, 5> isas = {{{Isa::portable, "portable", [] { return true; }},
+                                         {Isa::avx2, "avx2", has_avx2},
+                                         {Isa::avx512, "avx512", has_avx512},
+                                         {Isa::avx512_bf16, "avx512_bf16", has_avx512_bf16},
+                                         {Isa::amx_bf16, "amx_bf16", has_avx512_and_amx_bf16}}};
+
+const IsaRow& row(Isa isa) {
+  return isas[static_cast<std::size_t>(isa)];
 }
 
 std::string available_names() {
@@ -126,13 +137,13 @@ std::atomic<int> chosen{not_chosen}, forced_dot{not_chosen};
 }  // namespace
 
 std::string_view name(Isa isa) {
-  return isa_names[static_cast<std::size_t>(isa)];
+  return row(isa).name;
 }
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> list;
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx_bf16})
-    if (machine_has(isa)) list.push_back(isa);
+  for (const IsaRow& each : isas)
+    if (each.machine_has()) list.push_back(each.isa);
   return list;
 }
 
@@ -146,7 +157,7 @@ Isa isa() {
 }
 
 void set_isa(Isa wanted) {
-  if (!machine_has(wanted))
+  if (!row(wanted).machine_has())
     throw input_error("instruction set: {} cannot run on this machine; expected one of {}", name(wanted),
                       available_names());
   chosen.store(static_cast<int>(wanted), std::memory_order_relaxed);

@@ -2,7 +2,9 @@
 #include "ops/cpu/machine/intrinsics.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -137,40 +139,29 @@ std::int64_t multiply_add_128(std::int64_t rounds) {
 
 using Loop = std::int64_t (*)(std::int64_t rounds);
 
-/// In plain C++ the f32 loop stands for it.
-Loop int8_loop() {
+/// The loops of an instruction set. In plain C++ the f32 loop stands for the others.
+struct PeakLoops {
+  Loop f32, bf16;
+  std::array<Loop, 3> int8;  ///< [Int8Dot]; null: that instruction set never has it
+};
+
+constexpr PeakLoops peak_loops[] = {
+    // in the order of Isa
+    {multiply_add_128, multiply_add_128, {multiply_add_128, nullptr, nullptr}},
 #if defined(__x86_64__)
-  const bool avx512 = isa() >= Isa::avx512;
+    {fma_256, fma_256, {widened_256, dot_i8_256, nullptr}},
+    {fma_512, fma_512, {widened_512, dot_i8_512, nullptr}},
+    {fma_512, dot_bf16, {widened_512, dot_i8_512, nullptr}},
 #if defined(BITTERN_HAS_AMX)
-  if (int8_dot() == Int8Dot::amx) return tiles_i8;
+    {fma_512, tiles_bf16, {widened_512, dot_i8_512, tiles_i8}},
 #endif
-  if (int8_dot() == Int8Dot::vnni) return avx512 ? dot_i8_512 : dot_i8_256;
-  if (isa() != Isa::portable) return avx512 ? widened_512 : widened_256;
 #endif
-  return multiply_add_128;
-}
+};
 
 Loop loop_of(DType compute) {
-  if (compute == DType::i8) return int8_loop();
-#if defined(__x86_64__)
-  switch (isa()) {
-    case Isa::portable:
-      break;
-    case Isa::avx2:
-      return fma_256;
-    case Isa::avx512:
-      return fma_512;
-    case Isa::avx512_bf16:
-      return compute == DType::f32 ? fma_512 : dot_bf16;
-    case Isa::amx_bf16:
-#if defined(BITTERN_HAS_AMX)
-      if (compute == DType::bf16) return tiles_bf16;
-#endif
-      return fma_512;
-  }
-#endif
-  (void)compute;
-  return multiply_add_128;
+  const PeakLoops& loops = peak_loops[static_cast<std::size_t>(isa())];
+  if (compute == DType::i8) return loops.int8[static_cast<std::size_t>(int8_dot())];
+  return compute == DType::bf16 ? loops.bf16 : loops.f32;
 }
 
 /// One pass over the arrays: the sum of what is read goes to each array that is written. Four vectors at a time, so
