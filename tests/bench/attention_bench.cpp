@@ -105,10 +105,11 @@ void bench_training(const AttentionShape& shape, DType dtype, const Options& opt
   peak = std::max(peak, measured_peak_gflops(dtype));
   const double T = static_cast<double>(shape.sequence_length), D = static_cast<double>(shape.head_dim);
   const double scores = static_cast<double>(shape.batch * shape.heads) * T * (T + 1.0) / 2.0;
-  const double forward = scores * 4.0 * D / times[0] * 1e-9, backward = scores * 10.0 * D / times[1] * 1e-9;
+  const double forward_gflops = scores * 4.0 * D / times[0] * 1e-9,
+               backward_gflops = scores * 10.0 * D / times[1] * 1e-9;
   std::printf("%-12s %-4s %-26s %8.3f %7.1f %4.0f %% %9.3f %7.1f %4.0f %%\n", std::string(name(isa())).c_str(),
-              std::string(name(dtype)).c_str(), label.c_str(), times[0] * 1e3, forward, 100.0 * forward / peak,
-              times[1] * 1e3, backward, 100.0 * backward / peak);
+              std::string(name(dtype)).c_str(), label.c_str(), times[0] * 1e3, forward_gflops,
+              100.0 * forward_gflops / peak, times[1] * 1e3, backward_gflops, 100.0 * backward_gflops / peak);
   std::fflush(stdout);
 }
 
