@@ -26,6 +26,13 @@ struct ExpectedTensor {
   std::vector<std::int64_t> shape;
 };
 
+/// The ids that a config.json gives a meaning to; a program that generates text ends at `eos`.
+struct SpecialIds {
+  std::int64_t bos = -1;               ///< bos_token_id: what a text begins after; -1: none
+  std::vector<std::int64_t> eos = {};  ///< eos_token_id, a number or a list
+  std::int64_t pad = -1;               ///< pad_token_id; -1: none
+};
+
 /// An open model folder.
 class HfModel {
  public:
@@ -33,7 +40,7 @@ class HfModel {
 
   const std::string& directory() const { return weights_.directory(); }
   const ModelSpec& spec() const { return spec_; }
-  std::int32_t begin() const { return begin_; }  ///< bos_token_id: what a text begins after; -1: none
+  const SpecialIds& special_ids() const { return special_ids_; }
   /// How the weights of a role are stored; unless it is quantized: as floats of one type or another.
   const WeightCodec& codec(Role role) const { return codecs_[role]; }
   const ByRole<WeightCodec>& codecs() const { return codecs_; }
@@ -53,7 +60,7 @@ class HfModel {
 
  private:
   ModelSpec spec_;
-  std::int32_t begin_ = -1;
+  SpecialIds special_ids_;
   ByRole<WeightCodec> codecs_;
   SafetensorsFolder weights_;
 };

@@ -70,4 +70,15 @@ using PrepareCallback = std::function<void(const PrepareProgress&)>;
 
 PrepareSummary prepare(const PrepareOptions& options, const PrepareCallback& progress = {});
 
+/// A text file as `prepare` reads it (JSON lines, archives, separators, byte order marks, bytes that are not UTF-8), as
+/// ids in memory, EOS between its documents.
+struct TextTokens {
+  std::vector<std::int32_t> ids;
+  std::int64_t text_bytes = 0;
+  std::vector<std::string> warnings = {};  ///< a sentence each, for the user
+};
+
+/// Refuses a text of more than `most_bytes`.
+TextTokens read_text_tokens(const std::string& path, const class Tokenizer& tokenizer, std::int64_t most_bytes);
+
 }  // namespace bittern

@@ -53,6 +53,9 @@ class TokenStream {
   double bytes_per_token() const { return bytes_per_token_; }
   /// The tokenizer model's file (its checksum fits the data's); empty where there is none.
   const std::string& tokenizer_path() const { return tokenizer_path_; }
+  /// The checksum of the tokenizer model that made the ids, as data.json has it; empty where the format does not say. Data
+  /// with different ones do not belong together.
+  const std::string& tokenizer_checksum() const { return tokenizer_checksum_; }
   /// The path it was opened by, for messages.
   const std::string& name() const { return name_; }
   const std::vector<TokenPart>& parts() const { return parts_; }
@@ -65,17 +68,19 @@ class TokenStream {
   /// Tokens [first, first + out.size()). Throws where the range or an id is outside. Safe from many threads at once.
   void read(std::int64_t first, std::span<std::int32_t> out) const;
 
-  /// Reads every file whose format has a checksum, and throws where it is another one. Returns early when `go_on`,
-  /// asked after each piece, says no.
+  /// Reads every file, and throws where its checksum is another one or, in formats without one, where an id is outside the
+  /// vocabulary. Returns early when `go_on`, asked after each piece, says no.
   void verify_checksums(const std::function<bool()>& go_on = {}) const;
 
  private:
+  void verify_ids(const TokenPart& part, const std::function<bool()>& go_on) const;
+
   std::vector<TokenPart> parts_;
   std::int64_t tokens_ = 0;
   std::int64_t vocab_size_ = 0, id_limit_ = 0;
   std::int32_t eos_ = -1;
   double bytes_per_token_ = 0;
-  std::string tokenizer_path_, name_;
+  std::string tokenizer_path_, tokenizer_checksum_, name_;
   std::string fingerprint_;
 };
 

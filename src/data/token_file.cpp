@@ -2,12 +2,14 @@
 #include "bittern/token_file.h"
 
 #include <glob.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <filesystem>
 
+#include "base/foreign_format.h"
 #include "bittern/error.h"
 #include "data/foreign.h"
 #include "data/manifest.h"
@@ -101,6 +103,17 @@ void add_file(Opened& opened, const std::string& path) {
   }
   if (bin_or_idx && is_file(stem + ".idx") && is_file(stem + ".bin")) return add_megatron(opened, stem);
   if (file.size() == 0) throw input_error("{}: is empty; expected a token file; get or prepare it again", path);
+  std::string front(512, '\0');
+  front.resize(static_cast<std::size_t>(file.read_some(0, std::as_writable_bytes(std::span(front)))));
+  if (const auto foreign = foreign_format(front); foreign && !is_megatron_index(file))
+    throw input_error("{}: is {}, no token file; {}", path, foreign->name, foreign->advice);
+  if (path.ends_with(".bin") && file.size() % 2 == 0)
+    throw input_error(
+        "{}: has no header of bittern's or llm.c's and no .idx of Megatron's beside it; raw ids, as nanoGPT's prepare.py "
+        "writes them, do not say what they are: put llm.c's header in front of their uint16, with Python: "
+        "import numpy as n, sys; i = n.fromfile(sys.argv[1], n.uint16); h = n.zeros(256, n.int32); "
+        "h[:3] = 20240520, 1, len(i); open(sys.argv[2], 'wb').write(h.tobytes() + i.tobytes())",
+        path);
   throw input_error(
       "{}: is no token file known here (bittern's shard, llm.c's .bin, Megatron's .bin with its .idx); for "
       "text, run `bittern prepare` first",
@@ -148,7 +161,21 @@ bool is_prepared_folder(const std::string& path) {
   return is_file(path + "/" + manifest_name);
 }
 
+namespace {
+
+// Every file of a stream stays open, so that its data cannot change under a run; a process may as a rule have 1,024, and
+// ask for many more.
+void allow_many_files() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
 TokenStream TokenStream::open(const std::string& path, Split split) {
+  allow_many_files();
   TokenStream stream;
   Opened opened;
   std::error_code ignored;
@@ -166,6 +193,7 @@ TokenStream TokenStream::open(const std::string& path, Split split) {
                         manifest_name, manifest.vocab_size, opened.vocab_size);
     opened.vocab_size = manifest.vocab_size;
     opened.eos = manifest.eos;
+    stream.tokenizer_checksum_ = checksum_text(manifest.tokenizer_checksum);
     if (info.tokens > 0)
       stream.bytes_per_token_ = static_cast<double>(info.text_bytes) / static_cast<double>(info.tokens);
     // Without it nothing but samples is lost; with another one every sample would be gibberish.
@@ -243,10 +271,23 @@ void TokenStream::read(std::int64_t first, std::span<std::int32_t> out) const {
   }
 }
 
+void TokenStream::verify_ids(const TokenPart& part, const std::function<bool()>& go_on) const {
+  std::vector<std::int32_t> ids(std::size_t{1} << 18);
+  for (std::int64_t at = 0; at < part.tokens;) {
+    const std::int64_t now = std::min(part.tokens - at, static_cast<std::int64_t>(ids.size()));
+    read(part.first + at, std::span(ids).first(static_cast<std::size_t>(now)));
+    at += now;
+    if (go_on && !go_on()) return;
+  }
+}
+
 void TokenStream::verify_checksums(const std::function<bool()>& go_on) const {
   std::vector<std::byte> bytes(std::size_t{1} << 20);
   for (const TokenPart& part : parts_) {
-    if (!part.has_checksum) continue;
+    if (!part.has_checksum) {
+      verify_ids(part, go_on);
+      continue;
+    }
     Checksum sum;
     for (std::int64_t at = part.offset, got; (got = part.file.read_some(at, bytes)) > 0; at += got) {
       sum.update(std::span(bytes).first(static_cast<std::size_t>(got)));

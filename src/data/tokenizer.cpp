@@ -7,6 +7,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/foreign_format.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
 #include "data/tokenizer_model.h"
@@ -81,6 +82,29 @@ Tokenizer Tokenizer::load(const std::string& path) {
 
 namespace {
 
+// What is handed out under the same names.
+void refuse_other_formats(std::string_view bytes, const std::string& name) {
+  const std::string_view instead =
+      "expected a SentencePiece .model file; one may lie beside it, or `bittern prepare --vocab-size N` trains one";
+  if (const auto foreign = foreign_format(bytes))
+    throw input_error("{}: is {}; {}", name, foreign->name, foreign->advice);
+  const std::size_t first = bytes.find_first_not_of(" \t\r\n");
+  if (first != std::string_view::npos && bytes[first] == '{')
+    throw input_error("{}: is JSON, such as Hugging Face's tokenizer.json, which is not read; {}", name, instead);
+  // tiktoken: lines of a token in base64, a space, and its rank.
+  const std::string_view line = bytes.substr(0, bytes.find('\n'));
+  const std::size_t space = line.find(' ');
+  const auto only = [](std::string_view text, std::string_view of) {
+    return !text.empty() && text.find_first_not_of(of) == std::string_view::npos;
+  };
+  if (space != std::string_view::npos && only(line.substr(space + 1), "0123456789\r") &&
+      only(line.substr(0, space), "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
+    throw input_error("{}: is a tiktoken list of tokens (Llama 3's tokenizer.model is one), which is not read; {}",
+                      name, instead);
+  if (bytes.starts_with("#version"))
+    throw input_error("{}: is a list of merges (merges.txt), which is not read; {}", name, instead);
+}
+
 void load_processor(sentencepiece::SentencePieceProcessor& processor, const std::string& bytes,
                     const std::string& name) {
   std::string reason;
@@ -98,6 +122,7 @@ void load_processor(sentencepiece::SentencePieceProcessor& processor, const std:
 }  // namespace
 
 Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& name) {
+  refuse_other_formats(bytes, name);
   auto model = std::make_shared<Model>();
   model->name = name;
   model->bytes = std::move(bytes);

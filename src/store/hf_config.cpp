@@ -3,10 +3,11 @@
 #include <nlohmann/json.hpp>
 
 #include "bittern/config.h"
+#include "bittern/error.h"
 
 namespace bittern {
 
-std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, std::int64_t separator) {
+std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, const SpecialIds& ids) {
   const bool bf16 = codecs[Role::attention_linear].storage == WeightStorage::bf16;
   nlohmann::ordered_json json = {{"architectures", {std::string(model_class_name(spec.architecture))}},
                                  {"model_type", spec.architecture},
@@ -30,15 +31,23 @@ std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, 
   if (spec.architecture == "qwen2") json.erase("attention_bias");  // implied by the family
   if (const auto quantization = quantization_config(codecs); !quantization.is_null())
     json["quantization_config"] = quantization;
-  if (separator >= 0) json["bos_token_id"] = json["eos_token_id"] = separator;
+  if (ids.bos >= 0) json["bos_token_id"] = ids.bos;
+  if (ids.eos.size() == 1) json["eos_token_id"] = ids.eos.front();
+  if (ids.eos.size() > 1) json["eos_token_id"] = ids.eos;
+  if (ids.pad >= 0) json["pad_token_id"] = ids.pad;
   return json.dump(2) + "\n";
+}
+
+SpecialIds special_ids(const std::optional<Tokenizer>& tokenizer) {
+  if (!tokenizer || tokenizer->eos() < 0) return {};
+  return {.bos = tokenizer->eos(), .eos = {tokenizer->eos()}, .pad = tokenizer->pad()};
 }
 
 std::vector<CheckpointContents::SmallFile> tokenizer_files(const Tokenizer& tokenizer) {
   nlohmann::ordered_json json = {{"tokenizer_class", "LlamaTokenizer"},
                                  {"add_bos_token", false},
                                  {"add_eos_token", false},
-                                 {"add_prefix_space", false},
+                                 {"add_prefix_space", tokenizer.dummy_prefix()},
                                  {"legacy", false}};
   const auto add = [&](const char* key, std::int32_t id) {
     if (id >= 0) json[key] = tokenizer.piece(id);
@@ -46,7 +55,20 @@ std::vector<CheckpointContents::SmallFile> tokenizer_files(const Tokenizer& toke
   add("unk_token", tokenizer.unknown());
   add("bos_token", tokenizer.eos());
   add("eos_token", tokenizer.eos());
+  add("pad_token", tokenizer.pad());
   return {{"tokenizer_config.json", json.dump(2) + "\n"}};
+}
+
+std::string warning_of_transformers(const Tokenizer& tokenizer) {
+  const std::string normalization = tokenizer.normalization();
+  if (tokenizer.kind() == TokenizerKind::bpe && tokenizer.byte_fallback() && normalization.empty()) return "";
+  return fmt::format(
+      "the tokenizer is of the kind {}{}{}; transformers can only be told of a LlamaTokenizer, a byte-pair model with byte "
+      "fallback that keeps the text, and may read other ids than training did: use tokenizer.model with the "
+      "sentencepiece library instead",
+      tokenizer_kind_names[static_cast<std::size_t>(tokenizer.kind())],
+      tokenizer.byte_fallback() ? "" : " without byte fallback",
+      normalization.empty() ? "" : " and changes text: " + normalization);
 }
 
 }  // namespace bittern

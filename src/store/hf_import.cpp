@@ -62,6 +62,29 @@ bool may_be_left_over(const std::string& name, const ModelSpec& spec) {
   return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && spec.tie_word_embeddings);
 }
 
+// An id, or a list of some; null and an id below 0 mean none.
+std::vector<std::int64_t> ids_of(const nlohmann::json& config, const char* key, const std::string& path) {
+  const auto found = config.find(key);
+  std::vector<std::int64_t> ids;
+  if (found == config.end() || found->is_null()) return ids;
+  for (const nlohmann::json& value : found->is_array() ? *found : nlohmann::json::array({*found})) {
+    const bool none = value.is_number_integer() && value < 0;
+    const auto id = json_count(value);
+    if (!none && (!id || *id > INT32_MAX))
+      throw input_error("{}: {} is {}; expected a token id, or a list of them", path, key, excerpt(*found));
+    if (!none) ids.push_back(*id);
+  }
+  return ids;
+}
+
+SpecialIds special_ids_of(const nlohmann::json& config, const std::string& path) {
+  const std::vector<std::int64_t> bos = ids_of(config, "bos_token_id", path),
+                                  pad = ids_of(config, "pad_token_id", path);
+  return {.bos = bos.empty() ? -1 : bos.front(),
+          .eos = ids_of(config, "eos_token_id", path),
+          .pad = pad.empty() ? -1 : pad.front()};
+}
+
 }  // namespace
 
 HfModel HfModel::open(const std::string& directory) {
@@ -70,8 +93,7 @@ HfModel HfModel::open(const std::string& directory) {
   const std::string text = read_whole_file(path, config_limit, "a model's config");
   model.spec_ = parse_model(text, path);
   const nlohmann::json config = parse_strict_json(text, path);
-  if (const auto begin = config.find("bos_token_id"); begin != config.end() && begin->is_number_integer())
-    model.begin_ = begin->get<std::int32_t>();
+  model.special_ids_ = special_ids_of(config, path);
   model.codecs_ = parse_quantization_config(config, path);
   model.weights_ = SafetensorsFolder::open(directory);
   // LLaMA's attention_bias puts a bias there as well.

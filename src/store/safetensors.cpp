@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/foreign_format.h"
 #include "bittern/error.h"
 #include "bittern/strict_json.h"
 
@@ -175,6 +176,10 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
   SafetensorsFile result;
   result.file_ = File::open(path);
   const std::int64_t file_bytes = result.file_.size();
+  std::string front(64, '\0');
+  front.resize(static_cast<std::size_t>(result.file_.read_some(0, std::as_writable_bytes(std::span(front)))));
+  if (const auto foreign = foreign_format(front))
+    throw input_error("{}: is {}; {}", path, foreign->name, foreign->advice);
   if (file_bytes < 8)
     throw input_error("{}: has {} bytes; expected a safetensors file, which has at least 8; copy or make it again",
                       path, file_bytes);

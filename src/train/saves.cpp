@@ -18,7 +18,7 @@ CheckpointContents checkpoint_contents(const Session& session, const TrainingSta
   return {.step = state.step,
           .model = session.checkpoint_tensors(false, from_snapshot),
           .optimizer = session.checkpoint_tensors(true, from_snapshot),
-          .hf_config_json = hf_config_json(config.model, config.weights, tokenizer ? tokenizer->eos() : -1),
+          .hf_config_json = hf_config_json(config.model, config.weights, special_ids(tokenizer)),
           .trainer_json = trainer_json(state, session.identity, config),
           .tokenizer = tokenizer ? tokenizer->file_bytes() : std::string(),
           .small_files = tokenizer ? tokenizer_files(*tokenizer) : std::vector<CheckpointContents::SmallFile>{}};

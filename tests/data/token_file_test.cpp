@@ -1,6 +1,10 @@
 // Token files: what is written is read, from every format, and nothing hostile gets through.
 #include "bittern/token_file.h"
 
+#include <sys/resource.h>
+
+#include <nlohmann/json.hpp>
+
 #include "catch.h"
 #include "data/token_files.h"
 
@@ -320,6 +324,65 @@ TEST_CASE("token stream: any mutation of a header or manifest is refused or harm
     TokenStream::open(path).verify_checksums();
   }
   CHECK(refused > 3000);
+}
+
+TEST_CASE("data.json: a folder of version 1 is read as it is; a later version than this program's is refused") {
+  const Folder folder;
+  const std::string path = write_prepared(folder, "d", {counting(50, 9)}, 600, 1000);
+  const TokenStream now = TokenStream::open(path);
+  CHECK(now.tokenizer_checksum() == checksum_text(checksum(as_bytes("a model"))));
+  const std::string good = read(path + "/data.json");
+  CHECK(contains(good, "\"version\": 2"));
+  nlohmann::json old = nlohmann::json::parse(good);
+  old["version"] = 1;
+  for (const char* key : {"split_by", "skipped_lines", "unknown_tokens"}) old.erase(key);
+  for (const char* key : {"kind", "unk_id", "pad_id"}) old["tokenizer"].erase(key);
+  write_file_atomically(path + "/data.json", old.dump());
+  const TokenStream before = TokenStream::open(path);
+  CHECK(before.fingerprint() == now.fingerprint());
+  CHECK(all_of(before) == all_of(now));
+  old["version"] = 2;  // which has them all
+  write_file_atomically(path + "/data.json", old.dump());
+  CHECK(contains(open_error(path), "data.json: tokenizer.kind is missing"));
+  old["version"] = 3;
+  write_file_atomically(path + "/data.json", old.dump());
+  CHECK(contains(open_error(path), "data.json: version is 3; this program reads versions 1 to 2"));
+}
+
+TEST_CASE("token stream: raw ids without a header are named as such, and what is no token file by its name") {
+  const Folder folder;
+  CHECK(contains(open_error(folder.write("train.bin", packed<std::uint16_t>(counting(1000, 400)))),
+                 "train.bin: has no header of bittern's or llm.c's"));
+  CHECK(contains(open_error(folder.write("t.bin", "PAR1 and more")), "t.bin: is a Parquet file, no token file"));
+}
+
+TEST_CASE("token stream: where a format has no checksum, verifying finds an id outside the vocabulary anywhere") {
+  const Folder folder;
+  Ids ids = counting(3000000, 400);
+  ids[2900000] = 50256;
+  TokenStream stream = TokenStream::open(folder.write("gpt2.bin", llmc_bytes(ids)));
+  stream.verify_checksums();
+  stream.limit_vocabulary(400);
+  const auto [code, message] = error_of([&] { stream.verify_checksums(); });
+  CHECK(code == 2);
+  CHECK(contains(message, "gpt2.bin: token 2900000 is 50256; expected an id below the vocabulary size 400"));
+  int asked = 0;
+  stream.verify_checksums([&] { return ++asked < 3; });  // given up before it gets there
+  CHECK(asked == 3);
+}
+
+TEST_CASE("token stream: more files than a process may open unasked") {
+  const Folder folder;
+  const std::string path = write_prepared(folder, "d", {counting(4000, 9)}, 600, 10);
+  struct rlimit before {};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  struct rlimit few = before;
+  few.rlim_cur = 100;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const TokenStream stream = TokenStream::open(path);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  CHECK(stream.parts().size() > 400);
+  CHECK(all_of(stream).size() == 4001);
 }
 
 TEST_CASE("data.json: only the names that prepare gives are opened") {

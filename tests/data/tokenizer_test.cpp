@@ -221,8 +221,15 @@ TEST_CASE("tokenizer: missing, empty, foreign and cut files are refused by name"
   CHECK(contains(error_of([&] { Tokenizer::load(folder / "no.model"); }).second, "no.model: cannot open"));
   CHECK(contains(error_of([&] { Tokenizer::load(folder.write("empty.model", "")); }).second,
                  "empty.model: has no pieces"));
-  CHECK(contains(error_of([&] { Tokenizer::load(folder.write("x.model", "{\"version\": 1}")); }).second,
-                 "x.model: is not a SentencePiece model"));
+  const std::pair<std::string, std::string> others[] = {
+      {"no model", "is not a SentencePiece model"},
+      {"{\"version\": 1}", "is JSON, such as Hugging Face's tokenizer.json, which is not read"},
+      {"IQ== 0\nIg== 1\n", "is a tiktoken list of tokens (Llama 3's tokenizer.model is one), which is not read"},
+      {"#version: 0.2\n\xC4\xA0 t\n", "is a list of merges (merges.txt)"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "is a git-lfs pointer"},
+      {"PK\x03\x04", "is a zip archive"}};
+  for (const auto& [bytes, what] : others)
+    CHECK(contains(error_of([&] { Tokenizer::load(folder.write("x.model", bytes)); }).second, "x.model: " + what));
   { File::create(folder / "huge.model").write_at(std::int64_t{1} << 27, as_bytes("x")); }  // sparse
   CHECK(contains(error_of([&] { Tokenizer::load(folder / "huge.model"); }).second,
                  "expected a tokenizer model of at most"));

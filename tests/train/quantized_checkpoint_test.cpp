@@ -51,7 +51,7 @@ std::string write(const Session& run, const TemporaryFolder& folder, std::int64_
   return write_checkpoint(folder.path(), {.step = step,
                                           .model = run.checkpoint_tensors(false, false),
                                           .optimizer = run.checkpoint_tensors(true, false),
-                                          .hf_config_json = hf_config_json(run.config.model, run.config.weights, -1),
+                                          .hf_config_json = hf_config_json(run.config.model, run.config.weights, {}),
                                           .trainer_json = "{}",
                                           .tokenizer = "",
                                           .small_files = {}});
@@ -239,7 +239,7 @@ TEST_CASE(
   const RunConfig config =
       small({"weights.block_linear.codec=int", "weights.block_linear.bits=3", "weights.block_linear.range=full",
              "weights.mlp_linear.scale_per=tensor", "weights.head.codec=bf16"});
-  const std::string text = hf_config_json(config.model, config.weights, -1);
+  const std::string text = hf_config_json(config.model, config.weights, {});
   const json hf = json::parse(text);
   CHECK(hf["quantization_config"]["format"] == "bittern");
   CHECK_FALSE(hf["quantization_config"].contains("quant_method"));  // one that it does not know is only a warning there
@@ -250,7 +250,7 @@ TEST_CASE(
   CHECK(parse_model(text, "c.json").hidden_size == 24);  // the codes say nothing of the model
   const WeightsSection& codecs = config.weights;
   for (const RoleInfo& role : role_table) CHECK(same_codes(back[role.role], codecs[role.role]));
-  CHECK_FALSE(json::parse(hf_config_json(config.model, WeightsSection{}, -1)).contains("quantization_config"));
+  CHECK_FALSE(json::parse(hf_config_json(config.model, WeightsSection{}, {})).contains("quantization_config"));
 }
 
 TEST_CASE("quantized checkpoint: a quantization_config that is not bittern's is refused by its part") {
@@ -278,7 +278,7 @@ TEST_CASE("quantized checkpoint: a quantization_config that is not bittern's is 
 TEST_CASE("quantized checkpoint: thousands of damaged quantization_configs are read or refused") {
   const RunConfig config = small({"weights.block_linear.codec=int", "weights.block_linear.bits=3",
                                   "weights.mlp_linear.scale_per=tensor", "weights.head.codec=bf16"});
-  const std::string good = json::parse(hf_config_json(config.model, config.weights, -1))["quantization_config"].dump();
+  const std::string good = json::parse(hf_config_json(config.model, config.weights, {}))["quantization_config"].dump();
   const int refused = refusals_of_damaged(good, 4000, "c.json", [](const std::string& bad) {
     const json whole = parse_strict_json(R"({"quantization_config":)" + bad + "}", "c.json");
     const WeightsSection read = parse_quantization_config(whole, "c.json");

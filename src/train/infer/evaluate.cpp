@@ -1,11 +1,15 @@
 // `bittern eval`: loss, perplexity and bits per byte of a text under a model.
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numbers>
+#include <utility>
 
 #include "base/signals.h"
+#include "bittern/prepare.h"
 #include "bittern/progress.h"
 #include "bittern/trainer.h"
 #include "train/infer/inference.h"
@@ -15,25 +19,13 @@
 namespace bittern {
 namespace {
 
-/// A plain text file, to be tokenized here; everything else is opened as tokens.
+/// A text file, to be tokenized here; everything else is opened as tokens.
 bool is_text(const std::string& path) {
   std::error_code error;
   return std::filesystem::is_regular_file(path, error) && !path.ends_with(".bin");
 }
 
-std::string read_text(const std::string& path) {
-  for (const char* ending : {".gz", ".zst", ".json", ".jsonl", ".ndjson"})
-    if (path.ends_with(ending))
-      throw input_error(
-          "--data {}: only plain text is read here; make a folder of it with `bittern prepare {} --tokenizer "
-          "CHECKPOINT/tokenizer.model --out DIR`",
-          path, path);
-  std::string text = read_whole_file(path, std::int64_t{1} << 30, "a text to evaluate on");
-  if (const std::size_t at = text.find('\0'); at != std::string::npos)
-    throw input_error(
-        "--data {}: byte {} is 0, so this is no text; name a UTF-8 text, a prepared folder or token files", path, at);
-  return text;
-}
+constexpr std::int64_t largest_text = std::int64_t{1} << 30;
 
 }  // namespace
 
@@ -52,11 +44,14 @@ void evaluate(const EvaluateOptions& options) {
     if (!opened.tokenizer)
       throw input_error("{}: no tokenizer.model to read {} with; name a folder made by `bittern prepare`",
                         opened.folder, data);
-    const std::string text = read_text(data);
-    const std::vector<std::int32_t> ids = prompt_tokens(*opened.tokenizer, opened.begin, text);
+    TextTokens text = read_text_tokens(data, *opened.tokenizer, largest_text);
+    for (const std::string& warning : text.warnings) spdlog::warn("{}", warning);
+    std::vector<std::int32_t> ids = std::move(text.ids);
+    if (opened.special_ids.bos >= 0) ids.insert(ids.begin(), static_cast<std::int32_t>(opened.special_ids.bos));
     const std::unique_ptr<Session> session = load_model(opened, options.batch, T, 0);
     result = validation_loss(*session->model, ids, options.max_sequences, data);
-    bytes_per_target = static_cast<double>(text.size()) / static_cast<double>(std::max<std::size_t>(ids.size() - 1, 1));
+    bytes_per_target =
+        static_cast<double>(text.text_bytes) / static_cast<double>(std::max<std::size_t>(ids.size() - 1, 1));
   } else {
     TokenStream stream = TokenStream::open(data, Split::valid);
     stream.limit_vocabulary(opened.config.model.vocab_size);

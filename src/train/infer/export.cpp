@@ -65,6 +65,26 @@ void warn_of_activations(Activations activations) {
       activations_names[static_cast<std::size_t>(activations)]);
 }
 
+/// A checkpoint's tokenizer is told as it was used in training. A folder of Hugging Face's has files that tell it, which
+/// are copied as they are.
+void write_tokenizer(const OpenedModel& opened, const std::string& out) {
+  std::error_code error;
+  if (!fs::exists(opened.folder + "/manifest.json", error)) {
+    for (const char* name : {"tokenizer.model", "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json",
+                             "added_tokens.json", "generation_config.json"})
+      if (const std::string from = opened.folder + "/" + name; fs::exists(from, error))
+        write_file_atomically(out + "/" + name,
+                              read_whole_file(from, std::int64_t{256} << 20, "a file beside a tokenizer"));
+    return;
+  }
+  if (!opened.tokenizer) return;
+  write_file_atomically(out + "/tokenizer.model", opened.tokenizer->file_bytes());
+  for (const auto& small : tokenizer_files(*opened.tokenizer))
+    write_file_atomically(out + "/" + small.name, small.bytes);
+  if (const std::string warning = warning_of_transformers(*opened.tokenizer); !warning.empty())
+    spdlog::warn("{}/tokenizer.model: {}", opened.folder, warning);
+}
+
 }  // namespace
 
 void export_checkpoint(const ExportOptions& options) {
@@ -94,12 +114,9 @@ void export_checkpoint(const ExportOptions& options) {
   write_safetensors(file, numbers.tensors);
   file.sync();
   file.close();
-  write_file_atomically(unfinished.path + "/config.json", hf_config_json(session->config.model, written, opened.begin));
-  if (opened.tokenizer) {
-    write_file_atomically(unfinished.path + "/tokenizer.model", opened.tokenizer->file_bytes());
-    for (const auto& small : tokenizer_files(*opened.tokenizer))
-      write_file_atomically(unfinished.path + "/" + small.name, small.bytes);
-  }
+  write_file_atomically(unfinished.path + "/config.json",
+                        hf_config_json(session->config.model, written, opened.special_ids));
+  write_tokenizer(opened, unfinished.path);
   rename_path(unfinished.path, out);
   sync_directory(parent_directory(out));
   fmt::print("{}: model.safetensors ({}), config.json{}\n", out, bf16_linears ? "bf16" : "f32",

@@ -16,7 +16,7 @@ void generate(const GenerateOptions& options) {
   OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
   if (!opened.tokenizer)
     throw input_error("{}: no tokenizer.model in the folder, so there is no way to read a prompt", opened.folder);
-  const std::vector<std::int32_t> prompt = prompt_tokens(*opened.tokenizer, opened.begin, options.prompt);
+  const std::vector<std::int32_t> prompt = prompt_tokens(*opened.tokenizer, opened.special_ids.bos, options.prompt);
   const std::int64_t positions = static_cast<std::int64_t>(prompt.size()) + options.tokens;
   if (positions > opened.config.model.max_position_embeddings)
     throw input_error(
@@ -31,7 +31,8 @@ void generate(const GenerateOptions& options) {
                 {.temperature = options.temperature,
                  .top_k = options.top_k,
                  .top_p = options.top_p,
-                 .seed = static_cast<std::uint32_t>(options.seed)},
+                 .seed = static_cast<std::uint32_t>(options.seed),
+                 .ends = opened.special_ids.eos},
                 0, [&](const std::string& piece) {
                   const std::string shown =
                       terminal ? printable(piece) : piece;  // a model can write control characters

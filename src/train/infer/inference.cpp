@@ -46,7 +46,7 @@ OpenedModel open_model(const std::string& path, const std::string& compute, cons
   for (const RoleInfo& role : role_table)
     if (weights == "ternary" && role.is_linear) opened.config.weights[role.role] = ternary;
   opened.config.run.threads = threads;
-  opened.begin = HfModel::open(opened.folder).begin();
+  opened.special_ids = HfModel::open(opened.folder).special_ids();
   if (fs::exists(opened.folder + "/tokenizer.model", error))
     opened.tokenizer = Tokenizer::load(opened.folder + "/tokenizer.model");
   return opened;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "bittern/hf_import.h"
 #include "bittern/tokenizer.h"
 #include "train/session/session.h"
 
@@ -15,7 +16,7 @@ struct OpenedModel {
   std::string folder;  ///< where the weights lie
   RunConfig config;    ///< of the training run; for a Hugging Face folder defaults and its model; until load_model
   std::optional<Tokenizer> tokenizer;  ///< FOLDER/tokenizer.model
-  std::int32_t begin = -1;             ///< the token that a text begins after: bos_token_id of its config.json
+  SpecialIds special_ids = {};         ///< of its config.json; a text begins after `bos`
 };
 
 /// Looks at everything but the weights. `compute`: f32, bf16, or auto: what the model was trained with. `weights`:

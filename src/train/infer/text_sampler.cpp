@@ -48,9 +48,9 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
   return order.front();  // rounding, or no finite logit
 }
 
-std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::int32_t begin, const std::string& prompt) {
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::int64_t begin, const std::string& prompt) {
   std::vector<std::int32_t> ids;
-  if (begin >= 0) ids.push_back(begin);
+  if (begin >= 0) ids.push_back(static_cast<std::int32_t>(begin));
   const std::vector<std::int32_t> encoded = tokenizer.encode(prompt);
   ids.insert(ids.end(), encoded.begin(), encoded.end());
   if (ids.empty()) ids.push_back(0);
@@ -70,7 +70,9 @@ std::int64_t generate_text(Transformer& model, const Tokenizer& tokenizer, std::
     const std::int32_t id =
         sample_token(std::span(logits).first(choices), options, static_cast<std::uint64_t>(position), stream);
     ++made;
-    if (id == tokenizer.eos() || !emit(decoder.push(id)) || made == count || position >= capacity) break;
+    const bool ends =
+        id == tokenizer.eos() || std::find(options.ends.begin(), options.ends.end(), id) != options.ends.end();
+    if (ends || !emit(decoder.push(id)) || made == count || position >= capacity) break;
     logits = model.next_logits(std::span(&id, 1), position++);
   }
   emit(decoder.finish());

@@ -17,6 +17,7 @@ struct SamplingOptions {
   std::int64_t top_k = 0;    ///< 0: all
   double top_p = 1.0;        ///< keep the most likely tokens that together have at least this probability
   std::uint32_t seed = 1;
+  std::vector<std::int64_t> ends = {};  ///< ids that end a text, besides the tokenizer's EOS
 };
 
 /// The next token; `position` addresses the random number, so the choice is a pure function of the arguments.
@@ -25,7 +26,7 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
 
 /// Ids to begin with: `begin` (-1: none), what a document begins after, and the prompt. In prepared data that is EOS,
 /// which separates documents; a Hugging Face folder says it as bos_token_id.
-std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::int32_t begin, const std::string& prompt);
+std::vector<std::int32_t> prompt_tokens(const Tokenizer& tokenizer, std::int64_t begin, const std::string& prompt);
 
 /// Generates up to `count` tokens after `prompt` (ids), handing each piece of text to `emit`; ends at EOS, when the
 /// cache is full, or when `emit` returns false. Returns the number of tokens.

@@ -1,8 +1,11 @@
 // Opening a run's data, and what config and data must agree on.
 #include "train/session/training_data.h"
 
+#include <spdlog/spdlog.h>
+
 #include "bittern/error.h"
 #include "bittern/prepare.h"
+#include "store/hf_config.h"
 #include "train/infer/text_sampler.h"
 
 namespace bittern {
@@ -63,7 +66,11 @@ TrainingData open_data(RunConfig& config) {
   const Sampler sampler(stream.token_count(), config.data.sequence_length, static_cast<std::uint32_t>(config.run.seed),
                         config.data.shuffle);
   std::optional<Tokenizer> tokenizer;
-  if (!stream.tokenizer_path().empty()) tokenizer = Tokenizer::load(stream.tokenizer_path());
+  if (!stream.tokenizer_path().empty()) {
+    tokenizer = Tokenizer::load(stream.tokenizer_path());
+    if (const std::string warning = warning_of_transformers(*tokenizer); !warning.empty())
+      spdlog::warn("{}: {}", stream.tokenizer_path(), warning);
+  }
   std::vector<std::int32_t> sample_prompt;
   if (config.train.sample_every > 0 && tokenizer)
     sample_prompt = prompt_tokens(*tokenizer, tokenizer->eos(), config.train.sample_prompt);
