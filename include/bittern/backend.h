@@ -108,10 +108,16 @@ class Backend {
   void linear_backward_weight(const LinearBackwardWeight& args);
   void bias_backward(const BiasBackward& args);
   void cross_entropy(const CrossEntropy& args);
-  void global_norm(const GlobalNorm& args);
+  void begin_step(const BeginStep& args);
+  void add_losses(const AddLosses& args);
+  void square_parts(const SquareParts& args);
+  void norm_of_parts(const NormOfParts& args);
+  void decide_step(const DecideStep& args);
   void quantize(const Quantize& args);
   void encode_weight(const EncodeWeight& args);
-  void optimizer_step(const OptimizerStep& args);
+  /// The updates of a step, all of them or those of some parameters: the bits are the same.
+  void optimizer_steps(std::span<const OptimizerStep> all);
+  void optimizer_step(const OptimizerStep& args) { optimizer_steps({&args, 1}); }
   void copy(const Copy& args);
   void zero(const Zero& args);
 
@@ -133,10 +139,14 @@ class Backend {
   virtual void do_linear_backward_weight(const LinearBackwardWeight& args) = 0;
   virtual void do_bias_backward(const BiasBackward& args) = 0;
   virtual void do_cross_entropy(const CrossEntropy& args) = 0;
-  virtual void do_global_norm(const GlobalNorm& args) = 0;
+  virtual void do_begin_step(const BeginStep& args) = 0;
+  virtual void do_add_losses(const AddLosses& args) = 0;
+  virtual void do_square_parts(const SquareParts& args) = 0;
+  virtual void do_norm_of_parts(const NormOfParts& args) = 0;
+  virtual void do_decide_step(const DecideStep& args) = 0;
   virtual void do_quantize(const Quantize& args) = 0;
   virtual void do_encode_weight(const EncodeWeight& args) = 0;
-  virtual void do_optimizer_step(const OptimizerStep& args) = 0;
+  virtual void do_optimizer_steps(std::span<const OptimizerStep> all) = 0;
   virtual void do_copy(const Copy& args) = 0;
   virtual void do_zero(const Zero& args) = 0;
 };

@@ -45,6 +45,7 @@ struct TrainSection {
   std::int64_t checkpoint_every = 200;
   std::int64_t keep_checkpoints = 2;    ///< 0: all
   std::int64_t max_skipped_steps = 10;  ///< skipped in a row (non-finite loss or gradient) before the run stops
+  double skip_deviations = 0.0;         ///< a loss or norm so many above its running mean is skipped; 0: none is
   std::string recompute = "none";       ///< none, block
   double z_loss = 0.0;
   std::int64_t head_rows = 0;  ///< rows of logits at a time; 0: chosen from the vocabulary

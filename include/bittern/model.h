@@ -17,6 +17,7 @@
 #include "bittern/backend.h"
 #include "bittern/parameter.h"
 #include "bittern/plan.h"
+#include "bittern/step_record.h"
 
 namespace bittern {
 
@@ -36,11 +37,10 @@ struct ModelOptions {
   ByRole<WeightCodec> codecs{};
 };
 
-/// Sums over the rows with a target.
-struct LossSums {
-  double loss = 0;         ///< cross entropy
-  double lse_squared = 0;  ///< for the z-loss
-  std::int64_t targets = 0;
+/// B*T ids on the host; -1 in targets: no loss there. `total_targets`: how many targets the whole step has.
+struct MicroBatch {
+  std::span<const std::int32_t> tokens, targets;
+  std::int64_t total_targets = 0;
 };
 
 class Transformer {
@@ -55,10 +55,10 @@ class Transformer {
   /// Stores fp32 values as the parameter's weight (rounded to nearest) and, where it has one, its master.
   void load_parameter(const Parameter& parameter, std::span<const float> values);
 
-  /// tokens, targets: B*T ids on the host, -1 in targets: no loss there. Adds to the gradients of
-  ///   (1 / total_targets) * sum(loss + z_loss * lse^2); `first` micro-batch of a step: overwrites them.
-  LossSums forward_backward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets,
-                            std::int64_t total_targets, bool first);
+  /// Adds to the gradients of (1 / total_targets) * sum(loss + z_loss * lse^2); `first` micro-batch of a step: overwrites
+  /// them. Adds the losses to `sums` (step_record.h), in the back end's memory: the host waits for nothing.
+  void forward_backward(const MicroBatch& batch, const Tensor& sums, bool first);
+  /// Waits for the losses.
   LossSums forward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);
   /// All logits (B*T, V) on the host: for tests and tools, one chunk of rows at a time.
   std::vector<float> logits(std::span<const std::int32_t> tokens);
@@ -149,7 +149,7 @@ class Transformer {
   void forward_to_final_norm(const Pass& pass);
   void block_forward(int layer, const BlockActivations& a, const Pass& pass, bool for_backward);
   void block_backward(int layer, bool accumulate);
-  LossSums head(std::int64_t total_targets, bool backward, bool accumulate);
+  void head(std::int64_t total_targets, const Tensor& sums, bool backward, bool accumulate);
   AttentionShape attention_shape(const Pass& pass) const;
   QkNormRopeForward rope_args(int layer, const BlockActivations& a, const Pass& pass) const;
 
@@ -164,7 +164,7 @@ class Transformer {
   std::vector<BlockActivations> blocks_;  // one per layer, or one for all
   std::vector<TensorId> block_inputs_;    // where one serves all: x0 of every layer (recomputation starts there)
   FinalActivations final_;
-  TensorId tokens_, targets_, losses_, lse_squared_, rope_;
+  TensorId tokens_, targets_, losses_, lse_squared_, loss_sums_, rope_;
   TensorId dn_, dx_, datt_, dqkv_, dh_;
   TensorId dsub_norm_;             // (N, the wider of H*D and F)  gradient of a sub-norm
   BlockActivations cached_block_;  // generation

@@ -179,13 +179,52 @@ struct CrossEntropy {
   bool backward;
 };
 
-// ---- global_norm: norm[0] = sqrt(sum of squares over all gradients).   A non-finite gradient makes it non-finite.
+// ---- begin_step: the record (step_record.h) forgets the step before: sums = 0, skipped = no.
+struct BeginStep {
+  static constexpr std::string_view name = "begin_step";
+  Tensor record;  ///< (128) u8: a StepRecord
+};
+
+// ---- add_losses: sums += loss, lse_squared and 1 of every row with a target (>= 0).
+//   A micro-batch is summed in double, in an order fixed by its shape, and then added.
+struct AddLosses {
+  static constexpr std::string_view name = "add_losses";
+  Tensor sums;         ///< (24) u8: LossSums +=
+  Tensor loss;         ///< (N) f32, 0 where there is no target
+  Tensor lse_squared;  ///< (N) f32, 0 where there is no target
+  Tensor targets;      ///< (N) i32
+};
+
+// ---- square_parts: parts = sums of squares, in double, of each part of rows (row_parts.h) of each gradient, in order.
+//   So shards, which begin where parts do, can share them, and a list of gradients can be taken a bucket at a time.
+//   A vector is one row, hence one part. The order of a part's sum is fixed by its elements' number.
+struct SquareParts {
+  static constexpr std::string_view name = "square_parts";
+  Tensor parts;                       ///< (8 * parts) u8: doubles =
+  std::span<const Tensor> gradients;  ///< f32, without gaps
+};
+/// How many parts a gradient of this shape has.
+std::int64_t square_parts_of(const Tensor& gradient);
+
+// ---- norm_of_parts: norm[0] = sqrt(the sum of the parts, in order).   A non-finite gradient makes it non-finite.
 //   norm[1] = the clip scale min(1, max_norm / norm[0]), 1 where max_norm is 0 (no clipping).
-struct GlobalNorm {
-  static constexpr std::string_view name = "global_norm";
-  Tensor norm;                        ///< (2) f32 =
-  std::span<const Tensor> gradients;  ///< f32
+struct NormOfParts {
+  static constexpr std::string_view name = "norm_of_parts";
+  Tensor norm;   ///< (2) f32 =
+  Tensor parts;  ///< as square_parts made them, of all gradients
   float max_norm;
+};
+
+// ---- decide_step: whether the update is made. Called once in a step, when sums and norm are whole.
+//   The rows of `shares` are added to the record's sums, in order. skipped = not_finite, where the loss or the norm is
+//   not finite, no row has a target, or an op met a fault; or far_from_mean, where the loss or the norm is more than
+//   `deviations` standard deviations above its running mean, which is asked for by deviations > 0 and from the 100th
+//   update on. Where it is neither, updates += 1 and the running means move.
+struct DecideStep {
+  static constexpr std::string_view name = "decide_step";
+  Tensor record;           ///< (128) u8: a StepRecord
+  Tensor shares{};         ///< (S,24) u8: LossSums of the other shares of the step, or none
+  float deviations = 0.0;  ///< train.skip_deviations
 };
 
 // ---- quantize: codes and scales of activations, row by row (a token each); nearest even, clamped.
@@ -240,7 +279,11 @@ Cost cost_of(const LinearBackwardInput& args);
 Cost cost_of(const LinearBackwardWeight& args);
 Cost cost_of(const BiasBackward& args);
 Cost cost_of(const CrossEntropy& args);
-Cost cost_of(const GlobalNorm& args);
+Cost cost_of(const BeginStep& args);
+Cost cost_of(const AddLosses& args);
+Cost cost_of(const SquareParts& args);
+Cost cost_of(const NormOfParts& args);
+Cost cost_of(const DecideStep& args);
 Cost cost_of(const Quantize& args);
 Cost cost_of(const EncodeWeight& args);
 Cost cost_of(const OptimizerStep& args);

@@ -10,6 +10,7 @@
 #include "bittern/optim/optimizer_step.h"
 #include "bittern/parameter.h"
 #include "bittern/plan.h"
+#include "bittern/step_record.h"
 
 namespace bittern {
 
@@ -33,33 +34,38 @@ struct RoleStatistics {
 
 class Optimizer {
  public:
-  /// Decides how each parameter is updated, adds moments, masters, the norm and the statistics to the plan, and writes
+  /// Decides how each parameter is updated, adds moments, masters, the record and the statistics to the plan, and writes
   /// both down in the parameters.
   Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan);
 
   /// What its steps need of the back end's workspace.
   void add_needs(WorkspaceNeeds& needs) const;
 
-  /// norm[0] of all gradients, norm[1] the clip scale; returns the norm.
-  float global_norm(const Arena& arena, std::span<const Tensor> gradients);
+  /// The step's record (step_record.h), in the back end's memory, and a way to begin it: where a run starts or goes on.
+  Tensor record(const Arena& arena) const { return arena.view(record_); }
+  void set_record(const Arena& arena, const StepRecord& record);
+  /// Copies of the record on the host, one for each step that may be under way.
+  StepRecord* record_copy(const Arena& arena, std::int64_t slot) const;
 
-  /// One update of every parameter. `update`: Adam's t, from 1, counting the updates really made;
-  /// `step`: the training step, which addresses the random numbers of stochastic rounding. With statistics, which cost
-  /// some reading of what lies in cache and overwrite gradients, statistics() tells about this step.
+  /// Norm, clip scale, and whether the update is made, into the record.
+  void decide(const Arena& arena, std::span<const Tensor> gradients);
+
+  /// One update of every parameter, if the record says so. `first_update`: the update that it is if the step before,
+  /// which the host may not have looked at, was skipped (from 1: Adam's t counts the updates really made). `step`: the
+  /// training step, which addresses the random numbers of stochastic rounding. With statistics, which cost some reading
+  /// of what lies in cache and overwrite gradients, statistics() tells about this step.
   void step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
-            std::int64_t update, std::int64_t step, bool with_statistics = false);
+            std::int64_t first_update, std::int64_t step, bool with_statistics = false);
 
   /// Of the last step that was made with statistics.
   ByRole<RoleStatistics> statistics(const Arena& arena, std::span<const Parameter> parameters) const;
-
-  /// The factor that global_norm found for the gradients.
-  float clip_scale(const Arena& arena) const;
 
  private:
   Backend& backend_;
   OptimizerSection config_;
   std::uint32_t seed_;  ///< of rounding
-  TensorId norm_, statistics_;
+  double skip_deviations_;
+  TensorId record_, record_copies_, square_parts_, statistics_;
   std::int64_t max_rows_ = 0, max_cols_ = 0;
 };
 

@@ -156,6 +156,8 @@ std::vector<Key> make_rows() {
      "The newest so many are kept; 0: all."},
     {"train.max_skipped_steps", [](C c) -> Field { return &c.train.max_skipped_steps; }, intervals, {}, notice,
      "The run stops when so many steps in a row were skipped because the loss or a gradient was not finite; 0: never."},
+    {"train.skip_deviations", [](C c) -> Field { return &c.train.skip_deviations; }, {0, 1000}, {}, notice,
+     "A step is skipped when its loss or gradient norm is so many standard deviations above the running mean of the last hundred updates; 0: none is."},
     {"train.recompute", [](C c) -> Field { return &c.train.recompute; }, none, {"none", "block"}, silent,
      "block: keep only the input of every block and compute the rest again in backward; less memory, the same bits."},
     {"train.z_loss", [](C c) -> Field { return &c.train.z_loss; }, {0, 1}, {}, identity,

@@ -6,17 +6,16 @@
 
 namespace bittern {
 
-LossSums Transformer::forward_backward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets,
-                                       std::int64_t total_targets, bool first) {
+void Transformer::forward_backward(const MicroBatch& batch, const Tensor& sums, bool first) {
   check(options_.training, "model: planned without gradients");
   if (first)
     for (const Parameter& parameter : parameters_)
       if (parameter.spec.role == Role::norm || (parameter.spec.role == Role::embedding && !spec_.tie_word_embeddings))
         backend_.zero({.x = arena_->view(parameter.gradient)});
 
-  upload(tokens, targets);
+  upload(batch.tokens, batch.targets);
   forward_to_final_norm(full_pass());
-  const LossSums sums = head(total_targets, true, !first);
+  head(batch.total_targets, sums, true, !first);
 
   const Tensor dx = arena_->view(dx_), dn = arena_->view(dn_);
   backend_.zero({.x = dx});
@@ -30,7 +29,6 @@ LossSums Transformer::forward_backward(std::span<const std::int32_t> tokens, std
   Tensor ids = arena_->view(tokens_);
   ids.shape = Shape{full_pass().rows()};
   backend_.embedding_backward({.dw = gradient(embedding_), .dout = dx, .tokens = ids});
-  return sums;
 }
 
 void Transformer::sub_norm_backward(const Tensor& dx, const Tensor& dn, TensorId x, TensorId rstd,

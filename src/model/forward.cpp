@@ -152,7 +152,7 @@ void Transformer::forward_to_final_norm(const Pass& pass) {
                                      .eps = static_cast<float>(spec_.rms_norm_eps)});
 }
 
-LossSums Transformer::head(std::int64_t total_targets, bool backward, bool accumulate) {
+void Transformer::head(std::int64_t total_targets, const Tensor& sums, bool backward, bool accumulate) {
   const std::int64_t N = full_pass().rows();
   const Tensor n = arena_->view(final_.n);
   Tensor targets = arena_->view(targets_);
@@ -182,20 +182,18 @@ LossSums Transformer::head(std::int64_t total_targets, bool backward, bool accum
                                      .compute = options_.compute});
   }
 
-  std::vector<float> loss(static_cast<std::size_t>(N)), squared(static_cast<std::size_t>(N));
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(N));
-  backend_.to_host(loss.data(), losses.data, losses.bytes());
-  backend_.to_host(squared.data(), lse_squared.data, lse_squared.bytes());
-  backend_.to_host(ids.data(), targets.data, targets.bytes());
-  return {.loss = std::accumulate(loss.begin(), loss.end(), 0.0),
-          .lse_squared = std::accumulate(squared.begin(), squared.end(), 0.0),
-          .targets = std::count_if(ids.begin(), ids.end(), [](std::int32_t id) { return id >= 0; })};
+  backend_.add_losses({.sums = sums, .loss = losses, .lse_squared = lse_squared, .targets = targets});
 }
 
 LossSums Transformer::forward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets) {
   upload(tokens, targets);
   forward_to_final_norm(full_pass());
-  return head(1, false, false);
+  const Tensor sums = arena_->view(loss_sums_);
+  backend_.zero({.x = sums});
+  head(1, sums, false, false);
+  LossSums values;
+  backend_.to_host(&values, sums.data, sizeof values);
+  return values;
 }
 
 std::vector<float> Transformer::logits(std::span<const std::int32_t> tokens) {

@@ -182,6 +182,7 @@ void Transformer::plan_activations(Plan& plan) {
   targets_ = plan.add("targets", Shape{B, T}, DType::i32, Category::data);
   losses_ = plan.add("losses", Shape{N}, DType::f32, Category::data);
   lse_squared_ = plan.add("lse_squared", Shape{N}, DType::f32, Category::data);
+  loss_sums_ = plan.add("loss_sums", Shape{loss_sums_bytes}, DType::u8, Category::data);  // of forward alone
   rope_ = plan.add("rope", Shape{std::max(T, options_.cache_length), spec_.head_dim}, DType::f32, Category::data);
 
   const BlockActivations shared =

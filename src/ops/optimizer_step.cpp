@@ -5,6 +5,7 @@
 #include "bittern/backend.h"
 #include "bittern/profile.h"
 #include "bittern/row_parts.h"
+#include "bittern/step_record.h"
 #include "ops/checked.h"
 
 namespace bittern {
@@ -66,6 +67,7 @@ void check_step(const OptimizerStep& args) {
         name(args.weight.dtype), master_names[static_cast<std::size_t>(args.codec.master)]);
   check(args.codec.error_feedback == ErrorFeedback::none || (!args.master && args.m && args.weight.dtype != DType::f32),
         "optimizer_step: error feedback needs rounded weights without master and a first moment (beta1 above 0)");
+  if (args.record) Checked{args.name, "record", args.record}.of(DType::u8).vector(step_record_bytes);
   check_shard(args);
   if (args.m) check_moment(args.m, "m", args);
   if (args.v) check_moment(args.v, "v", args);
@@ -86,10 +88,16 @@ Cost cost_of(const OptimizerStep& args) {
   return {.bytes = bytes_of(args.gradient) + 2 * both_ways};
 }
 
-void Backend::optimizer_step(const OptimizerStep& args) {
-  check_step(args);
-  const OpScope scope(args.name, cost_of(args));
-  do_optimizer_step(args);
+void Backend::optimizer_steps(std::span<const OptimizerStep> all) {
+  Cost cost;
+  for (const OptimizerStep& args : all) {
+    check_step(args);
+    const Cost own = cost_of(args);
+    cost.bytes += own.bytes;
+    cost.flops += own.flops;
+  }
+  const OpScope scope(OptimizerStep::name, cost);
+  do_optimizer_steps(all);
 }
 
 }  // namespace bittern

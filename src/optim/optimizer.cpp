@@ -69,10 +69,15 @@ void decide_update(Parameter& parameter, const OptimizerSection& config) {
 }
 
 Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan)
-    : backend_(backend), config_(config.optimizer), seed_(static_cast<std::uint32_t>(config.run.seed)) {
+    : backend_(backend),
+      config_(config.optimizer),
+      seed_(static_cast<std::uint32_t>(config.run.seed)),
+      skip_deviations_(config.train.skip_deviations) {
+  std::int64_t parts = 0;
   for (Parameter& parameter : parameters) {
     const std::string& name = parameter.spec.name;
     const Tensor view(nullptr, DType::f32, parameter.spec.shape);
+    parts += square_parts_of(view);
     decide_update(parameter, config_);
     if (!parameter.rule) continue;
     max_rows_ = std::max(max_rows_, view.rows());
@@ -87,7 +92,11 @@ Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parame
     if (config_.beta1 > 0) plan_moment(plan, "m." + name, parameter.spec.shape, parameter.m);
     if (info(*parameter.rule).has_second_moment) plan_moment(plan, "v." + name, parameter.spec.shape, parameter.v);
   }
-  norm_ = plan.add("gradient_norm", Shape{2}, DType::f32, Category::data);
+  record_ = plan.add("step_record", Shape{step_record_bytes}, DType::u8, Category::data);
+  record_copies_ = plan.add_on_host("step_record.copies", Shape{backend.traits().steps_ahead + 1, step_record_bytes},
+                                    DType::u8, Category::data);
+  square_parts_ =
+      plan.add("gradient_squares", Shape{parts * static_cast<std::int64_t>(sizeof(double))}, DType::u8, Category::data);
   statistics_ = plan.add("step_statistics",
                          Shape{static_cast<std::int64_t>(parameters.size()), static_cast<int>(StepStatistic::count)},
                          DType::f32, Category::data);
@@ -98,53 +107,60 @@ void Optimizer::add_needs(WorkspaceNeeds& needs) const {
   needs.parameter_cols = std::max(needs.parameter_cols, max_cols_);
 }
 
-float Optimizer::global_norm(const Arena& arena, std::span<const Tensor> gradients) {
-  const Tensor norm = arena.view(norm_);
-  backend_.global_norm({.norm = norm, .gradients = gradients, .max_norm = static_cast<float>(config_.clip_grad_norm)});
-  float value = 0.0f;
-  backend_.to_host(&value, norm.data, sizeof value);
-  return value;
+void Optimizer::set_record(const Arena& arena, const StepRecord& record) {
+  backend_.from_host(arena.view(record_).data, &record, sizeof record);
 }
 
-float Optimizer::clip_scale(const Arena& arena) const {
-  std::array<float, 2> norm{};
-  backend_.to_host(norm.data(), arena.view(norm_).data, sizeof norm);
-  return norm[1];
+StepRecord* Optimizer::record_copy(const Arena& arena, std::int64_t slot) const {
+  return reinterpret_cast<StepRecord*>(arena.view(record_copies_).slice_rows(slot, 1).as<std::uint8_t>());
+}
+
+void Optimizer::decide(const Arena& arena, std::span<const Tensor> gradients) {
+  const Tensor own_record = record(arena), parts = arena.view(square_parts_);
+  backend_.square_parts({.parts = parts, .gradients = gradients});
+  backend_.norm_of_parts(
+      {.norm = norm_of(own_record), .parts = parts, .max_norm = static_cast<float>(config_.clip_grad_norm)});
+  backend_.decide_step({.record = own_record, .deviations = static_cast<float>(skip_deviations_)});
 }
 
 void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
-                     std::int64_t update, std::int64_t step, bool with_statistics) {
+                     std::int64_t first_update, std::int64_t step, bool with_statistics) {
   const auto constants = [&](double decay) {
-    return info(config_.rule)
-        .constants({.lr = lr,
-                    .beta1 = config_.beta1,
-                    .beta2 = config_.beta2,
-                    .eps = config_.eps,
-                    .weight_decay = decay,
-                    .eco_decay_factor = config_.eco.decay_factor,
-                    .eco_cap = config_.eco.cap},
-                   update);
+    const auto of_update = [&](std::int64_t update) {
+      return info(config_.rule)
+          .constants({.lr = lr,
+                      .beta1 = config_.beta1,
+                      .beta2 = config_.beta2,
+                      .eps = config_.eps,
+                      .weight_decay = decay,
+                      .eco_decay_factor = config_.eco.decay_factor,
+                      .eco_cap = config_.eco.cap},
+                     update);
+    };
+    return UpdateConstants(of_update(first_update), of_update(first_update + 1), first_update);
   };
-  const RuleConstants decayed = constants(weight_decay), plain = constants(0.0);
+  const UpdateConstants decayed = constants(weight_decay), plain = constants(0.0);
   const Tensor statistics = arena.view(statistics_);
+  std::vector<OptimizerStep> updates;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];
     if (!parameter.rule) continue;
-    Tensor row = statistics.slice_rows(static_cast<std::int64_t>(i), 1);
-    backend_.optimizer_step({.weight = scaled(arena, parameter.weight, parameter.scale),
-                             .master = scaled(arena, parameter.master, parameter.master_scale),
-                             .m = stored(arena, parameter.m),
-                             .v = stored(arena, parameter.v),
-                             .gradient = arena.view(parameter.gradient),
-                             .clip = arena.view(norm_),
-                             .statistics = with_statistics ? row : Tensor(),
-                             .rule = *parameter.rule,
-                             .constants = parameter.decayed ? decayed : plain,
-                             .codec = parameter.codec,
-                             .seed = seed_,
-                             .step = static_cast<std::uint32_t>(step),
-                             .tensor_id = parameter.id});
+    const Tensor row = statistics.slice_rows(static_cast<std::int64_t>(i), 1);
+    updates.push_back({.weight = scaled(arena, parameter.weight, parameter.scale),
+                       .master = scaled(arena, parameter.master, parameter.master_scale),
+                       .m = stored(arena, parameter.m),
+                       .v = stored(arena, parameter.v),
+                       .gradient = arena.view(parameter.gradient),
+                       .record = arena.view(record_),
+                       .statistics = with_statistics ? row : Tensor(),
+                       .rule = *parameter.rule,
+                       .constants = parameter.decayed ? decayed : plain,
+                       .codec = parameter.codec,
+                       .seed = seed_,
+                       .step = static_cast<std::uint32_t>(step),
+                       .tensor_id = parameter.id});
   }
+  backend_.optimizer_steps(updates);
 }
 
 ByRole<RoleStatistics> Optimizer::statistics(const Arena& arena, std::span<const Parameter> parameters) const {

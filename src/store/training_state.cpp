@@ -1,5 +1,6 @@
 #include "store/training_state.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "bittern/strict_json.h"
@@ -24,6 +25,35 @@ std::string text_field(const nlohmann::json& json, const char* key, const std::s
   return at->get<std::string>();
 }
 
+nlohmann::ordered_json json_of(const RunningMeans& means) {
+  return {{"steps", means.steps},
+          {"loss", means.loss},
+          {"loss_square", means.loss_square},
+          {"norm", means.norm},
+          {"norm_square", means.norm_square}};
+}
+
+/// None where the checkpoint is of a program that had none: they begin anew.
+RunningMeans means_field(const nlohmann::json& json, const std::string& path) {
+  const auto at = json.find("running_means");
+  if (at == json.end()) return {};
+  if (!at->is_object())
+    throw input_error("{}: \"running_means\" must be an object; the checkpoint is damaged, use another one", path);
+  const auto number = [&](const char* key) {
+    const auto value = at->find(key);
+    if (value == at->end() || !value->is_number() || !std::isfinite(value->get<double>()))
+      throw input_error(
+          "{}: \"running_means\": \"{}\" must be a finite number; the checkpoint is damaged, use another one", path,
+          key);
+    return value->get<double>();
+  };
+  return {.loss = number("loss"),
+          .loss_square = number("loss_square"),
+          .norm = number("norm"),
+          .norm_square = number("norm_square"),
+          .steps = count_field(*at, "steps", path)};
+}
+
 }  // namespace
 
 std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config) {
@@ -33,6 +63,7 @@ std::string trainer_json(const TrainingState& state, const RunIdentity& identity
                                        {"tokens", state.tokens},
                                        {"skipped_steps", state.skipped_steps},
                                        {"skipped_in_a_row", state.skipped_in_a_row},
+                                       {"running_means", json_of(state.means)},
                                        {"backend", identity.backend},
                                        {"data_fingerprint", identity.data_fingerprint},
                                        {"config", nlohmann::ordered_json::parse(config_json(config))}};
@@ -51,7 +82,8 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
                     .update = count_field(json, "update", path),
                     .tokens = count_field(json, "tokens", path),
                     .skipped_steps = count_field(json, "skipped_steps", path),
-                    .skipped_in_a_row = count_field(json, "skipped_in_a_row", path)},
+                    .skipped_in_a_row = count_field(json, "skipped_in_a_row", path),
+                    .means = means_field(json, path)},
           .identity = {.backend = text_field(json, "backend", path),
                        .data_fingerprint = text_field(json, "data_fingerprint", path)},
           .config_json = json["config"].dump()};

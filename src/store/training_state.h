@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bittern/config.h"
+#include "bittern/step_record.h"
 
 namespace bittern {
 
@@ -14,6 +15,7 @@ struct TrainingState {
   std::int64_t tokens = 0;  ///< trained on
   std::int64_t skipped_steps = 0;
   std::int64_t skipped_in_a_row = 0;
+  RunningMeans means{};  ///< of loss and norm: what train.skip_deviations compares a step with
 };
 
 /// What the bits of a run depend on beside its config.

@@ -2,6 +2,9 @@
 // step is what is saved.
 #include <spdlog/spdlog.h>
 
+#include <exception>
+#include <optional>
+
 #include "base/signals.h"
 #include "train/infer/text_sampler.h"
 #include "train/infer/validation.h"
@@ -22,6 +25,7 @@ struct Loop {
   Watchers& watchers;
   Saves& saves;
   DataCheck& data_check;
+  StepsAhead& steps;
 
   const TrainSection& config() const { return session.config.train; }
   bool finished() const { return state.step >= config().steps; }
@@ -81,36 +85,64 @@ bool look_at_model(const Loop& loop, const Noted& noted) {
   return noted.sample || !due(loop.config().sample_every) || sample_step(loop);
 }
 
-/// The next step's batch. If the data cannot be read, what was learned so far is saved first.
-Batch next_batch(const Loop& loop) {
+/// Looks at the oldest step that is under way.
+void finish_step(const Loop& loop) {
+  const auto& [session, state, watchers, saves, data_check, steps] = loop;
+  StepMetrics step = steps.finish();
+  watchers.trained_seconds += 1e-3 * step.step_ms;
+  step.seconds = watchers.trained_seconds;
+  watchers.step(step);
+  if (!step.skipped && statistics_due(loop.config(), step.step)) watchers.statistics(step_statistics(session, state));
+  check_skipped(loop);
+}
+
+void finish_steps(const Loop& loop, std::int64_t but_for) {
+  while (loop.steps.waiting() > but_for) finish_step(loop);
+}
+
+/// What is known at the start of a step. All later code reads it here.
+struct Decision {
+  std::optional<Batch> batch;  ///< none: the data cannot be read, for this reason:
+  std::exception_ptr unreadable{};
+  bool looked_at = false;  ///< something looks at the state after the step: nothing may be ahead of it then
+};
+
+Decision decide(const Loop& loop) {
+  const TrainSection& config = loop.config();
+  const std::int64_t step = loop.steps.next_step();
+  Decision decision;
+  loop.data_check.look();
   try {
-    return Batch(loop.session, loop.state.step + 1);
+    decision.batch.emplace(loop.session, step);
   } catch (const Error&) {
-    loop.saves.settle(true);
-    loop.saves.now();
-    throw;
+    decision.unreadable = std::current_exception();
   }
+  decision.looked_at = step == config.steps || statistics_due(config, step);
+  for (const std::int64_t every : {config.evaluate_every, config.sample_every, config.checkpoint_every})
+    decision.looked_at |= every > 0 && step % every == 0;
+  return decision;
 }
 
 ExitCode training_loop(const Loop& loop, const Noted& noted) {
-  const auto& [session, state, watchers, saves, data_check] = loop;
-  const std::int64_t checkpoint_every = loop.config().checkpoint_every;
+  const auto& [session, state, watchers, saves, data_check, steps] = loop;
+  const std::int64_t checkpoint_every = loop.config().checkpoint_every, ahead = session.backend->traits().steps_ahead;
   bool looked = look_at_model(loop, noted);
-  while (!loop.finished() && !stop_requested()) {
-    data_check.look();
-    const Batch batch = next_batch(loop);
-    std::optional<StepMetrics> step = train_step(session, state, batch);
-    if (!step) break;
-    watchers.trained_seconds += 1e-3 * step->step_ms;
-    step->seconds = watchers.trained_seconds;
-    watchers.step(*step);
-    if (!step->skipped && statistics_due(loop.config(), step->step))
-      watchers.statistics(step_statistics(session, state));
-    check_skipped(loop);
-    looked = look_at_model(loop, {});
+  while (steps.next_step() <= loop.config().steps && !stop_requested()) {
+    const Decision decision = decide(loop);
+    if (!decision.batch) {  // what was learned so far is saved first
+      finish_steps(loop, 0);
+      saves.settle(true);
+      saves.now();
+      std::rethrow_exception(decision.unreadable);
+    }
+    if (!steps.enqueue(*decision.batch)) break;
+    finish_steps(loop, decision.looked_at ? 0 : ahead);
+    if (decision.looked_at) looked = look_at_model(loop, {});
     saves.settle(false);
-    if (checkpoint_every > 0 && state.step % checkpoint_every == 0 && !stop_requested()) saves.begin();
+    if (checkpoint_every > 0 && steps.waiting() == 0 && state.step % checkpoint_every == 0 && !stop_requested())
+      saves.begin();
   }
+  finish_steps(loop, 0);
   saves.settle(true);
   saves.now();
   return loop.finished() && looked ? ExitCode::ok : ExitCode::interrupted;
@@ -161,8 +193,9 @@ ExitCode train(RunConfig config, const TrainOptions& options) {
   const double peak_flops = session.backend->measure_limits(session.config.precision.compute, false).gemm_flops;
   Watchers watchers(session, state.step, console, peak_flops);
   Saves saves(session, state, watchers, data_check);
+  StepsAhead steps(session, state);
   try {
-    const ExitCode code = training_loop({session, state, watchers, saves, data_check}, noted);
+    const ExitCode code = training_loop({session, state, watchers, saves, data_check, steps}, noted);
     watchers.end(state.step, code == ExitCode::ok ? RunStatus::finished : RunStatus::stopped);
     if (code == ExitCode::interrupted)
       spdlog::info("stopped after step {} of {}; the same command goes on from there", state.step,

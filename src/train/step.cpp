@@ -1,10 +1,13 @@
 // A step reads as the story of docs/architecture.md: batch, forward and backward per micro-batch, reduce, norm, update.
-// A stop takes effect between micro-batches: the partial accumulation is dropped.
+// A stop takes effect between micro-batches: the partial accumulation is dropped. The host gives a step to the back end
+// and waits for nothing; it looks at the step's record when the step is done.
 #include "train/step.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
-#include <cmath>
 #include <numeric>
+#include <span>
 
 #include "base/machine_memory.h"
 #include "base/signals.h"
@@ -25,51 +28,83 @@ Batch::Batch(const Session& session, std::int64_t step) {
   total_targets = std::count_if(targets.begin(), targets.end(), [](std::int32_t id) { return id >= 0; });
 }
 
-std::optional<StepMetrics> train_step(Session& session, TrainingState& state, const Batch& batch) {
-  const double started = steady_seconds();
-  const RunConfig& config = session.config;
-  const std::int64_t step = state.step + 1;
+bool StepsAhead::enqueue(const Batch& batch) {
+  const RunConfig& config = session_.config;
+  const Arena& arena = *session_.arena;
+  Optimizer& optimizer = *session_.optimizer;
+  const std::int64_t step = next_step();
+  Pending pending{.step = step,
+                  .tokens = static_cast<std::int64_t>(batch.tokens.size()),
+                  .targets = batch.total_targets,
+                  .lr = learning_rate(config.schedule, config.train.steps, step),
+                  .started = steady_seconds()};
 
-  LossSums sums;
+  const Tensor record = optimizer.record(arena);
+  session_.backend->begin_step({.record = record});
   const std::size_t micro = static_cast<std::size_t>(config.micro_batch() * config.data.sequence_length);
   for (std::size_t first = 0; first < batch.tokens.size(); first += micro) {
-    if (stop_requested()) return std::nullopt;
-    const LossSums part = session.model->forward_backward(std::span(batch.tokens).subspan(first, micro),
-                                                          std::span(batch.targets).subspan(first, micro),
-                                                          batch.total_targets, first == 0);
-    sums.loss += part.loss;
-    sums.lse_squared += part.lse_squared;
+    if (stop_requested()) return false;
+    session_.model->forward_backward({.tokens = std::span(batch.tokens).subspan(first, micro),
+                                      .targets = std::span(batch.targets).subspan(first, micro),
+                                      .total_targets = batch.total_targets},
+                                     sums_of(record), first == 0);
   }
-  for (const Tensor& gradient : session.gradients) session.communicator->all_reduce_sum(gradient);
-  const float norm = session.optimizer->global_norm(*session.arena, session.gradients);
+  for (const Tensor& gradient : session_.gradients) session_.communicator->all_reduce_sum(gradient);
+  optimizer.decide(arena, session_.gradients);
+  optimizer.step(arena, session_.model->parameters(), pending.lr, weight_decay(config, step), state_.update + 1, step,
+                 statistics_due(config.train, step));
 
-  const double loss = sums.loss / static_cast<double>(batch.total_targets);
-  const double lr = learning_rate(config.schedule, config.train.steps, step);
-  const bool skipped = !std::isfinite(loss) || !std::isfinite(norm) || batch.total_targets == 0;
-  if (!skipped)
-    session.optimizer->step(*session.arena, session.model->parameters(), lr, weight_decay(config, step), ++state.update,
-                            step, statistics_due(config.train, step));
+  pending.copy = optimizer.record_copy(arena, step % (session_.backend->traits().steps_ahead + 1));
+  session_.backend->copy_out(pending.copy, record.data, sizeof(StepRecord));
+  pending.ticket = session_.backend->mark();
+  waiting_.push_back(pending);
+  return true;
+}
 
-  state.step = step;
-  state.tokens += static_cast<std::int64_t>(batch.tokens.size());
-  state.skipped_steps += skipped;
-  state.skipped_in_a_row = skipped ? state.skipped_in_a_row + 1 : 0;
+StepMetrics StepsAhead::finish() {
+  const Pending pending = waiting_.front();
+  waiting_.pop_front();
+  session_.backend->wait(pending.ticket);
+  const StepRecord record = *pending.copy;
+  check(record.fault == 0, "step {}: op {} met an id outside the vocabulary in row {}; nothing was updated since",
+        pending.step, record.fault - 1, record.fault_at);
+  const bool skipped = record.skipped != Skipped::no;
+  if (record.skipped == Skipped::far_from_mean)
+    spdlog::warn(
+        "step {} is skipped: its loss {:.4f} or its gradient norm {:.4g} is more than {} standard deviations "
+        "(train.skip_deviations) above the running mean, {:.4f} and {:.4g}",
+        pending.step, record.sums.loss / static_cast<double>(pending.targets), record.norm,
+        session_.config.train.skip_deviations, record.means.loss, record.means.norm);
+  state_.step = pending.step;
+  state_.update = record.updates;
+  state_.means = record.means;
+  state_.tokens += pending.tokens;
+  state_.skipped_steps += skipped;
+  state_.skipped_in_a_row = skipped ? state_.skipped_in_a_row + 1 : 0;
 
+  const double now = steady_seconds(), seconds = now - std::max(pending.started, last_finish_);
+  last_finish_ = now;
+  const double targets = static_cast<double>(pending.targets), z_loss = session_.config.train.z_loss;
   StepMetrics metrics;
-  metrics.step = step;
-  metrics.tokens = state.tokens;
-  metrics.loss = loss;
-  if (config.train.z_loss > 0)
-    metrics.z_loss = config.train.z_loss * sums.lse_squared / static_cast<double>(batch.total_targets);
-  metrics.lr = lr;
-  metrics.grad_norm = norm;
-  metrics.clip_scale = session.optimizer->clip_scale(*session.arena);
+  metrics.step = pending.step;
+  metrics.tokens = state_.tokens;
+  metrics.loss = record.sums.loss / targets;
+  if (z_loss > 0) metrics.z_loss = z_loss * record.sums.lse_squared / targets;
+  metrics.lr = pending.lr;
+  metrics.grad_norm = record.norm;
+  metrics.clip_scale = record.clip;
   metrics.skipped = skipped;
-  metrics.skipped_steps = state.skipped_steps;
-  metrics.step_ms = 1e3 * (steady_seconds() - started);
-  metrics.tokens_per_second = static_cast<double>(batch.tokens.size()) / (steady_seconds() - started);
+  metrics.skipped_steps = state_.skipped_steps;
+  metrics.step_ms = 1e3 * seconds;
+  metrics.tokens_per_second = static_cast<double>(pending.tokens) / seconds;
   metrics.peak_rss = peak_resident_bytes();
   return metrics;
+}
+
+std::optional<StepMetrics> train_step(Session& session, TrainingState& state, const Batch& batch) {
+  StepsAhead steps(session, state);
+  if (!steps.enqueue(batch)) return std::nullopt;
+  return steps.finish();
 }
 
 }  // namespace bittern

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -18,8 +19,36 @@ struct Batch {
   Batch(const Session& session, std::int64_t step);
 };
 
-/// One step on its batch; nothing if a stop was asked for before it was finished. A loss or gradients that are not
-/// finite, or a batch without targets, change no weight and no moment, and the step is counted as skipped.
+/// Steps that were given to the back end and that the host has not looked at yet: at most BackendTraits::steps_ahead and
+/// the one that is being given. `state` is that of the last step that was finished; the memory may be ahead of it, and is
+/// the state's only when nothing is waiting.
+class StepsAhead {
+ public:
+  StepsAhead(Session& session, TrainingState& state) : session_(session), state_(state) {}
+
+  std::int64_t waiting() const { return static_cast<std::int64_t>(waiting_.size()); }
+  /// The number of the step that enqueue() begins.
+  std::int64_t next_step() const { return state_.step + waiting() + 1; }
+  /// Gives the next step to the back end. False if a stop was asked for on the way: then it changes nothing.
+  bool enqueue(const Batch& batch);
+  /// Waits for the oldest of them and takes its numbers into the state. A loss or gradients that are not finite, or a
+  /// batch without targets, have changed no weight and no moment: the step is counted as skipped.
+  StepMetrics finish();
+
+ private:
+  struct Pending {
+    std::int64_t step, tokens, targets;
+    double lr, started;
+    StepRecord* copy = nullptr;
+    Ticket ticket{};
+  };
+  Session& session_;
+  TrainingState& state_;
+  std::deque<Pending> waiting_;
+  double last_finish_ = 0;
+};
+
+/// One step, looked at as soon as it is given; nothing if a stop was asked for before it was finished.
 std::optional<StepMetrics> train_step(Session& session, TrainingState& state, const Batch& batch);
 
 }  // namespace bittern

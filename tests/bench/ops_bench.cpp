@@ -291,15 +291,17 @@ std::vector<Line> lines(Where where) {
                    const Tensor x = m.tensor(DType::f32, where == Where::memory ? 1 << 18 : 512, C);
                    return [=, &b] { b.zero({.x = x}); };
                  }});
-  all.push_back({"global_norm f32", {1, 0, 0}, [=](Backend& b, Memory& m) {
+  all.push_back({"square_parts f32", {1, 0, 0}, [=](Backend& b, Memory& m) {
                    std::vector<Tensor> gradients = {m.tensor(DType::f32, 2 * V, C), m.tensor(DType::f32, 2 * V, C)};
                    for (int layer = 0; where == Where::memory && layer < 6; ++layer) {
                      gradients.push_back(m.tensor(DType::f32, C, C * 4));
                      gradients.push_back(m.tensor(DType::f32, F, C * 3));
                      gradients.push_back(m.tensor(DType::f32, 1, C));
                    }
-                   const Tensor norm = m.tensor(DType::f32, 1, 2);
-                   return [=, &b] { b.global_norm({.norm = norm, .gradients = gradients, .max_norm = 1.0f}); };
+                   std::int64_t parts = 0;
+                   for (const Tensor& gradient : gradients) parts += square_parts_of(gradient);
+                   const Tensor sums = m.tensor(DType::u8, 1, 8 * parts);
+                   return [=, &b] { b.square_parts({.parts = sums, .gradients = gradients}); };
                  }});
   return all;
 }

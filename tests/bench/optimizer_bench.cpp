@@ -152,7 +152,8 @@ struct Training {
                                .codec = master_codec(recipe.weight)});
       elements += n;
     }
-    optimizer.global_norm(arena, gradients);
+    optimizer.set_record(arena, {.sums = {.loss = 1, .lse_squared = 1, .targets = 1}});
+    optimizer.decide(arena, gradients);
   }
   void run() {
     backend.bind_workspace(arena.view(workspace));

@@ -49,7 +49,7 @@ TEST_CASE("model: a token outside the vocabulary is named, in training, evaluati
     const std::string sentence =
         fmt::format("model: token {} of row 2 is outside the vocabulary; expected 0 to 9", bad);
     const Ids tokens = {0, 9, bad}, targets = {9, 1, -1};
-    CHECK_THROWS_WITH(m.model->forward_backward(tokens, targets, 2, true), sentence);
+    CHECK_THROWS_WITH(m.model->forward_backward({tokens, targets, 2}, {}, true), sentence);
     CHECK_THROWS_WITH(m.model->forward(tokens, targets), sentence);
     CHECK_THROWS_WITH(m.model->logits(tokens), sentence);
     CHECK_THROWS_WITH(m.model->next_logits(tokens, 0), sentence);
@@ -59,10 +59,12 @@ TEST_CASE("model: a token outside the vocabulary is named, in training, evaluati
 TEST_CASE("model: a target outside the vocabulary is named; -1 is none") {
   const SmallModel m;
   const Ids tokens = {0, 9, 5};
-  for (const std::int32_t bad : {10, -2, -100})
+  for (const std::int32_t bad : {10, -2, -100}) {
+    const Ids targets = {1, bad, 2};
     CHECK_THROWS_WITH(
-        m.model->forward_backward(tokens, Ids{1, bad, 2}, 3, true),
+        m.model->forward_backward({tokens, targets, 3}, {}, true),
         fmt::format("model: target {} of row 1 is outside the vocabulary; expected 0 to 9, or -1 to ignore the row",
                     bad));
+  }
   CHECK(m.model->forward(tokens, Ids{-1, 0, 9}).targets == 2);
 }

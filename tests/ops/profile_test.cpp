@@ -122,10 +122,13 @@ TEST_CASE("profile: element-wise ops move what their comments say") {
   check_cost("cross_entropy", N * V * in_bf16, 0, [&] { cross_entropy(false); });
   check_cost("cross_entropy", 2 * N * V * in_bf16, 0, [&] { cross_entropy(true); });
 
-  check_cost("global_norm", (N * C + O) * in_f32, 0, [&] {
-    backend->global_norm(
-        {.norm = make.vector(2), .gradients = std::vector<Tensor>{make(N, C), make.vector(O)}, .max_norm = 1});
-  });
+  const std::vector<Tensor> gradients = {make(N, C), make.vector(O)};
+  const std::int64_t count = square_parts_of(gradients[0]) + square_parts_of(gradients[1]);
+  const Tensor parts(make.vector(2 * count).data, DType::u8, Shape{8 * count});
+  check_cost("square_parts", (N * C + O) * in_f32, 0,
+             [&] { backend->square_parts({.parts = parts, .gradients = gradients}); });
+  check_cost("norm_of_parts", static_cast<double>(parts.bytes()), 0,
+             [&] { backend->norm_of_parts({.norm = make.vector(2), .parts = parts, .max_norm = 1}); });
 }
 
 TEST_CASE("profile: rotations move q and k; with a norm, whole rows forward, and the raw q and k backward") {

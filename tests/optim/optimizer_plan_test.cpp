@@ -155,7 +155,8 @@ TEST_CASE("optimizer: statistics of a step, by role") {
                           .codec = parameters[0].codec});
   std::vector<Tensor> gradients = {arena.view(parameters[0].gradient), arena.view(parameters[1].gradient)};
   gradients[0].as<float>()[7] = 2.0f;
-  optimizer.global_norm(arena, gradients);
+  optimizer.set_record(arena, {.sums = {.loss = 1, .lse_squared = 1, .targets = 1}});
+  optimizer.decide(arena, gradients);
   optimizer.step(arena, parameters, 0.5, 0.0, 1, 1, true);
   const auto roles = optimizer.statistics(arena, parameters);
   const RoleStatistics& linear = roles[Role::mlp_linear];

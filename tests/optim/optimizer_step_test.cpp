@@ -12,7 +12,8 @@ using namespace bittern;
 namespace {
 
 struct Problem {
-  std::vector<float> w, m, v, g, clip{0.0f, 0.5f};
+  std::vector<float> w, m, v, g;
+  StepRecord record{.clip = 0.5f};
   std::vector<bf16> w16, m16, v16;
   explicit Problem(std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) {
@@ -26,6 +27,7 @@ struct Problem {
       v16.push_back(to_bf16(v.back()));
     }
   }
+  Tensor record_view() { return Tensor(&record, DType::u8, Shape{step_record_bytes}); }
   template <typename T>
   static Tensor view(std::vector<T>& x) {
     return Tensor(x.data(), Tensor::dtype_of<T>(), Shape{static_cast<std::int64_t>(x.size())});
@@ -55,7 +57,7 @@ TEST_CASE("optimizer_step: AdamW in fp32 equals the double-precision formula, fo
                              .m = Problem::moment(p.m),
                              .v = Problem::moment(p.v),
                              .gradient = Problem::view(p.g),
-                             .clip = Problem::view(p.clip),
+                             .record = p.record_view(),
                              .statistics = {},
                              .constants = constants(3)});
     for (std::size_t i = 0; i < p.w.size(); ++i) {
@@ -83,7 +85,7 @@ TEST_CASE("optimizer_step: bf16 states and a master are the fp32 update, rounded
                            .m = Problem::moment(p.m16),
                            .v = Problem::moment(p.v16),
                            .gradient = Problem::view(p.g),
-                           .clip = Problem::view(p.clip),
+                           .record = p.record_view(),
                            .statistics = {},
                            .constants = constants(1),
                            .codec = {.storage = WeightStorage::bf16, .master = Master::f32}});
@@ -110,7 +112,7 @@ TEST_CASE("optimizer_step: stochastic rounding is unbiased, and addressed by ste
                              .m = Problem::moment(p.m),
                              .v = Problem::moment(p.v),
                              .gradient = Problem::view(p.g),
-                             .clip = Problem::view(p.clip),
+                             .record = p.record_view(),
                              .statistics = {},
                              .constants = constants(1),
                              .codec = {.storage = WeightStorage::bf16, .rounding = Rounding::stochastic},

@@ -18,6 +18,7 @@
 #include "bittern/optim/optimizer_step.h"
 #include "bittern/quant/codebook.h"
 #include "bittern/quant/packing.h"
+#include "bittern/step_record.h"
 #include "catch.h"
 #include "ops/cases.h"
 
@@ -176,7 +177,9 @@ class StoredParameter {
     const OptimizerStep whole = arguments(g, info(options_.rule).constants(options_.options, t), t);
     const auto shards = static_cast<std::int64_t>(backends.size()), rows = whole.weight.rows();
     SharedNumbers numbers(shards);
-    std::vector<ShardOfTest> all(backends.size());
+    std::vector<ShardOfTest> all;
+    for (std::size_t s = 0; s < backends.size(); ++s)
+      all.push_back({.args = whole, .exchange = {}, .message = {}, .columns = {}});
     std::vector<std::thread> threads;
     for (std::int64_t s = 0; s < shards; ++s) {
       const std::int64_t first = shard_begin(rows, shards, s), count = shard_begin(rows, shards, s + 1) - first;
@@ -273,7 +276,7 @@ class StoredParameter {
   }
   void update(OptimizerStep args) {
     Moved moved(backend_, always_moved);
-    for (Tensor* tensor : {&args.weight, &args.master, &args.gradient, &args.clip, &args.statistics})
+    for (Tensor* tensor : {&args.weight, &args.master, &args.gradient, &args.record, &args.statistics})
       *tensor = moved(*tensor);
     for (StoredMoment* moment : {&args.m, &args.v})
       for (Tensor* tensor : {&moment->codes, &moment->scales, &moment->row, &moment->column}) *tensor = moved(*tensor);
@@ -314,14 +317,14 @@ class StoredParameter {
   }
 
   OptimizerStep arguments(std::vector<float>& g, const RuleConstants& constants, long long t) {
-    clip_ = {0.0f, clip};
+    record_.clip = clip;
     return {
         .weight = weight_,
         .master = master_,
         .m = m_,
         .v = v_,
         .gradient = Tensor(g.data(), DType::f32, options_.shape),
-        .clip = Tensor(clip_.data(), DType::f32, Shape{2}),
+        .record = Tensor(&record_, DType::u8, Shape{step_record_bytes}),
         .statistics = with_statistics ? floats(statistics_, Shape{static_cast<int>(StepStatistic::count)}) : Tensor(),
         .rule = options_.rule,
         .constants = constants,
@@ -357,7 +360,8 @@ class StoredParameter {
 
   Backend& backend_;
   StepOptions options_;
-  std::vector<float> clip_, statistics_;
+  StepRecord record_;
+  std::vector<float> statistics_;
   Store weight_store_, master_store_, m_store_, v_store_;
   Tensor weight_, master_;
   StoredMoment m_, v_;

@@ -12,7 +12,12 @@ using namespace bittern::storage_test;
 namespace {
 
 std::string good_text() {
-  return trainer_json({.step = 12, .update = 11, .tokens = 1152, .skipped_steps = 1, .skipped_in_a_row = 0},
+  return trainer_json({.step = 12,
+                       .update = 11,
+                       .tokens = 1152,
+                       .skipped_steps = 1,
+                       .skipped_in_a_row = 0,
+                       .means = {.loss = 0.1, .loss_square = 1e-300, .norm = 3, .norm_square = 1.0 / 3, .steps = 11}},
                       {.backend = "cpu avx2", .data_fingerprint = "0123456789abcdef"}, parse_config("{}", "test"));
 }
 
@@ -29,8 +34,16 @@ TEST_CASE("trainer state: what is written is read") {
   CHECK(record.state.tokens == 1152);
   CHECK(record.state.skipped_steps == 1);
   CHECK(record.state.skipped_in_a_row == 0);
+  CHECK(record.state.means ==
+        RunningMeans{.loss = 0.1, .loss_square = 1e-300, .norm = 3, .norm_square = 1.0 / 3, .steps = 11});
   CHECK(record.identity == RunIdentity{.backend = "cpu avx2", .data_fingerprint = "0123456789abcdef"});
   CHECK(config_json(parse_config(record.config_json, "trainer.json")) == config_json(parse_config("{}", "test")));
+}
+
+TEST_CASE("trainer state: an older program wrote no running means: they begin anew") {
+  nlohmann::json json = nlohmann::json::parse(good_text());
+  json.erase("running_means");
+  CHECK(parse_trainer_json(json.dump(), "trainer.json").state.means == RunningMeans{});
 }
 
 TEST_CASE("trainer state: what is missing or wrong is named") {
@@ -51,7 +64,9 @@ TEST_CASE("trainer state: what is missing or wrong is named") {
       {with("version", 2), "version 2 was written by another version of bittern; this one reads version 1"},
       {with("config", "x"), "\"config\" must be an object; the checkpoint is damaged"},
       {without("config"), "\"config\" must be an object"},
-      {with("step", std::uint64_t{1} << 63), "\"step\" must be a whole number of at least 0"}};
+      {with("step", std::uint64_t{1} << 63), "\"step\" must be a whole number of at least 0"},
+      {with("running_means", 3), "\"running_means\" must be an object; the checkpoint is damaged"},
+      {with("running_means", {{"steps", 1}}), "\"running_means\": \"loss\" must be a finite number"}};
   for (const char* key : {"version", "step", "update", "tokens", "skipped_steps", "skipped_in_a_row"})
     for (const std::string& text : {without(key), with(key, -1), with(key, 1.5), with(key, "1"), with(key, nullptr)})
       cases.emplace_back(text, "\"" + std::string(key) + "\" must be a whole number of at least 0; the checkpoint is");

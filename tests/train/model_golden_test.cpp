@@ -9,6 +9,7 @@
 #include "catch.h"
 #include "model/golden.h"
 #include "ops/every_isa.h"
+#include "train/one_step.h"
 
 using namespace bittern;
 using namespace bittern::golden;
@@ -50,8 +51,8 @@ struct Case {
     const auto part = static_cast<std::size_t>(with.micro_batch() * length);
     Result result;
     for (std::size_t at = 0; at < tokens.size(); at += part) {
-      const LossSums sums = running->model->forward_backward(std::span(tokens).subspan(at, part),
-                                                             std::span(targets).subspan(at, part), valid, at == 0);
+      const LossSums sums = forward_backward(*running, std::span(tokens).subspan(at, part),
+                                             std::span(targets).subspan(at, part), valid, at == 0);
       result.sums.loss += sums.loss;
       result.sums.lse_squared += sums.lse_squared;
       result.sums.targets += sums.targets;
@@ -127,8 +128,7 @@ TEST_CASE("model: a forward alone gives the loss of a forward with backward") {
   for (const std::string& name : all_cases) {
     const Case golden_case(name);
     const std::unique_ptr<Session> run = start(golden_case.config(), name);
-    const LossSums with =
-        run->model->forward_backward(golden_case.tokens, golden_case.targets, golden_case.valid, true);
+    const LossSums with = forward_backward(*run, golden_case.tokens, golden_case.targets, golden_case.valid, true);
     const LossSums without = run->model->forward(golden_case.tokens, golden_case.targets);
     CHECK(without.loss == with.loss);
     CHECK(without.lse_squared == with.lse_squared);
@@ -199,8 +199,8 @@ TEST_CASE("model: the gradients of 64 micro-batches of one sequence are those of
       const std::unique_ptr<Session> run = start(config, name);
       const auto part = static_cast<std::size_t>(micro_batch * length);
       for (std::size_t at = 0; at < tokens.size(); at += part)
-        run->model->forward_backward(std::span(tokens).subspan(at, part), std::span(targets).subspan(at, part), valid,
-                                     at == 0);
+        forward_backward(*run, std::span(tokens).subspan(at, part), std::span(targets).subspan(at, part), valid,
+                         at == 0);
       std::map<std::string, std::vector<float>> gradients;
       for (const Parameter& parameter : run->model->parameters())
         gradients[parameter.spec.name] = to_host(*run, parameter.gradient);

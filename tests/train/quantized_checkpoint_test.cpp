@@ -10,6 +10,7 @@
 #include "catch.h"
 #include "store/hf_config.h"
 #include "store/storage_support.h"
+#include "train/one_step.h"
 #include "train/session/initialize_from.h"
 #include "train/session/restore.h"
 
@@ -43,8 +44,7 @@ void fill(const Session& run, std::uint32_t seed) {
   for (const Tensor& gradient : gradients)
     for (std::int64_t i = 0; i < gradient.elements(); ++i)
       gradient.as<float>()[i] = static_cast<float>(random.below(2001)) / 1000 - 1;
-  run.optimizer->global_norm(*run.arena, gradients);
-  run.optimizer->step(*run.arena, run.model->parameters(), 0.01, 0.1, 1, 1);
+  update_weights(run, 0.01, 0.1, 1, 1);
 }
 
 std::string write(const Session& run, const TemporaryFolder& folder, std::int64_t step = 1) {

@@ -9,6 +9,7 @@
 #include "bittern/config.h"
 #include "bittern/quant/philox.h"
 #include "catch.h"
+#include "train/one_step.h"
 #include "train/session/session.h"
 
 namespace bittern {
@@ -42,12 +43,9 @@ struct Trained {
       token = word % 4 == 0 ? word >> 8 : 5 * token + 1;
       targets.push_back(static_cast<std::int32_t>(token % vocabulary));
     }
-    return run->model->forward_backward(tokens, targets, B * T, true).loss / (B * T);
+    return forward_backward(*run, tokens, targets, B * T, true).loss / (B * T);
   }
-  void update(std::uint32_t step) {
-    run->optimizer->global_norm(*run->arena, run->model->gradients());
-    run->optimizer->step(*run->arena, run->model->parameters(), 0.005, 0.1, step, step);
-  }
+  void update(std::uint32_t step) { update_weights(*run, 0.005, 0.1, step, step); }
   /// As the products read it.
   std::vector<float> weight(const Parameter& parameter) const {
     const Tensor stored = scaled(*run->arena, parameter.weight, parameter.scale);

@@ -52,11 +52,13 @@ struct OptimizerStep {
   Tensor weight;  ///< what forward and backward read, with its scales
   Tensor master;  ///< f32, bf16 or fp8_e4m3 with scales, or empty: the weight itself is what is updated
   StoredMoment m, v;
-  Tensor gradient;    ///< f32; with statistics of a weight with a master overwritten, by e before the step
-  Tensor clip;        ///< f32: element 1 is the factor for the gradient (see global_norm)
+  Tensor gradient;  ///< f32; with statistics of a weight with a master overwritten, by e before the step
+  /// The step's StepRecord (step_record.h): whether the update is made, what the gradient is multiplied by, and t. None:
+  /// the update is made, of the gradient as it is, with the first of the constants.
+  Tensor record{};
   Tensor statistics;  ///< (StepStatistic::count) f32, overwritten, of these rows; or empty
   UpdateRule rule = UpdateRule::adamw;
-  RuleConstants constants;
+  UpdateConstants constants;
   WeightCodec codec{};
   std::uint32_t seed = 0;  ///< rounding's Philox keys are (seed, Purpose::weight_rounding | ...)
   std::uint32_t step = 0;

@@ -2,6 +2,8 @@
 // element.
 #pragma once
 
+#include <cstdint>
+
 #include "bittern/host_device.h"
 
 namespace bittern {
@@ -17,6 +19,21 @@ struct RuleConstants {
   float eco_gain = 0.0f;       ///< (1 - 1 / beta1) / step_size, 0 where lr is 0; see eco.h
   float eco_cap = 0.0f;        ///< see eco.h; 0: none
 };
+
+/// The constants of the updates that a step may turn out to be. The host may not know yet whether the step before it was
+/// skipped, so it makes both sets; the one that is read is that of update t = StepRecord::updates.
+struct UpdateConstants {
+  RuleConstants of_first, of_next;  ///< of updates first, first + 1
+  std::int64_t first = 0;
+
+  UpdateConstants(const RuleConstants& known) : of_first(known), of_next(known) {}
+  UpdateConstants(const RuleConstants& this_one, const RuleConstants& next_one, std::int64_t first_update)
+      : of_first(this_one), of_next(next_one), first(first_update) {}
+};
+
+BITTERN_HD const RuleConstants& constants_of(const UpdateConstants& constants, std::int64_t update) {
+  return update == constants.first + 1 ? constants.of_next : constants.of_first;
+}
 
 /// The options that an update's constants are made of, by their names in configs.
 struct RuleOptions {

@@ -60,10 +60,14 @@ class CpuBackend final : public Backend {
   void do_linear_backward_weight(const LinearBackwardWeight& args) override;
   void do_bias_backward(const BiasBackward& args) override;
   void do_cross_entropy(const CrossEntropy& args) override;
-  void do_global_norm(const GlobalNorm& args) override;
+  void do_begin_step(const BeginStep& args) override;
+  void do_add_losses(const AddLosses& args) override;
+  void do_square_parts(const SquareParts& args) override;
+  void do_norm_of_parts(const NormOfParts& args) override;
+  void do_decide_step(const DecideStep& args) override;
   void do_quantize(const Quantize& args) override;
   void do_encode_weight(const EncodeWeight& args) override;
-  void do_optimizer_step(const OptimizerStep& args) override;
+  void do_optimizer_steps(std::span<const OptimizerStep> all) override;
   void do_copy(const Copy& args) override;
   void do_zero(const Zero& args) override;
 
@@ -71,6 +75,7 @@ class CpuBackend final : public Backend {
   /// The first `bytes` bytes of the scratch, 64-byte aligned, content undefined. Fails, naming the op, if the workspace
   /// that was bound is too small for it.
   void* scratch(std::string_view op, std::int64_t bytes) const;
+  void update_parameter(const OptimizerStep& args);
   /// For an output that is codes, what OutputRows (quantize_rows.h) makes its rows in; else null.
   float* row_buffers(std::string_view op, const Tensor& out) const;
 

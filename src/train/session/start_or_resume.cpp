@@ -124,6 +124,7 @@ TrainingState fill_weights(Session& session, const StartingPoint& start) {
   if (start.checkpoint) {
     restore(session, *start.checkpoint);
     const TrainingState state = trainer_record(*start.checkpoint).state;
+    session.optimizer->set_record(*session.arena, {.updates = state.update, .means = state.means});
     spdlog::info("going on from {}: step {} of {}", start.checkpoint->directory, state.step,
                  session.config.train.steps);
     return state;

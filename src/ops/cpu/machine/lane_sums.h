@@ -1,4 +1,4 @@
-// lane_sums: a sum over a row in 32 lanes, added up in a fixed order, and a maximum: the same bits on every instruction
+// lane_sums: a sum over a row in 32 lanes, in float or double, added up in a fixed order, and a maximum: the same bits on every instruction
 // set. Inside simd().
 #pragma once
 
@@ -7,10 +7,10 @@
 namespace bittern::cpu {
 
 /// lane[i % 32] += term(i); then the lanes in order.
-template <class Term>
-inline float lane_sum(std::int64_t n, Term term) {
+template <class Sum = float, class Term>
+inline Sum lane_sum(std::int64_t n, Term term) {
   constexpr std::int64_t lanes = 32;  // a loop of 16 or less g++ unrolls before it can vectorise it
-  alignas(64) float lane[lanes] = {};
+  alignas(64) Sum lane[lanes] = {};
   const std::int64_t whole = n / lanes * lanes;
   for (std::int64_t i = 0; i < whole; i += lanes) {
 #pragma omp simd

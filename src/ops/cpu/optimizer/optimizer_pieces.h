@@ -44,10 +44,10 @@ struct StepSums {
 
 /// An optimizer step while it runs.
 struct Step {
-  /// A copy: with tensors as one row where that is possible, constants as the tensor needs them.
-  OptimizerStep args;
+  OptimizerStep args;  ///< a copy: with tensors as one row where that is possible
   const RuleRows* rule;
-  float clip = 1;
+  RuleConstants constants;  ///< of this update, as the tensor needs them
+  float clip = 1;           ///< what the gradient is multiplied by
   Moment m = {}, v = {};
   bool has_m = false, has_v = false;
   std::int64_t rows = 0, cols = 0, piece = 0;  ///< columns of a piece

@@ -29,7 +29,7 @@ void for_column_parts(const Step& step, F body) {
 /// factored: row = b2 row + (1-b2) mean over the row of (g^2 + eps); column alike. From now on decoding gives the
 /// updated v, so the rule must leave it alone.
 void update_factored(Step& step) {
-  RuleConstants& c = step.args.constants;
+  RuleConstants& c = step.constants;
   const float beta2 = c.beta2, increment = c.one_minus_beta2, clip = step.clip;
   const float eps = step.args.rule == UpdateRule::adafactor ? c.eps : 0.0f;
   const std::int64_t rows = step.all_rows(), cols = step.cols;
@@ -72,7 +72,7 @@ void find_column_maxima(Step& step) {
     for (std::int64_t r = first; r < last; ++r) {
       const RowPiece piece{r, 0, cols};
       load_moment(step.v, true, piece, scratch.v);
-      step.rule->second_moment(scratch.v, step.gradient(piece), step.clip, cols, step.args.constants);
+      step.rule->second_moment(scratch.v, step.gradient(piece), step.clip, cols, step.constants);
       const float* const v = scratch.v;
       simd([=] {
 #pragma omp simd
@@ -95,13 +95,13 @@ void find_update_scale(Step& step) {
   for_pieces(step, [&](std::int64_t number, const RowPiece& piece, const PieceScratch& scratch, std::int64_t) {
     const float* const g = step.gradient(piece);
     load_moment(step.v, step.has_v, piece, scratch.v);
-    step.rule->second_moment(scratch.v, g, step.clip, piece.count, step.args.constants);
+    step.rule->second_moment(scratch.v, g, step.clip, piece.count, step.constants);
     step.result_of(number) = step.rule->update_square(scratch.v, g, step.clip, piece.count);
   });
   step.gather_pieces();
   double sum = 0;
   for (std::int64_t i = 0; i < step.all_rows() * step.pieces_per_row(); ++i) sum += step.piece_results[i];
-  step.args.constants.update_scale =
+  step.constants.update_scale =
       adafactor_update_scale(std::sqrt(sum / static_cast<double>(step.all_rows() * step.cols)));
 }
 
@@ -112,8 +112,7 @@ void find_tensor_scale(Step& step) {
     decode_weight_row(step.args.weight, piece, scratch.w);
     load_moment(step.m, step.has_m, piece, scratch.m);
     load_moment(step.v, step.has_v, piece, scratch.v);
-    step.rule->update(scratch.w, scratch.m, scratch.v, step.gradient(piece), step.clip, piece.count,
-                      step.args.constants);
+    step.rule->update(scratch.w, scratch.m, scratch.v, step.gradient(piece), step.clip, piece.count, step.constants);
     step.result_of(number) = scale_statistic(codec, scratch.w, piece.count);
   });
   step.tensor_scale = scale_of_pieces(step);

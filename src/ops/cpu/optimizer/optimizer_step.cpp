@@ -14,6 +14,7 @@
 #include "ops/cpu/backend.h"
 #include "ops/cpu/machine/simd.h"
 #include "ops/cpu/optimizer/optimizer_pieces.h"
+#include "ops/cpu/step_record_views.h"
 
 namespace bittern::cpu {
 
@@ -103,7 +104,7 @@ void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, 
   float* const v = values_of_moment(step.v, step.has_v, piece, scratch.v);
   const bool errors_before = sums != nullptr && step.args.master;
   if (errors_before) find_error(step, piece, w, scratch.error);
-  step.rule->update(w, m, v, step.gradient(piece), step.clip, piece.count, step.args.constants);
+  step.rule->update(w, m, v, step.gradient(piece), step.clip, piece.count, step.constants);
   if (errors_before) std::copy_n(scratch.error, piece.count, step.error_before(piece));
   store_master(step, piece, w);
   if (step.weight_after_masters())
@@ -111,7 +112,7 @@ void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, 
   else
     store_weight(step, piece, w, scratch, sums);
   if (step.args.codec.error_feedback == ErrorFeedback::eco)
-    step.rule->eco(m, v, scratch.error, piece.count, step.args.constants);
+    step.rule->eco(m, v, scratch.error, piece.count, step.constants);
   store_moment(step, step.m, step.has_m, piece, m);
   store_moment(step, step.v, step.has_v, piece, v);
   if (sums != nullptr) add_moment_sums(step, piece, m, v, scratch.error, *sums);
@@ -185,10 +186,17 @@ std::int64_t lay_out_scratch(Step& step, std::byte* base) {
 
 }  // namespace
 
-void CpuBackend::do_optimizer_step(const OptimizerStep& args) {
+void CpuBackend::do_optimizer_steps(std::span<const OptimizerStep> all) {
+  for (const OptimizerStep& args : all)
+    if (!args.record || record_at(args.record).skipped == Skipped::no) update_parameter(args);
+}
+
+void CpuBackend::update_parameter(const OptimizerStep& args) {
+  const std::int64_t update = args.record ? record_at(args.record).updates : args.constants.first;
   Step step{.args = args,
             .rule = &rule_rows(args.rule),
-            .clip = args.clip.as<float>()[1],
+            .constants = constants_of(args.constants, update),
+            .clip = args.record ? record_at(args.record).clip : 1.0f,
             .has_m = static_cast<bool>(args.m),
             .has_v = static_cast<bool>(args.v)};
   OptimizerStep& own = step.args;
