@@ -39,7 +39,7 @@ std::unique_ptr<Backend> make_backend(const RunSection& run) {
 std::unique_ptr<Session> Session::assemble(RunConfig&& effective, const ModelOptions& options, bool snapshot) {
   std::unique_ptr<Session> session(new Session(std::move(effective)));
   const RunConfig& config = session->config;
-  session->backend = make_backend(config.run);
+  session->backend = backend_maker(config.run);
   session->plan = Plan(session->backend->traits().alignment);
   session->model = std::make_unique<Transformer>(*session->backend, config.model, options, session->plan);
   if (options.training)

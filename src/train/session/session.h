@@ -81,4 +81,8 @@ Error does_not_fit(const RunConfig& config, const MemoryNeeds& needs);
 /// "cpu" for "auto" where there is no GPU; refuses what this build has no back end for.
 std::unique_ptr<Backend> make_backend(const RunSection& run);
 
+/// What a session makes its back end with. Tests put one of their own here.
+using BackendMaker = std::unique_ptr<Backend> (*)(const RunSection& run);
+inline BackendMaker backend_maker = make_backend;
+
 }  // namespace bittern
