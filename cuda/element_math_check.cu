@@ -140,7 +140,7 @@ struct Integer {
 };
 struct Scales {
   BITTERN_HD Words operator()(std::uint64_t i) const {
-    const float x = bits_float(float_bits(any_float(i)) & 0x7fffffffu), scale = scale_from_absmax(x, 448.0f);
+    const float x = bits_float(float_bits(any_float(i)) & 0x7fffffffu), scale = scale_from_absmax(x, largest_e4m3);
     return {bits(scale), bits(inverse_scale(scale)),
             bits(scale_from_absmean(x, 1.0f)) ^ bits(rank1_scale(x, block_scale(x)))};
   }
@@ -319,7 +319,7 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x % 32 == 0) warp_largest[threadIdx.x / 32] = largest;
   __syncthreads();
   for (int warp = 0; warp < threads / 32; ++warp) largest = max(largest, warp_largest[warp]);
-  const float new_scale = scale_from_absmax(bits_float(largest), 448.0f);
+  const float new_scale = scale_from_absmax(bits_float(largest), largest_e4m3);
   for (int k = 0; k < per_thread; k += 4) {
     const PhiloxBlock random = philox_block(key, static_cast<std::uint64_t>(first + k), step, 7);
     for (int j = 0; j < 4; ++j)
@@ -383,7 +383,7 @@ void check_eco_rows(const RuleConstants& constants) {
           stepped(codes[at], scales[static_cast<std::size_t>(row)], m[at], v[at], g[at], constants);
       largest = std::max(largest, magnitude_bits(w[static_cast<std::size_t>(j)]));
     }
-    const float scale = scale_from_absmax(bits_float(largest), 448.0f);
+    const float scale = scale_from_absmax(bits_float(largest), largest_e4m3);
     different += bits(scale) != bits(gpu_scales[static_cast<std::size_t>(row)]);
     for (int j = 0; j < columns; ++j) {
       const auto at = static_cast<std::size_t>(row * columns + j);

@@ -57,9 +57,6 @@ class Console {
   std::string status_;
 };
 
-/// Text whose control characters, newline and tab excepted, are spelled out: "\x1b[2J" becomes "\\x1b[2J".
-std::string printable(std::string_view text);
-
 /// "1,234,567", "12.3k", "1.50 GiB", "1h 05m": how the console and the report write numbers.
 std::string with_commas(std::int64_t value);
 std::string short_number(double value);

@@ -16,10 +16,13 @@
 
 #include "app/app.h"
 #include "app/version.h"
+#include "base/printable.h"
 #include "bittern/trainer.h"
 
 namespace bittern::app {
 namespace {
+
+constexpr std::size_t longest_unexpected = 500;  // of what a library says
 
 /// What a report of a defect should begin with. The first line is for programs, the rest for people.
 std::string version() {
@@ -67,7 +70,7 @@ int run(int argc, char** argv) {
       return 0;
     }
     const auto chosen = program.get_subcommands();
-    std::cerr << "bittern: " << error.what() << "; see `bittern"
+    std::cerr << "bittern: " << printable(error.what()) << "; see `bittern"
               << (chosen.empty() ? "" : " " + chosen.front()->get_name()) << " --help`\n";
     return static_cast<int>(ExitCode::bad_input);
   }
@@ -96,16 +99,18 @@ int guarded(int argc, char** argv) {
   try {
     return finish(run(argc, argv));
   } catch (const Error& error) {
-    std::cerr << "bittern: " << error.what() << "\n";
+    std::cerr << "bittern: " << printable(error.what()) << "\n";
     return static_cast<int>(error.exit_code());
   } catch (const std::bad_alloc&) {
     std::cerr << "bittern: out of memory; `bittern plan CONFIG` shows what a run needs: lower "
                  "train.micro_batch_sequences or data.sequence_length, or set train.recompute to block\n";
   } catch (const std::system_error& error) {  // how fmt::print says that it could not write
     if (error.code() == std::errc::broken_pipe && reader_is_gone()) return static_cast<int>(ExitCode::ok);
-    std::cerr << "bittern: unexpected failure: " << error.what() << "; is there space left where output goes?\n";
+    std::cerr << "bittern: unexpected failure: " << printable(error.what(), longest_unexpected)
+              << "; is there space left where output goes?\n";
   } catch (const std::exception& error) {
-    std::cerr << "bittern: unexpected failure: " << error.what() << "; this is a defect of bittern: please report it\n";
+    std::cerr << "bittern: unexpected failure: " << printable(error.what(), longest_unexpected)
+              << "; this is a defect of bittern: please report it\n";
   }
   return static_cast<int>(ExitCode::failure);
 }

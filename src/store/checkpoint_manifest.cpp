@@ -4,8 +4,8 @@
 //    "files": {"model.safetensors": {"bytes": 123, "xxh3": "0123456789abcdef"}, ...},
 //    "xxh3": the checksum of this object, without this line, written compactly with sorted keys}
 #include <algorithm>
-#include <charconv>
 
+#include "base/hex.h"
 #include "bittern/checkpoint.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
@@ -25,12 +25,7 @@ std::string self_checksum(const json& without_checksum) {
 }
 
 std::optional<std::uint64_t> checksum_from_text(const json& value) {
-  if (!value.is_string()) return std::nullopt;
-  const auto& text = value.get_ref<const std::string&>();
-  std::uint64_t sum = 0;
-  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), sum, 16);
-  if (text.size() != 16 || code != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return sum;
+  return value.is_string() ? parse_hex(value.get_ref<const std::string&>(), 16) : std::nullopt;
 }
 
 const json& member(const json& object, const char* key, const std::string& where, const char* expected) {

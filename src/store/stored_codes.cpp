@@ -79,14 +79,14 @@ void check_codes(std::span<const std::byte> bytes, const StoredRange& range, std
 StoredRange stored_range(const WeightCodec& codec) {
   const DType dtype = codec.dtype();
   if (!codec.quantized()) return {dtype, -largest_number, largest_number};
-  if (dtype == DType::e4m3) return {dtype, -448.0f, 448.0f};
+  if (dtype == DType::e4m3) return {dtype, -largest_e4m3, largest_e4m3};
   return {dtype, static_cast<float>(codec.lowest()), static_cast<float>(codec.highest())};
 }
 
 StoredRange stored_range(const StateCodecInfo& codec, MomentSign sign) {
   const bool any = sign == MomentSign::any;
   if (codec.kind == StateKind::values) return {codec.dtype, any ? -largest_number : 0.0f, largest_number};
-  if (codec.kind == StateKind::fp8) return {codec.dtype, any ? -448.0f : 0.0f, 448.0f};
+  if (codec.kind == StateKind::fp8) return {codec.dtype, any ? -largest_e4m3 : 0.0f, largest_e4m3};
   const Codebook* const book = find_codebook(any ? codec.signed_codebook : codec.unsigned_codebook);
   const int levels = book != nullptr ? book->levels : 1 << bits_of(codec.dtype);
   return {codec.dtype, 0.0f, static_cast<float>(levels - 1)};

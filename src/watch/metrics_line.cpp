@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bittern/error.h"
+#include "bittern/strict_json.h"
 #include "watch/metric_table.h"
 
 namespace bittern {
@@ -133,8 +134,8 @@ std::string format_metrics_line(const MetricsLine& line, const MetricTables& tab
 }
 
 std::optional<MetricsLine> parse_metrics_line(std::string_view text, const MetricTables& tables) {
-  const json object = json::parse(text, nullptr, false);
-  if (!object.is_object()) return std::nullopt;
+  json object;
+  if (parse_json(text, object) || !object.is_object()) return std::nullopt;
   const Read read{object};
   std::int64_t step = -1;
   read("step", step);

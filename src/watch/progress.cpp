@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/printable.h"
 #include "bittern/error.h"
 
 namespace bittern {

@@ -3,12 +3,14 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <clocale>
 #include <cstdlib>
 #include <string>
 
-#include "bittern/error.h"
+#include "base/printable.h"
+#include "base/utf8.h"
 #include "bittern/progress.h"
 
 namespace bittern {
@@ -29,25 +31,6 @@ bool locale_is_utf8() {
   return false;
 }
 
-// The length of the UTF-8 sequence that starts here, 0 if it is none: overlong forms, surrogates and numbers beyond
-// U+10FFFF are none.
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto follows = [&](std::size_t i) { return (byte(i) & 0xC0u) == 0x80u; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return follows(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    const bool bad = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xED && byte(1) > 0x9F);
-    return !bad && follows(1) && follows(2) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const bool bad = (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F);
-    return !bad && follows(1) && follows(2) && follows(3) ? 4 : 0;
-  }
-  return 0;
-}
-
 // The first `width` columns; escape sequences take none and are all kept, so that colours are always switched off.
 std::string cut_to_width(std::string_view text, int width) {
   std::string result;
@@ -56,7 +39,7 @@ std::string cut_to_width(std::string_view text, int width) {
     if (text.starts_with("\x1b[")) {
       length = std::min(text.find('m'), text.size() - 1) + 1;
     } else {
-      length = std::max<std::size_t>(utf8_length(text), 1);
+      length = std::max<std::size_t>(utf8_character(text), 1);
       if (column++ >= width) {
         text.remove_prefix(length);
         continue;
@@ -93,26 +76,6 @@ TerminalTraits terminal_traits(int descriptor) {
   traits.colour = traits.live && !environment_has("NO_COLOR");  // https://no-color.org
   traits.unicode = traits.live && locale_is_utf8();
   return traits;
-}
-
-std::string printable(std::string_view text) {
-  std::string result;
-  result.reserve(text.size());
-  while (!text.empty()) {
-    const auto first = static_cast<unsigned char>(text[0]);
-    const std::size_t length = utf8_length(text);
-    const bool c0 = (first < 0x20 && first != '\n' && first != '\t') || first == 0x7F;
-    const bool c1 = length == 2 && first == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
-    if (length == 0 || c0 || c1) {
-      const auto last = static_cast<unsigned char>(c1 ? text[1] : text[0]);
-      fmt::format_to(std::back_inserter(result), "\\x{:02x}", last);
-      text.remove_prefix(c1 ? 2 : 1);
-    } else {
-      result += text.substr(0, length);
-      text.remove_prefix(length);
-    }
-  }
-  return result;
 }
 
 int Console::width() const {

@@ -8,8 +8,10 @@
 #include <map>
 
 #include "base/lines.h"
+#include "base/printable.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
+#include "bittern/strict_json.h"
 #include "watch/report_history.h"
 
 namespace bittern {
@@ -30,8 +32,8 @@ std::string text_if_readable(const std::string& path) {
 }
 
 std::string status_in_heartbeat(const std::string& text) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("status") || !json["status"].is_string()) return "";
+  nlohmann::json json;
+  if (parse_json(text, json) || !json.is_object() || !json.contains("status") || !json["status"].is_string()) return "";
   return json["status"].get<std::string>();
 }
 

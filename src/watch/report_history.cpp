@@ -5,9 +5,11 @@
 #include <limits>
 
 #include "base/lines.h"
+#include "base/printable.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
 #include "bittern/role.h"
+#include "bittern/strict_json.h"
 
 namespace bittern {
 namespace {
@@ -19,6 +21,7 @@ constexpr std::size_t most_samples = 40;
 constexpr std::size_t longest_sample = 4096;
 constexpr std::size_t most_skipped = 500;
 constexpr std::size_t most_config_entries = 400;
+constexpr std::size_t most_config_values = 4000;
 constexpr std::size_t longest_config_value = 200;
 constexpr std::int64_t points_of_a_role = 500;  // of each of many curves
 
@@ -32,8 +35,7 @@ void flatten(const ordered_json& value, const std::string& path,
   if (out.size() >= most_config_entries) return;
   std::string text =
       value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-  if (text.size() > longest_config_value) text = text.substr(0, longest_config_value) + "...";
-  out.emplace_back(path, std::move(text));
+  out.emplace_back(path, printable(text, longest_config_value));
 }
 
 // Six digits are more than a screen shows; steps and token counts are whole and stay exact.
@@ -144,10 +146,8 @@ void RunHistory::load_metrics(const std::string& path) {
 void RunHistory::set_config(std::string_view text) {
   config_.clear();
   total_steps_ = 0;
-  // What is nested deeper than any config is dropped while parsing: walking it would take the stack along.
-  const auto shallow = [](int depth, ordered_json::parse_event_t, ordered_json&) { return depth <= 16; };
-  const ordered_json config = ordered_json::parse(text, shallow, false);
-  if (!config.is_object()) return;
+  ordered_json config;
+  if (parse_json(text, config, {.values = most_config_values}) || !config.is_object()) return;
   flatten(config, "", config_);
   const auto train = config.find("train");
   if (train == config.end() || !train->is_object()) return;

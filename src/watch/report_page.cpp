@@ -5,6 +5,7 @@
 #include <chrono>
 #include <vector>
 
+#include "base/printable.h"
 #include "bittern/error.h"
 #include "bittern/progress.h"
 #include "watch/page_files.h"

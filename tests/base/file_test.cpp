@@ -11,20 +11,14 @@
 
 #include "bittern/error.h"
 #include "catch.h"
+#include "temporary_folder.h"
 
 namespace fs = std::filesystem;
 using namespace bittern;
 
 namespace {
 
-struct Folder {
-  Folder() : path((fs::temp_directory_path() / "bittern_file_XXXXXX").string()) {
-    if (::mkdtemp(path.data()) == nullptr) throw std::runtime_error("mkdtemp");
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string operator/(const char* name) const { return path + "/" + name; }
-  std::string path;
-};
+using Folder = TemporaryFolder;
 
 template <typename Action>
 std::pair<int, std::string> error_of(Action action) {

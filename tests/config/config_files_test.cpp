@@ -6,7 +6,7 @@ using Catch::Matchers::Contains;
 using Catch::Matchers::StartsWith;
 
 TEST_CASE("config: extends merges objects, replaces everything else, and is relative to the file that says it") {
-  const TestFolder folder("config_extends");
+  const TemporaryFolder folder("config_extends");
   folder.write("bases/far/a.json", R"({"train": {"steps": 5, "z_loss": 0.5}, "optimizer": {"betas": [0.1, 0.2]}})");
   folder.write("bases/b.json", R"({"extends": "far/a.json", "train": {"steps": 6}, "run": {"seed": 9}})");
   const std::string top = folder.write(
@@ -17,12 +17,12 @@ TEST_CASE("config: extends merges objects, replaces everything else, and is rela
   CHECK(config.run.seed == 9);
   CHECK(config.run.name == "c");
   CHECK(config.optimizer.beta1 == 0.3);
-  const std::string absolute = folder.write("d.json", "{\"extends\": \"" + folder.at("bases/b.json") + "\"}");
+  const std::string absolute = folder.write("d.json", "{\"extends\": \"" + (folder / "bases/b.json") + "\"}");
   CHECK(load_config(absolute).train.steps == 6);
 }
 
 TEST_CASE("config: extends of a list lays the later over the earlier, whatever their own bases say") {
-  const TestFolder folder("config_list");
+  const TemporaryFolder folder("config_list");
   folder.write("recipe.json", R"({"train": {"steps": 5}, "optimizer": {"eps": 1e-9}})");
   folder.write("size.json", R"({"extends": "recipe.json", "train": {"steps": 6}})");
   folder.write("treatment.json",
@@ -42,25 +42,25 @@ TEST_CASE("config: extends of a list lays the later over the earlier, whatever t
     const std::string name = "\"wide" + std::to_string(i - 1) + ".json\"";
     folder.write("wide" + std::to_string(i) + ".json", "{\"extends\": [" + name + ", " + name + "]}");
   }
-  CHECK_THAT(file_refusal(folder.at("wide7.json")), Contains("expected a chain of at most 16 files, and 64 in all"));
+  CHECK_THAT(file_refusal(folder / "wide7.json"), Contains("expected a chain of at most 16 files, and 64 in all"));
 }
 
 TEST_CASE("config: a message names the file of the chain that is wrong") {
-  const TestFolder folder("config_blame");
+  const TemporaryFolder folder("config_blame");
   const std::string base = folder.write("base.json", R"({"train": {"steps": -1}})");
   const std::string top = folder.write("top.json", R"({"extends": "base.json", "train": {"steps": 5}})");
   CHECK_THAT(file_refusal(top), StartsWith(base + ": train.steps is -1"));
   const std::string lost = folder.write("lost.json", R"({"extends": "nowhere.json"})");
-  CHECK_THAT(file_refusal(lost), StartsWith(folder.at("nowhere.json") + ": cannot open"));
+  CHECK_THAT(file_refusal(lost), StartsWith((folder / "nowhere.json") + ": cannot open"));
   CHECK_THAT(file_refusal(lost), Contains("(named by " + lost + ": extends)"));
-  CHECK_THAT(file_refusal(folder.at("none.json")), StartsWith(folder.at("none.json") + ": cannot open"));
-  CHECK_THAT(file_refusal(folder.at("")), Contains("not a folder"));
+  CHECK_THAT(file_refusal(folder / "none.json"), StartsWith((folder / "none.json") + ": cannot open"));
+  CHECK_THAT(file_refusal(folder / ""), Contains("not a folder"));
   const std::string huge = folder.write("huge.json", std::string(2 << 20, ' '));
   CHECK_THAT(file_refusal(huge), Contains("expected a config of at most 1048576 bytes"));
 }
 
 TEST_CASE("config: extends that is no path, goes in a circle or has no end is refused") {
-  const TestFolder folder("config_circle");
+  const TemporaryFolder folder("config_circle");
   CHECK_THAT(refusal(R"({"extends": 3})"), Contains("extends is 3; expected the path of a config"));
   CHECK_THAT(refusal(R"({"extends": ""})"), Contains("extends is \"\"; expected the path of a config"));
   CHECK_THAT(refusal(R"({"extends": ["b.json", 3]})"), Contains("extends is [\"b.json\",3]; expected the path"));
@@ -70,13 +70,13 @@ TEST_CASE("config: extends that is no path, goes in a circle or has no end is re
   folder.write("c.json", R"({"extends": "a.json"})");
   const std::string a = folder.write("a.json", R"({"extends": "b.json"})");
   const std::string message = file_refusal(a);
-  CHECK_THAT(message, StartsWith(folder.at("c.json") + ": extends is \"a.json\""));
-  CHECK_THAT(message, Contains(a + " -> " + folder.at("b.json") + " -> " + folder.at("c.json") + " -> " + a));
+  CHECK_THAT(message, StartsWith((folder / "c.json") + ": extends is \"a.json\""));
+  CHECK_THAT(message, Contains(a + " -> " + (folder / "b.json") + " -> " + (folder / "c.json") + " -> " + a));
   for (int i = 0; i < 20; ++i)
     folder.write("chain" + std::to_string(i) + ".json", "{\"extends\": \"chain" + std::to_string(i + 1) + ".json\"}");
   folder.write("chain20.json", "{}");
-  CHECK_THAT(file_refusal(folder.at("chain0.json")), Contains("expected a chain of at most 16 files"));
-  CHECK(file_refusal(folder.at("chain6.json")) == "accepted");
+  CHECK_THAT(file_refusal(folder / "chain0.json"), Contains("expected a chain of at most 16 files"));
+  CHECK(file_refusal(folder / "chain6.json") == "accepted");
 }
 
 TEST_CASE("config: --set comes last and later ones win") {

@@ -83,7 +83,7 @@ TEST_CASE("config: qwen2 has biases on q, k, v; qwen3 norms on queries and keys;
 }
 
 TEST_CASE("config: a model file is named by path, relative to the config, and is the whole model") {
-  const TestFolder folder("config_model");
+  const TemporaryFolder folder("config_model");
   folder.write("hf/config.json", qwen2);
   folder.write("hf/old.json", R"({"model_type": "llama", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 128,
                                   "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": null})");
@@ -101,14 +101,14 @@ TEST_CASE("config: a model file is named by path, relative to the config, and is
   CHECK(model.head_dim == 16);
   CHECK(model.num_key_value_heads == 4);
   CHECK(model.rms_norm_eps == 1e-6);  // transformers' default
-  CHECK(load_config(top, std::vector<std::string>{"model=" + folder.at("hf/old.json")}).model.hidden_size == 64);
-  CHECK(load_config(top, std::vector<std::string>{"model.from=" + folder.at("hf/old.json")}).model.hidden_size == 64);
+  CHECK(load_config(top, std::vector<std::string>{"model=" + (folder / "hf/old.json")}).model.hidden_size == 64);
+  CHECK(load_config(top, std::vector<std::string>{"model.from=" + (folder / "hf/old.json")}).model.hidden_size == 64);
 }
 
 TEST_CASE("config: a message about a model file names that file and the key as it stands there") {
-  const TestFolder folder("config_model_blame");
+  const TemporaryFolder folder("config_model_blame");
   const std::string top = folder.write("a.json", R"({"model": "hf.json"})");
-  CHECK_THAT(file_refusal(top), StartsWith(folder.at("hf.json") + ": cannot open"));
+  CHECK_THAT(file_refusal(top), StartsWith((folder / "hf.json") + ": cannot open"));
   CHECK_THAT(file_refusal(top), Contains("(named by " + top + ": model.from)"));
   const auto [text, message] = GENERATE(table<std::string, std::string>({
       {"[]", ": is []; expected the object of a Hugging Face config.json"},
@@ -125,7 +125,7 @@ TEST_CASE("config: a message about a model file names that file and the key as i
        ": new_invention is not a known key (its value is 3)"},
   }));
   folder.write("hf.json", text);
-  CHECK_THAT(file_refusal(top), StartsWith(folder.at("hf.json") + message));
+  CHECK_THAT(file_refusal(top), StartsWith((folder / "hf.json") + message));
 }
 
 TEST_CASE("config: what the model cannot honour is refused with the reason") {

@@ -9,6 +9,7 @@
 #include "bittern/config.h"
 #include "bittern/error.h"
 #include "catch.h"
+#include "temporary_folder.h"
 
 namespace bittern {
 
@@ -32,30 +33,6 @@ inline std::string file_refusal(const std::string& file, const std::vector<std::
   }
   return "accepted";
 }
-
-/// An empty folder that goes when the test ends.
-class TestFolder {
- public:
-  explicit TestFolder(const std::string& name) : path_(std::filesystem::temp_directory_path() / ("bittern_" + name)) {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-    path_ = std::filesystem::canonical(path_);
-  }
-  ~TestFolder() {
-    std::error_code code;
-    std::filesystem::remove_all(path_, code);
-  }
-  /// Writes a file below the folder and gives its path.
-  std::string write(const std::string& name, const std::string& text) const {
-    std::filesystem::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name, std::ios::binary) << text;
-    return (path_ / name).string();
-  }
-  std::string at(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline std::string read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

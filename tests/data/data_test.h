@@ -13,28 +13,11 @@
 #include "bittern/error.h"
 #include "bittern/file.h"
 #include "bittern/quant/philox.h"
+#include "temporary_folder.h"
 
 namespace bittern_test {
 
-struct Folder {
-  Folder() : path((std::filesystem::temp_directory_path() / "bittern_data_XXXXXX").string()) {
-    if (::mkdtemp(path.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string operator/(const std::string& name) const { return path + "/" + name; }
-  std::string write(const std::string& name, std::string_view bytes) const {
-    const std::string file = path + "/" + name;
-    std::filesystem::create_directories(std::filesystem::path(file).parent_path());
-    bittern::File::create(file).write(bittern::as_bytes(bytes));  // not durable: tests write thousands
-    return file;
-  }
-  std::string path;
-};
+using Folder = bittern::TemporaryFolder;
 
 inline std::string read(const std::string& path) {
   return bittern::read_whole_file(path, INT64_MAX, "a file");

@@ -2,6 +2,7 @@
 // double precision, after every step.
 #include <numeric>
 
+#include "bittern/quant/fp8.h"
 #include "optim/step_support.h"
 
 using namespace bittern;
@@ -32,8 +33,8 @@ struct Grid {
   double top;
 };
 const Grid grids[] = {
-    {"E4M3 by row", {.storage = WeightStorage::fp8_e4m3}, 448},
-    {"E4M3 by tensor", {.storage = WeightStorage::fp8_e4m3, .scale_per = ScalePer::tensor}, 448},
+    {"E4M3 by row", {.storage = WeightStorage::fp8_e4m3}, largest_e4m3},
+    {"E4M3 by tensor", {.storage = WeightStorage::fp8_e4m3, .scale_per = ScalePer::tensor}, largest_e4m3},
     {"int4 by tensor", {.storage = WeightStorage::integer, .bits = 4, .scale_per = ScalePer::tensor}, 7},
     {"int8 by row", {.storage = WeightStorage::integer}, 127},
     {"ternary, the tensor's mean",
@@ -73,7 +74,8 @@ TEST_CASE("masters: after every step the weight's codes and scales are those of 
             // The scale is a float: a value nearer than that to a border of two codes may fall to either side.
             const double x = static_cast<double>(master[i]) / scale;
             const auto code = [&](double at) {
-              if (codec.storage == WeightStorage::fp8_e4m3) return nearest_e4m3(std::clamp(at, -448.0, 448.0));
+              if (codec.storage == WeightStorage::fp8_e4m3)
+                return nearest_e4m3(std::clamp<double>(at, -largest_e4m3, largest_e4m3));
               return static_cast<int>(std::nearbyint(std::clamp(at, -grid.top, grid.top)));
             };
             const bool right =

@@ -2,6 +2,7 @@
 // every kind of state, weight and rule, for rows of every length up to 65, on every instruction set, bit for bit.
 #include <cstring>
 
+#include "bittern/quant/fp8.h"
 #include "bittern/quant/log_quantizer.h"
 #include "bittern/quant/packing.h"
 #include "bittern/quant/scales.h"
@@ -110,7 +111,7 @@ struct ElementMoment : Elements {
       for (std::int64_t c = 0; c < cols; c += codec.block) {
         const std::int64_t n = std::min(codec.block, cols - c);
         const float largest = absmax(at(r, c), n);
-        if (codec.info->kind == StateKind::fp8) scale(r, c) = scale_from_absmax(largest, 448.0f);
+        if (codec.info->kind == StateKind::fp8) scale(r, c) = scale_from_absmax(largest, largest_e4m3);
         if (codec.info->kind == StateKind::codebook) scale(r, c) = block_scale(largest);
         if (codec.info->kind == StateKind::logarithmic)
           log_block_of(r, c) =
@@ -184,7 +185,7 @@ struct ElementWeight : Elements {
         for (std::int64_t c = 0; c < cols; ++c) write_value(r, c, *at(r, c));
       return;
     }
-    const float highest = dtype == DType::e4m3 ? 448.0f : static_cast<float>(codec.highest());
+    const float highest = dtype == DType::e4m3 ? largest_e4m3 : static_cast<float>(codec.highest());
     for (std::int64_t r = 0; r < rows; ++r)
       store.scales[static_cast<std::size_t>(r)] = scale_from_absmax(absmax(at(r, 0), cols), highest);
     write_codes([&](std::int64_t r, std::int64_t c) -> int {

@@ -86,12 +86,12 @@ TEST_CASE("stochastic step: an E4M3 weight's codes are its elements' words', wit
       const std::vector<float> g = normals(n, static_cast<std::uint32_t>(step), 0.01f);
       const std::vector<float> x = updated(p.weights(), p.m_values(), g);
       p.step(g, step);
-      CHECK(differ(p.weight_codes(), encoded(x, width, 448.0f, weight_purpose, step, e4m3)) == 0);
+      CHECK(differ(p.weight_codes(), encoded(x, width, largest_e4m3, weight_purpose, step, e4m3)) == 0);
       for (std::int64_t r = 0; r < rows; ++r)
         CHECK(p.weight_scales()[static_cast<std::size_t>(r)] ==
-              largest(x, static_cast<std::size_t>(r) * width, width) / 448.0f);
+              largest(x, static_cast<std::size_t>(r) * width, width) / largest_e4m3);
       const auto nearest = [](float v, std::uint32_t) { return int{to_e4m3(v)}; };
-      CHECK(differ(p.weight_codes(), encoded(x, width, 448.0f, weight_purpose, step, nearest)) > n / 8);
+      CHECK(differ(p.weight_codes(), encoded(x, width, largest_e4m3, weight_purpose, step, nearest)) > n / 8);
     }
   }
 }
@@ -110,7 +110,7 @@ TEST_CASE(
         const std::vector<float> x = updated(master == Master::f32 ? p.masters() : p.weights(), p.m_values(), g);
         p.step(g, step);
         if (storage == WeightStorage::fp8_e4m3) {
-          CHECK(differ(p.weight_codes(), encoded(x, width, 448.0f, weight_purpose, step, e4m3)) == 0);
+          CHECK(differ(p.weight_codes(), encoded(x, width, largest_e4m3, weight_purpose, step, e4m3)) == 0);
         } else {
           const auto code = [](float v, std::uint32_t word) { return round_stochastic_to_grid(v, -127, 127, word); };
           CHECK(differ(p.weight_codes(), encoded(x, width, 127.0f, weight_purpose, step, code)) == 0);
@@ -139,10 +139,10 @@ TEST_CASE("stochastic step: a master in bf16 or E4M3 has words of its own, and t
         for (std::size_t i = 0; i < n; ++i)
           expected[i] = to_float(to_bf16_stochastic(x[i], word_of(master_purpose, i, step)));
       } else {
-        const std::vector<int> codes = encoded(x, width, 448.0f, master_purpose, step, e4m3);
+        const std::vector<int> codes = encoded(x, width, largest_e4m3, master_purpose, step, e4m3);
         for (std::size_t i = 0; i < n; ++i)
-          expected[i] =
-              e4m3_to_float(static_cast<std::uint8_t>(codes[i])) * (largest(x, i / width * width, width) / 448.0f);
+          expected[i] = e4m3_to_float(static_cast<std::uint8_t>(codes[i])) *
+                        (largest(x, i / width * width, width) / largest_e4m3);
       }
       CHECK(differ(p.masters(), expected) == 0);
       const auto code = [](float v, std::uint32_t word) { return round_stochastic_to_grid(v, -7, 7, word); };
@@ -195,8 +195,8 @@ TEST_CASE("stochastic step: each moment's codes are its own words', in E4M3, cod
   };
   {
     const auto p = step("fp8", "fp8");
-    CHECK(differ(p->m_codes(), encoded(m, 128, 448.0f, first_moment_purpose, 3, e4m3)) == 0);
-    CHECK(differ(p->v_codes(), encoded(v, 128, 448.0f, second_moment_purpose, 3, e4m3)) == 0);
+    CHECK(differ(p->m_codes(), encoded(m, 128, largest_e4m3, first_moment_purpose, 3, e4m3)) == 0);
+    CHECK(differ(p->v_codes(), encoded(v, 128, largest_e4m3, second_moment_purpose, 3, e4m3)) == 0);
   }
   for (const auto& [codec, m_book, v_book] : {std::tuple{"de4", "de4", "de4_unsigned"},
                                               {"de2", "de2", "de2_unsigned"},

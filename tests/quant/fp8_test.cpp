@@ -28,7 +28,7 @@ struct Format {
   float (*decode)(std::uint8_t);
 };
 const Format formats[] = {
-    {"E4M3", 4, 3, 7, 448.0, 0x7e, to_e4m3, to_e4m3_stochastic, e4m3_to_float},
+    {"E4M3", 4, 3, 7, largest_e4m3, 0x7e, to_e4m3, to_e4m3_stochastic, e4m3_to_float},
     {"E5M2", 5, 2, 15, 57344.0, 0x7b, to_e5m2, to_e5m2_stochastic, e5m2_to_float},
 };
 

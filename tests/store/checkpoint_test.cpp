@@ -75,14 +75,14 @@ TEST_CASE("checkpoint: what is written is loaded, and nothing else lies in the f
   TemporaryFolder run;
   Sample sample(1000);
   sample.contents.small_files = {{"tokenizer_config.json", "{}"}};
-  const std::string directory = write_checkpoint(run.path(), sample.contents);
+  const std::string directory = write_checkpoint(run.path, sample.contents);
   CHECK(directory == run / "checkpoints/step_00001000");
   CHECK(names_in(run / "checkpoints") == std::vector<std::string>{"step_00001000"});
   CHECK(names_in(directory) == std::vector<std::string>{"config.json", "manifest.json", "model.safetensors",
                                                         "optimizer.safetensors", "tokenizer.model",
                                                         "tokenizer_config.json", "trainer.json"});
   CHECK(holds_sample(load_checkpoint(directory), 1000));
-  const LatestCheckpoint latest = find_latest(run.path());
+  const LatestCheckpoint latest = find_latest(run.path);
   CHECK(latest.directory == directory);
   CHECK(latest.step == 1000);
   CHECK(latest.warning.empty());
@@ -91,7 +91,7 @@ TEST_CASE("checkpoint: what is written is loaded, and nothing else lies in the f
 TEST_CASE("checkpoint: the latest is found and opened with one look at every byte") {
   TemporaryFolder run;
   constexpr std::int64_t rows = 20000;
-  const std::string directory = write_checkpoint(run.path(), Sample(1, rows).contents);
+  const std::string directory = write_checkpoint(run.path, Sample(1, rows).contents);
   std::int64_t size = 0;
   for (const auto& item : fs::directory_iterator(directory)) size += static_cast<std::int64_t>(item.file_size());
   const auto bytes_read = [] {
@@ -102,7 +102,7 @@ TEST_CASE("checkpoint: the latest is found and opened with one look at every byt
     return value;
   };
   const std::int64_t before = bytes_read();
-  const Checkpoint checkpoint = open_latest(find_latest(run.path()));
+  const Checkpoint checkpoint = open_latest(find_latest(run.path));
   CHECK(bytes_read() - before < size + size / 8);
   CHECK(holds_sample(checkpoint, 1, rows));
 }
@@ -111,17 +111,17 @@ TEST_CASE("checkpoint: a run without a tokenizer has none") {
   TemporaryFolder run;
   Sample sample(1);
   sample.contents.tokenizer.clear();
-  const Checkpoint checkpoint = load_checkpoint(write_checkpoint(run.path(), sample.contents));
+  const Checkpoint checkpoint = load_checkpoint(write_checkpoint(run.path, sample.contents));
   CHECK(checkpoint.tokenizer.empty());
   CHECK(!fs::exists(checkpoint.directory + "/tokenizer.model"));
 }
 
 TEST_CASE("checkpoint: a run that has none, or no folder, has no latest") {
   TemporaryFolder run;
-  CHECK(find_latest(run.path()).directory.empty());
+  CHECK(find_latest(run.path).directory.empty());
   CHECK(find_latest(run / "none").directory.empty());
   fs::create_directory(run / "checkpoints");
-  const LatestCheckpoint latest = find_latest(run.path());
+  const LatestCheckpoint latest = find_latest(run.path);
   CHECK(latest.directory.empty());
   CHECK(latest.step == -1);
   CHECK(latest.warning.empty());
@@ -141,24 +141,24 @@ TEST_CASE("checkpoint: the names of folders") {
 
 TEST_CASE("checkpoint: stray files and folders are not checkpoints") {
   TemporaryFolder run;
-  const std::string good = write_checkpoint(run.path(), Sample(5).contents);
+  const std::string good = write_checkpoint(run.path, Sample(5).contents);
   fs::create_directory(run / "checkpoints/best");
   fs::create_directory(run / "checkpoints/step_abc");
   fs::create_directory(run / "checkpoints/step_99999999999999999999");
   fs::create_directory(run / "checkpoints/step_00000009.tmp");
   write_bytes(run / "checkpoints/step_00000010", "a file");
   write_bytes(run / "checkpoints/.DS_Store", "");
-  const LatestCheckpoint latest = find_latest(run.path());
+  const LatestCheckpoint latest = find_latest(run.path);
   CHECK(latest.directory == good);
   CHECK(latest.warning.empty());
-  prune_checkpoints(run.path(), 1);
+  prune_checkpoints(run.path, 1);
   CHECK(names_in(run / "checkpoints").size() == 7);
 }
 
 TEST_CASE("checkpoint: every file truncated, flipped, emptied or removed is found, and the one before is used") {
   TemporaryFolder run;
-  const std::string older = write_checkpoint(run.path(), Sample(1).contents);
-  const std::string newer = write_checkpoint(run.path(), Sample(2).contents);
+  const std::string older = write_checkpoint(run.path, Sample(1).contents);
+  const std::string newer = write_checkpoint(run.path, Sample(2).contents);
   for (const std::string& name : names_in(newer)) {
     const std::string path = newer + "/" + name, bytes = read_bytes(path);
     for (const char* damage : {"truncated", "longer", "flipped", "emptied", "removed", "a folder"}) {
@@ -175,7 +175,7 @@ TEST_CASE("checkpoint: every file truncated, flipped, emptied or removed is foun
       // White space at the end of the manifest changes nothing that it says.
       const bool harmless =
           name == "manifest.json" && (damage == std::string("longer") || damage == std::string("truncated"));
-      const LatestCheckpoint latest = find_latest(run.path());
+      const LatestCheckpoint latest = find_latest(run.path);
       CHECK(latest.directory == (harmless ? newer : older));
       INFO(latest.warning);
       CHECK(contains(latest.warning, name) != harmless);
@@ -185,15 +185,15 @@ TEST_CASE("checkpoint: every file truncated, flipped, emptied or removed is foun
       write_bytes(path, bytes);
     }
   }
-  CHECK(find_latest(run.path()).directory == newer);
+  CHECK(find_latest(run.path).directory == newer);
 }
 
 TEST_CASE("checkpoint: when none can be used, the warning says why for each") {
   TemporaryFolder run;
-  for (const std::int64_t step : {1, 2}) write_checkpoint(run.path(), Sample(step).contents);
+  for (const std::int64_t step : {1, 2}) write_checkpoint(run.path, Sample(step).contents);
   fs::remove(checkpoint_path(run, 1) + "/manifest.json");
   fs::resize_file(checkpoint_path(run, 2) + "/model.safetensors", 10);
-  const LatestCheckpoint latest = find_latest(run.path());
+  const LatestCheckpoint latest = find_latest(run.path);
   CHECK(latest.directory.empty());
   CHECK(contains(latest.warning, "checkpoint step_00000002 cannot be used: "));
   CHECK(contains(latest.warning, "model.safetensors: has 10 bytes; expected"));
@@ -203,9 +203,9 @@ TEST_CASE("checkpoint: when none can be used, the warning says why for each") {
 
 TEST_CASE("checkpoint: a folder that was renamed to another step is not that step") {
   TemporaryFolder run;
-  write_checkpoint(run.path(), Sample(3).contents);
+  write_checkpoint(run.path, Sample(3).contents);
   fs::rename(checkpoint_path(run, 3), checkpoint_path(run, 9));
-  const LatestCheckpoint latest = find_latest(run.path());
+  const LatestCheckpoint latest = find_latest(run.path);
   CHECK(latest.directory.empty());
   CHECK(contains(latest.warning, "its manifest says step 3"));
   fs::rename(checkpoint_path(run, 9), run / "best");  // given by path, any name will do
@@ -264,7 +264,7 @@ TEST_CASE("checkpoint: every kind of bad manifest is refused by file, field and 
 
 TEST_CASE("checkpoint: thousands of damaged manifests say the same, or are refused") {
   TemporaryFolder run;
-  const std::string directory = write_checkpoint(run.path(), Sample(12345).contents);
+  const std::string directory = write_checkpoint(run.path, Sample(12345).contents);
   const std::string original = read_bytes(directory + "/manifest.json");
   int same = 0;
   for (std::uint32_t seed = 0; seed < 4000; ++seed) {
@@ -283,7 +283,7 @@ TEST_CASE("checkpoint: thousands of damaged manifests say the same, or are refus
 
 TEST_CASE("checkpoint: any damage anywhere loads the same data, or is refused") {
   TemporaryFolder run;
-  const std::string directory = write_checkpoint(run.path(), Sample(8).contents);
+  const std::string directory = write_checkpoint(run.path, Sample(8).contents);
   const std::vector<std::string> names = names_in(directory);
   for (std::uint32_t seed = 0; seed < 1500; ++seed) {
     Random random(seed);
@@ -301,44 +301,44 @@ TEST_CASE("checkpoint: any damage anywhere loads the same data, or is refused") 
 
 TEST_CASE("checkpoint: pruning keeps the newest, all for 0, and all when there are fewer") {
   TemporaryFolder run;
-  for (const std::int64_t step : {1, 2, 3, 4, 5}) write_checkpoint(run.path(), Sample(step).contents);
+  for (const std::int64_t step : {1, 2, 3, 4, 5}) write_checkpoint(run.path, Sample(step).contents);
   const auto count = [&] { return names_in(run / "checkpoints").size(); };
-  prune_checkpoints(run.path(), 0);
+  prune_checkpoints(run.path, 0);
   CHECK(count() == 5);
-  prune_checkpoints(run.path(), -3);
+  prune_checkpoints(run.path, -3);
   CHECK(count() == 5);
-  prune_checkpoints(run.path(), 100);
+  prune_checkpoints(run.path, 100);
   CHECK(count() == 5);
-  prune_checkpoints(run.path(), 2);
+  prune_checkpoints(run.path, 2);
   CHECK(names_in(run / "checkpoints") == std::vector<std::string>{"step_00000004", "step_00000005"});
-  prune_checkpoints(run.path(), 1);
+  prune_checkpoints(run.path, 1);
   CHECK(names_in(run / "checkpoints") == std::vector<std::string>{"step_00000005"});
-  prune_checkpoints(run.path(), 1);
+  prune_checkpoints(run.path, 1);
   CHECK(count() == 1);
   prune_checkpoints(run / "none", 1);
 }
 
 TEST_CASE("checkpoint: pruning does not count broken ones, never removes the last good one, nor the protected one") {
   TemporaryFolder run;
-  for (const std::int64_t step : {1, 2, 3, 4}) write_checkpoint(run.path(), Sample(step).contents);
+  for (const std::int64_t step : {1, 2, 3, 4}) write_checkpoint(run.path, Sample(step).contents);
   for (const std::int64_t step : {3, 4}) fs::resize_file(checkpoint_path(run, step) + "/model.safetensors", 3);
-  prune_checkpoints(run.path(), 1, 1);
+  prune_checkpoints(run.path, 1, 1);
   CHECK(names_in(run / "checkpoints") ==
         std::vector<std::string>{"step_00000001", "step_00000002", "step_00000003", "step_00000004"});
-  prune_checkpoints(run.path(), 1);
-  CHECK(find_latest(run.path()).step == 2);
+  prune_checkpoints(run.path, 1);
+  CHECK(find_latest(run.path).step == 2);
   CHECK(!fs::exists(checkpoint_path(run, 1)));
 }
 
 TEST_CASE("checkpoint: a valid one is never overwritten, a broken one is replaced") {
   TemporaryFolder run;
-  const std::string directory = write_checkpoint(run.path(), Sample(6).contents);
+  const std::string directory = write_checkpoint(run.path, Sample(6).contents);
   const std::string manifest = read_bytes(directory + "/manifest.json");
-  CHECK(write_checkpoint(run.path(), Sample(6).contents) == directory);  // the same: nothing to do
+  CHECK(write_checkpoint(run.path, Sample(6).contents) == directory);  // the same: nothing to do
 
   Sample other(7);
   other.contents.step = 6;
-  const Thrown thrown = error_of([&] { write_checkpoint(run.path(), other.contents); });
+  const Thrown thrown = error_of([&] { write_checkpoint(run.path, other.contents); });
   CHECK(thrown.code == ExitCode::failure);
   CHECK(contains(thrown.text, "step_00000006: cannot save the checkpoint: it exists with other weights"));
   CHECK(read_bytes(directory + "/manifest.json") == manifest);
@@ -346,18 +346,18 @@ TEST_CASE("checkpoint: a valid one is never overwritten, a broken one is replace
   CHECK(names_in(run / "checkpoints").size() == 1);
 
   fs::remove(directory + "/trainer.json");
-  write_checkpoint(run.path(), Sample(6).contents);
+  write_checkpoint(run.path, Sample(6).contents);
   CHECK(holds_sample(load_checkpoint(directory), 6));
 }
 
 TEST_CASE("checkpoint: what a killed run left is removed at the start, and nothing else") {
   TemporaryFolder run;
-  write_checkpoint(run.path(), Sample(1).contents);
+  write_checkpoint(run.path, Sample(1).contents);
   fs::create_directory(run / "checkpoints/step_00000002.tmp");
   write_bytes(run / "checkpoints/step_00000002.tmp/model.safetensors", "half");
   fs::create_directory(run / "checkpoints/mine.tmp");
   fs::create_directory(run / "checkpoints/step_x.tmp");
-  remove_unfinished_checkpoints(run.path());
+  remove_unfinished_checkpoints(run.path);
   CHECK(names_in(run / "checkpoints") == std::vector<std::string>{"mine.tmp", "step_00000001", "step_x.tmp"});
   remove_unfinished_checkpoints(run / "none");
 }
@@ -389,7 +389,7 @@ class FileSizeLimit {
 
 TEST_CASE("checkpoint: a write that fails, at any file, loses nothing and says what and how much") {
   TemporaryFolder run;
-  const std::string older = write_checkpoint(run.path(), Sample(1).contents);
+  const std::string older = write_checkpoint(run.path, Sample(1).contents);
   // Sizes at which model.safetensors, optimizer.safetensors or the manifest are the first not to fit.
   Sample sample(2, 40);
   const auto model_bytes = static_cast<rlim_t>(safetensors_file_bytes(sample.contents.model));
@@ -409,7 +409,7 @@ TEST_CASE("checkpoint: a write that fails, at any file, loses nothing and says w
     Thrown thrown;
     {
       const FileSizeLimit limit(c.limit);
-      thrown = error_of([&] { write_checkpoint(run.path(), *c.contents); });
+      thrown = error_of([&] { write_checkpoint(run.path, *c.contents); });
     }
     CHECK(thrown.code == ExitCode::failure);
     INFO(thrown.text);
@@ -420,13 +420,13 @@ TEST_CASE("checkpoint: a write that fails, at any file, loses nothing and says w
     CHECK(names_in(run / "checkpoints") == std::vector<std::string>{"step_00000001"});
     CHECK(holds_sample(load_checkpoint(older), 1));
   }
-  write_checkpoint(run.path(), sample.contents);  // and then it works
-  CHECK(find_latest(run.path()).step == 2);
+  write_checkpoint(run.path, sample.contents);  // and then it works
+  CHECK(find_latest(run.path).step == 2);
 }
 
 TEST_CASE("checkpoint: more than the disk has is refused before anything is written") {
   TemporaryFolder run;
-  write_checkpoint(run.path(), Sample(1).contents);
+  write_checkpoint(run.path, Sample(1).contents);
   // A view of 2^60 bytes that nobody reads.
   CheckpointContents huge = Sample(2).contents;
   static const std::byte byte{};
@@ -435,7 +435,7 @@ TEST_CASE("checkpoint: more than the disk has is refused before anything is writ
                  .shape = {1, std::int64_t{1} << 60},
                  .data = std::span<const std::byte>(&byte, std::size_t{1} << 60)}};
   huge.optimizer.clear();
-  const Thrown thrown = error_of([&] { write_checkpoint(run.path(), huge); });
+  const Thrown thrown = error_of([&] { write_checkpoint(run.path, huge); });
   CHECK(thrown.code == ExitCode::failure);
   CHECK(contains(thrown.text, "there is not enough space; free some or choose another disk; it needs 11529215046"));
   CHECK(names_in(run / "checkpoints") == std::vector<std::string>{"step_00000001"});
@@ -461,7 +461,7 @@ TEST_CASE("checkpoint writer: saves in the background, prunes after success, one
   for (const std::int64_t step : {10, 20, 30, 40}) samples.emplace_back(step);
   fs::create_directories(run / "checkpoints/step_00000005.tmp");
   {
-    CheckpointWriter writer(run.path(), 2);
+    CheckpointWriter writer(run.path, 2);
     CHECK(!fs::exists(run / "checkpoints/step_00000005.tmp"));
     CHECK(writer.idle());
     for (const Sample& sample : samples) writer.submit(sample.contents);
@@ -483,7 +483,7 @@ TEST_CASE("checkpoint writer: submit returns while the checkpoint is being writt
     sample.contents.model.push_back(piece.view());
     sample.contents.model.back().name = "piece" + std::to_string(i);
   }
-  CheckpointWriter writer(run.path(), 1);
+  CheckpointWriter writer(run.path, 1);
   writer.submit(sample.contents);
   CHECK_FALSE(writer.idle());
   CHECK_FALSE(fs::exists(checkpoint_path(run, 1)));
@@ -495,7 +495,7 @@ TEST_CASE("checkpoint writer: submit returns while the checkpoint is being writt
 TEST_CASE("checkpoint writer: an error in the background comes out once, as it was, and the next save works") {
   TemporaryFolder run;
   const Sample first(1), second(2, 40), third(3);
-  CheckpointWriter writer(run.path(), 1);
+  CheckpointWriter writer(run.path, 1);
   writer.submit(first.contents);
   writer.wait();
   for (const bool by_submit : {false, true}) {
@@ -508,7 +508,7 @@ TEST_CASE("checkpoint writer: an error in the background comes out once, as it w
     CHECK(thrown.code == ExitCode::failure);
     CHECK(contains(thrown.text, "step_00000002: cannot save the checkpoint: "));
     CHECK(error_of([&] { writer.wait(); }).text.empty());
-    CHECK(find_latest(run.path()).step == 1);  // the failure pruned nothing
+    CHECK(find_latest(run.path).step == 1);  // the failure pruned nothing
   }
   writer.submit(third.contents);
   writer.wait();
@@ -537,10 +537,10 @@ double progress_since(const TemporaryFolder& run, std::int64_t before, double ch
 }  // namespace
 
 TEST_CASE("checkpoint: killed 50 times at random moments of writing, there is always a valid one") {
-  TemporaryFolder run;
-  constexpr std::int64_t rows = 1000;  // some 200 kB a checkpoint
+  TemporaryFolder run("killed", TemporaryFolder::Place::disk);  // whose fsync takes time
+  constexpr std::int64_t rows = 1000;                           // some 200 kB a checkpoint
   const double checkpoint_bytes = 4.0 * 16 * 3 * rows;
-  write_checkpoint(run.path(), Sample(1, rows).contents);
+  write_checkpoint(run.path, Sample(1, rows).contents);
   std::int64_t before = 1;
   int found_unfinished = 0, advanced = 0;
   Random random(77);
@@ -548,15 +548,15 @@ TEST_CASE("checkpoint: killed 50 times at random moments of writing, there is al
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {  // goes on from the latest and saves until it is killed
-      CheckpointWriter writer(run.path(), 2);
+      CheckpointWriter writer(run.path, 2);
       for (std::int64_t step = before + 1;; ++step) {
         const Sample sample(step, rows);
         if (round % 5 == 0) {
           writer.submit(sample.contents);
           writer.wait();
         } else {  // the same without the writer's low priority: a busy machine would take long
-          write_checkpoint(run.path(), sample.contents);
-          prune_checkpoints(run.path(), 2, step);
+          write_checkpoint(run.path, sample.contents);
+          prune_checkpoints(run.path, 2, step);
         }
       }
     }
@@ -572,7 +572,7 @@ TEST_CASE("checkpoint: killed 50 times at random moments of writing, there is al
     REQUIRE(::waitpid(child, &status, 0) == child);
     REQUIRE(WIFSIGNALED(status));
 
-    const LatestCheckpoint latest = find_latest(run.path());
+    const LatestCheckpoint latest = find_latest(run.path);
     INFO("round " << round << ": " << latest.warning);
     REQUIRE(!latest.directory.empty());
     REQUIRE(latest.warning.empty());

@@ -204,10 +204,10 @@ TEST_CASE("import: every finite half is converted exactly; infinities and NaN ar
   for (std::uint32_t code = 0; code < 65536; ++code)
     (((code >> 10) & 31) == 31 ? special : finite).push_back(static_cast<std::uint16_t>(code));
   const auto count = static_cast<std::int64_t>(finite.size());
-  write_model(folder.path(), small_config(),
+  write_model(folder.path, small_config(),
               {tensor_of("w", "F16", {count}, finite), tensor_of<std::uint16_t>("nan", "F16", {2}, {0x3c00, 0x7e01}),
                tensor_of<std::uint16_t>("inf", "F16", {1}, {0xfc00})});
-  const HfModel model = HfModel::open(folder.path());
+  const HfModel model = HfModel::open(folder.path);
   std::vector<float> wide(finite.size());
   model.read_tensor("w", DType::f32, std::vector{count}, wide.data());
   std::vector<bf16> narrow(finite.size());
@@ -235,9 +235,9 @@ TEST_CASE("import: float to bf16 rounds to nearest even, over pieces and their b
   for (float& value : values) value = static_cast<float>(static_cast<std::int32_t>(random.word())) * 0x1p-31f;
   values[65535] = 1.00390625f;  // a tie between two bf16: to even, down
   values[65536] = 1.01171875f;  // a tie: to even, up
-  write_model(folder.path(), small_config(),
+  write_model(folder.path, small_config(),
               {tensor_of("w", "F32", {200003}, values), tensor_of<float>("big", "F32", {1}, {3.4e38f})});
-  const HfModel model = HfModel::open(folder.path());
+  const HfModel model = HfModel::open(folder.path);
   const std::vector<std::int64_t> shape = {200003};
   std::vector<bf16> narrow(values.size());
   model.read_tensor("w", DType::bf16, shape, narrow.data());
@@ -256,15 +256,15 @@ TEST_CASE("import: float to bf16 rounds to nearest even, over pieces and their b
 
 TEST_CASE("import: a tensor that is missing, misshapen or of codes is refused by name") {
   TemporaryFolder folder;
-  write_model(folder.path(), small_config(),
+  write_model(folder.path, small_config(),
               {tensor_of<float>("w", "F32", {2, 1}, {1, 2}), tensor_of<std::int8_t>("q", "I8", {1}, {1})});
-  const HfModel model = HfModel::open(folder.path());
+  const HfModel model = HfModel::open(folder.path);
   float out[2];
   const auto message = [&](const char* name, std::vector<std::int64_t> shape) {
     return error_of([&] { model.read_tensor(name, DType::f32, shape, out); }).text;
   };
   CHECK(message("w", {2, 1}).empty());
-  CHECK(contains(message("v", {2}), folder.path() + ": has no tensor \"v\"; expected one of shape [2]"));
+  CHECK(contains(message("v", {2}), folder.path + ": has no tensor \"v\"; expected one of shape [2]"));
   CHECK(contains(message("w", {1, 2}), "tensor \"w\".shape is [2,1]; expected [1,2]"));
   CHECK(contains(message("w", {2}), "tensor \"w\".shape is [2,1]; expected [2]"));
   CHECK(contains(message("q", {1}), "tensor \"q\".dtype is I8; expected F32, BF16 or F16"));
@@ -273,15 +273,15 @@ TEST_CASE("import: a tensor that is missing, misshapen or of codes is refused by
 TEST_CASE("import: one sentence lists what is missing, misshapen and left over") {
   TemporaryFolder folder;
   json config = small_config();
-  write_model(folder.path(), config,
+  write_model(folder.path, config,
               {random_tensor("a", "F32", {2, 3}, 1), random_tensor("b", "F32", {2}, 2),
                random_tensor("x", "F32", {1}, 3), random_tensor("lm_head.weight", "F32", {1}, 4),
                random_tensor("model.layers.0.self_attn.rotary_emb.inv_freq", "F32", {4}, 5)});
   const std::vector<ExpectedTensor> expected = {{"a", {3, 2}}, {"b", {2}}, {"c", {7}}, {"d", {1}},
                                                 {"e", {1}},    {"f", {1}}, {"g", {1}}};
-  const std::string message = error_of([&] { HfModel::open(folder.path()).check_tensors(expected); }).text;
+  const std::string message = error_of([&] { HfModel::open(folder.path).check_tensors(expected); }).text;
   INFO(message);
-  CHECK(contains(message, folder.path() + ": its tensors are not those of the model: "));
+  CHECK(contains(message, folder.path + ": its tensors are not those of the model: "));
   CHECK(contains(message, "5 missing: c [7], d [1], e [1], f [1] and 1 more; "));
   CHECK(contains(message, "1 of another shape: a [2,3] instead of [3,2]; "));
   CHECK(contains(message, "2 without a place in the model: \"x\" [1], \"lm_head.weight\" [1]; expected 7 tensors"));
@@ -289,27 +289,27 @@ TEST_CASE("import: one sentence lists what is missing, misshapen and left over")
   config["tie_word_embeddings"] = true;  // then a stored head is a copy
   write_bytes(folder / "config.json", config.dump());
   const std::vector<ExpectedTensor> all = {{"a", {2, 3}}, {"b", {2}}, {"x", {1}}};
-  CHECK(error_of([&] { HfModel::open(folder.path()).check_tensors(all); }).text.empty());
+  CHECK(error_of([&] { HfModel::open(folder.path).check_tensors(all); }).text.empty());
 }
 
 TEST_CASE("import: a bias on o_proj is refused, whatever config.json says") {
   TemporaryFolder folder;
-  write_model(folder.path(), small_config(), {random_tensor("model.layers.0.self_attn.o_proj.bias", "F32", {16}, 1)});
+  write_model(folder.path, small_config(), {random_tensor("model.layers.0.self_attn.o_proj.bias", "F32", {16}, 1)});
   CHECK(contains(
-      error_of([&] { HfModel::open(folder.path()); }).text,
+      error_of([&] { HfModel::open(folder.path); }).text,
       "config.json: there is a tensor \"model.layers.0.self_attn.o_proj.bias\"; expected biases on q, k and v"));
 }
 
 TEST_CASE("import: a checkpoint opens like any other model folder") {
   TemporaryFolder run;
   const std::vector<OwnedTensor> model = {tensor_of<float>("w", "F32", {2}, {1, -2})};
-  const std::string directory = write_checkpoint(run.path(), {.step = 3,
-                                                              .model = views(model),
-                                                              .optimizer = {},
-                                                              .hf_config_json = small_config().dump(),
-                                                              .trainer_json = "{}",
-                                                              .tokenizer = "",
-                                                              .small_files = {}});
+  const std::string directory = write_checkpoint(run.path, {.step = 3,
+                                                            .model = views(model),
+                                                            .optimizer = {},
+                                                            .hf_config_json = small_config().dump(),
+                                                            .trainer_json = "{}",
+                                                            .tokenizer = "",
+                                                            .small_files = {}});
   float out[2];
   HfModel::open(directory).read_tensor("w", DType::f32, std::vector<std::int64_t>{2}, out);
   CHECK(out[1] == -2);
@@ -317,9 +317,9 @@ TEST_CASE("import: a checkpoint opens like any other model folder") {
 
 TEST_CASE("import: a folder without a config, or without weights, says so") {
   TemporaryFolder folder;
-  CHECK(contains(error_of([&] { HfModel::open(folder.path()); }).text, "config.json: cannot open: No such file"));
+  CHECK(contains(error_of([&] { HfModel::open(folder.path); }).text, "config.json: cannot open: No such file"));
   write_bytes(folder / "config.json", small_config().dump());
-  CHECK(contains(error_of([&] { HfModel::open(folder.path()); }).text, "has neither model.safetensors nor"));
+  CHECK(contains(error_of([&] { HfModel::open(folder.path); }).text, "has neither model.safetensors nor"));
 }
 
 TEST_CASE("import: thousands of damaged configs are completed or refused") {

@@ -209,7 +209,7 @@ TEST_CASE("safetensors: every kind of bad file is refused by file, field and rem
     CHECK(thrown.text.size() < 600);
   }
   CHECK(contains(error_of([&] { SafetensorsFile::open(folder / "none"); }).text, "none: cannot open"));
-  CHECK(error_of([&] { SafetensorsFile::open(folder.path()); }).code == ExitCode::bad_input);
+  CHECK(error_of([&] { SafetensorsFile::open(folder.path); }).code == ExitCode::bad_input);
   write_bytes(path, small_file());
   CHECK(SafetensorsFile::open(path).tensors().size() == 2);
 }
@@ -291,7 +291,7 @@ TEST_CASE("safetensors: an index cannot lead out of its folder") {
   write_bytes(folder / "good.safetensors", small_file());
   const auto open_with = [&](const std::string& text) {
     write_bytes(index, text);
-    return error_of([&] { SafetensorsFolder::open(folder.path()); });
+    return error_of([&] { SafetensorsFolder::open(folder.path); });
   };
   const auto map_a_to = [](const std::string& file) { return R"({"weight_map":{"a":")" + file + R"("}})"; };
 
@@ -314,10 +314,10 @@ TEST_CASE("safetensors: an index cannot lead out of its folder") {
   CHECK(contains(open_with(R"({"weight_map":{}})").text, "has no weight_map"));
   CHECK(contains(open_with(R"({"weight_map":{"a":"good.safetensors","a":"x"}})").text, "has the key \"a\" twice"));
   std::filesystem::remove(index);
-  CHECK(contains(error_of([&] { SafetensorsFolder::open(folder.path()); }).text,
+  CHECK(contains(error_of([&] { SafetensorsFolder::open(folder.path); }).text,
                  "has neither model.safetensors nor model.safetensors.index.json"));
   write_bytes(folder / "pytorch_model.bin", "");
-  CHECK(contains(error_of([&] { SafetensorsFolder::open(folder.path()); }).text, "convert pytorch_model.bin"));
+  CHECK(contains(error_of([&] { SafetensorsFolder::open(folder.path); }).text, "convert pytorch_model.bin"));
 }
 
 TEST_CASE("safetensors: thousands of damaged indexes are read or refused by name") {
@@ -327,7 +327,7 @@ TEST_CASE("safetensors: thousands of damaged indexes are read or refused by name
   const std::string good = R"({"metadata":{"total_size":64},"weight_map":{"a":"good.safetensors"}})";
   const int refused = refusals_of_damaged(good, 3000, index, [&](const std::string& bad) {
     write_bytes(index, bad);
-    SafetensorsFolder::open(folder.path());
+    SafetensorsFolder::open(folder.path);
   });
   CHECK(refused > 1500);
 }

@@ -3,10 +3,7 @@
 // sets differ by. After a change that is meant to change losses, or to add a recipe (write its name, config and
 // tolerance):
 //   build/test/expected_losses_test "[make]"      makes the losses anew, with the portable instruction set
-#include <unistd.h>
-
 #include <cmath>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -18,9 +15,9 @@
 #include "catch.h"
 #include "ops/every_isa.h"
 #include "source_dir.h"
+#include "temporary_folder.h"
 
 using namespace bittern;
-namespace fs = std::filesystem;
 using Recipes = nlohmann::ordered_json;
 
 namespace {
@@ -38,13 +35,9 @@ Recipes read_recipes() {
 /// A folder with token data that goes with the test.
 class Folder {
  public:
-  Folder() : path_((fs::temp_directory_path() / ("bittern_expected_" + std::to_string(getpid()))).string()) {
-    fs::create_directories(path_);
-    write_tokens();
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string data() const { return path_ + "/tokens.bin"; }
-  std::string new_run() { return path_ + "/run" + std::to_string(runs_++); }
+  Folder() { write_tokens(); }
+  std::string data() const { return folder_ / "tokens.bin"; }
+  std::string new_run() { return folder_ / ("run" + std::to_string(runs_++)); }
 
  private:
   /// llm.c's format. Three times in four a token follows from the two before it, else it is any: something to learn,
@@ -66,7 +59,7 @@ class Folder {
     file.write(reinterpret_cast<const char*>(tokens.data()), 2 * count);
   }
 
-  std::string path_;
+  TemporaryFolder folder_{"expected_losses"};
   int runs_ = 0;
 };
 

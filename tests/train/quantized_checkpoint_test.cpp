@@ -48,7 +48,7 @@ void fill(const Session& run, std::uint32_t seed) {
 }
 
 std::string write(const Session& run, const TemporaryFolder& folder, std::int64_t step = 1) {
-  return write_checkpoint(folder.path(), {.step = step,
+  return write_checkpoint(folder.path, {.step = step,
                                           .model = run.checkpoint_tensors(false, false),
                                           .optimizer = run.checkpoint_tensors(true, false),
                                           .hf_config_json = hf_config_json(run.config.model, run.config.weights, {}),

@@ -1,14 +1,13 @@
 // Schedules by worked numbers: the first rate is above zero, the last is exactly the end's, and pieces are monotone.
 #include "bittern/schedule.h"
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "bittern/trainer.h"
 #include "catch.h"
+#include "temporary_folder.h"
 
 using namespace bittern;
 
@@ -111,15 +110,13 @@ TEST_CASE("schedule: second_weight_decay is weight_decay unless it is given") {
 }
 
 TEST_CASE("schedule: a run's logged rate is learning_rate() of its step, the first of them 1") {
-  const std::string folder =
-      (std::filesystem::temp_directory_path() / ("bittern_schedule_" + std::to_string(getpid()))).string();
-  std::filesystem::create_directories(folder);
+  const TemporaryFolder folder("schedule");
   {
     std::vector<std::int32_t> header(256);
     header[0] = 20240520;
     header[1] = 1;
     header[2] = 2000;
-    std::ofstream file(folder + "/tokens.bin", std::ios::binary);
+    std::ofstream file(folder / "tokens.bin", std::ios::binary);
     file.write(reinterpret_cast<const char*>(header.data()), 1024);
     file << std::string(4000, '\0');
   }
@@ -131,9 +128,9 @@ TEST_CASE("schedule: a run's logged rate is learning_rate() of its step, the fir
             "data": {"sequence_length": 4},
             "train": {"steps": 12, "batch_sequences": 1, "evaluate_every": 0, "checkpoint_every": 0}})",
         "test");
-    config.data.path = folder + "/tokens.bin";
+    config.data.path = folder / "tokens.bin";
     config.schedule = schedule(shape, 0.25);
-    const std::string run = folder + "/" + shape;
+    const std::string run = folder / shape;
     REQUIRE(train(config, {.out = run}) == ExitCode::ok);
     std::ifstream file(run + "/metrics.jsonl");
     std::int64_t step = 0;
@@ -145,5 +142,4 @@ TEST_CASE("schedule: a run's logged rate is learning_rate() of its step, the fir
     }
     CHECK(step == 12);
   }
-  std::filesystem::remove_all(folder);
 }

@@ -9,27 +9,11 @@
 #include <system_error>
 
 #include "bittern/prepare.h"
+#include "temporary_folder.h"
 
 namespace bittern {
 
-/// In memory where the system has such a place: these runs write many small checkpoints, and fsync is not what they
-/// test.
-inline std::filesystem::path memory_or_temp() {
-  std::error_code error;
-  return std::filesystem::is_directory("/dev/shm", error) ? std::filesystem::path("/dev/shm")
-                                                          : std::filesystem::temp_directory_path();
-}
-
-/// A folder that goes with the test.
-struct Scratch {
-  std::string path;
-  explicit Scratch(const std::string& name)
-      : path((memory_or_temp() / ("bittern_" + name + "_" + std::to_string(getpid()))).string()) {
-    std::filesystem::remove_all(path);
-    std::filesystem::create_directories(path);
-  }
-  ~Scratch() { std::filesystem::remove_all(path); }
-};
+using Scratch = TemporaryFolder;
 
 /// Sentences with structure that a tiny model can learn.
 inline void write_sentences(const std::string& path, unsigned count) {

@@ -2,7 +2,6 @@
 #include "watch/metric_table.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "bittern/report.h"
 #include "catch.h"
 #include "source_dir.h"
+#include "temporary_folder.h"
 #include "watch/report_history.h"
 #include "watch/tensorboard.h"
 
@@ -78,10 +78,9 @@ TEST_CASE(
   statistics.roles[0].saturated = 0.125;
   CHECK(format_metrics_line(statistics, more.tables).ends_with(R"("saturated":0.125,"dead":0.125}}})"));
 
-  const auto folder = std::filesystem::temp_directory_path() / "bittern_metric_table_test";
-  std::filesystem::remove_all(folder);
+  const TemporaryFolder folder;
   {
-    TensorboardWriter writer(folder.string(), 0, more.tables);
+    TensorboardWriter writer(folder.path, 0, more.tables);
     writer.step(step);
     writer.statistics(statistics);
     const std::string events = read_whole_file(writer.path(), 1 << 20, "events");
@@ -89,7 +88,6 @@ TEST_CASE(
     CHECK(events.find(std::string("\x0a\x09norm/dead\x15\x00\x00\x00\x3e", 16)) != std::string::npos);    // 0.125f
     CHECK(events.find("z_loss") == std::string::npos);  // is not drawn
   }
-  std::filesystem::remove_all(folder);
 
   RunHistory history("run", more.tables);
   for (const MetricsLine& of : {MetricsLine(step), MetricsLine(evaluation), MetricsLine(statistics)}) history.add(of);

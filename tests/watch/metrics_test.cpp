@@ -10,6 +10,7 @@
 #include "bittern/file.h"
 #include "catch.h"
 #include "store/storage_support.h"
+#include "temporary_folder.h"
 
 using namespace bittern;
 using namespace bittern::storage_test;
@@ -18,9 +19,10 @@ using nlohmann::json;
 namespace {
 
 std::string fresh_run(const std::string& name) {
-  const auto path = std::filesystem::temp_directory_path() / ("bittern_metrics_test_" + name);
+  static const TemporaryFolder all("metrics");
+  const std::string path = all / name;
   std::filesystem::remove_all(path);
-  return path.string();
+  return path;
 }
 
 std::string text_of(const std::string& run) {

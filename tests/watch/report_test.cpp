@@ -9,6 +9,7 @@
 #include "bittern/error.h"
 #include "bittern/file.h"
 #include "catch.h"
+#include "temporary_folder.h"
 #include "watch/report_history.h"
 
 using namespace bittern;
@@ -19,10 +20,11 @@ namespace {
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 std::string fresh_directory(const std::string& name) {
-  const auto path = std::filesystem::temp_directory_path() / ("bittern_report_test_" + name);
+  static const TemporaryFolder all("report");
+  const std::string path = all / name;
   std::filesystem::remove_all(path);
   std::filesystem::create_directories(path);
-  return path.string();
+  return path;
 }
 
 std::string text_of(const std::string& path) {
@@ -177,8 +179,8 @@ TEST_CASE("report: a run without an evaluation, or without a step, has a page an
   report.write(run + "/report.html");
   const json data = data_of(text_of(run + "/report.html"));
   CHECK(data.at("runs").at(0).at("summary").at("loss").is_null());
-  CHECK(data.at("runs").at(0).at("summary").at("name") == "bittern_report_test_empty");
-  CHECK(report.table().find("bittern_report_test_empty      0") != std::string::npos);
+  CHECK(data.at("runs").at(0).at("summary").at("name") == "empty");
+  CHECK(report.table().find("empty      0") != std::string::npos);
 }
 
 TEST_CASE("report: torn, foreign and hostile lines are passed over, counted and said") {

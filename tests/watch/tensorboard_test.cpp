@@ -5,15 +5,17 @@
 #include <vector>
 
 #include "catch.h"
+#include "temporary_folder.h"
 
 using namespace bittern;
 
 namespace {
 
 std::string fresh_directory(const std::string& name) {
-  const auto path = std::filesystem::temp_directory_path() / ("bittern_tensorboard_test_" + name);
+  static const TemporaryFolder all("tensorboard");
+  const std::string path = all / name;
   std::filesystem::remove_all(path);
-  return path.string();
+  return path;
 }
 
 template <typename T>

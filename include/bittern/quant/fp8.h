@@ -16,6 +16,9 @@
 
 namespace bittern {
 
+/// The largest value of E4M3: what the largest magnitude that a scale serves becomes.
+inline constexpr float largest_e4m3 = 448.0f;
+
 namespace fp8_detail {
 
 /// A format: its fraction bits, the exponent of its smallest normal value, the float bits of its largest value.

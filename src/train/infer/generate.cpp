@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "base/printable.h"
 #include "base/signals.h"
 #include "bittern/progress.h"
 #include "bittern/trainer.h"

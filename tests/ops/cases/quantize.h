@@ -22,7 +22,8 @@ struct QuantizeCase {
     for (std::int64_t n = 0; n < N; ++n) {
       float absmax = q == DType::i8 ? 1e-5f : 0.0f;
       for (std::int64_t i = 0; i < C; ++i) absmax = std::max(absmax, std::abs(at(values, n, i)));
-      const float scale = absmax == 0.0f ? 1.0f : absmax / (q == DType::i8 ? 127.0f : 448.0f), inverse = 1.0f / scale;
+      const float scale = absmax == 0.0f ? 1.0f : absmax / (q == DType::i8 ? 127.0f : largest_e4m3),
+                  inverse = 1.0f / scale;
       scales.push_back(scale);
       for (std::int64_t i = 0; i < C; ++i) {
         const float t = at(values, n, i) * inverse;

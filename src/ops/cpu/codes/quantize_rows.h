@@ -19,7 +19,7 @@
 
 namespace bittern::cpu {
 
-inline constexpr float largest_e4m3 = 448.0f, largest_i8 = 127.0f, smallest_absmax_i8 = 1e-5f;
+inline constexpr float largest_i8 = 127.0f, smallest_absmax_i8 = 1e-5f;
 
 /// The largest magnitude, as bits, so that a NaN is not passed over.
 inline std::uint32_t absmax_bits(const float* x, std::int64_t C) {

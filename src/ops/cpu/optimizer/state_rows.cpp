@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "bittern/quant/fp8.h"
 #include "bittern/quant/scales.h"
 #include "ops/cpu/codes/e4m3_rows.h"
 #include "ops/cpu/machine/lane_sums.h"
@@ -41,8 +42,8 @@ void encode_fp8(const Moment& moment, const RowPiece& whole, const float* values
   simd([&] {
     for_blocks(whole, moment.block(), [&](std::int64_t at, std::int64_t n, std::int64_t block) {
       const float* const x = values + at;
-      scales[block] =
-          scale_from_absmax(bits_float(lane_max(n, [=](std::int64_t i) { return magnitude_bits(x[i]); })), 448.0f);
+      scales[block] = scale_from_absmax(bits_float(lane_max(n, [=](std::int64_t i) { return magnitude_bits(x[i]); })),
+                                        largest_e4m3);
     });
     for_chunks(whole, [&](const RowPiece& piece, std::int64_t at) {
       auto* const to = values_at<std::uint8_t>(moment.stored->codes, piece);

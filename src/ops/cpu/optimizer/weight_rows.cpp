@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bittern/quant/bf16.h"
+#include "bittern/quant/fp8.h"
 #include "bittern/quant/integer.h"
 #include "bittern/quant/scales.h"
 #include "ops/cpu/codes/e4m3_rows.h"
@@ -142,10 +143,10 @@ WeightRows rows_of(DType dtype) {
 }  // namespace
 
 float highest_level(const WeightCodec& codec) {
-  return codec.storage == WeightStorage::fp8_e4m3 ? 448.0f : static_cast<float>(codec.highest());
+  return codec.storage == WeightStorage::fp8_e4m3 ? largest_e4m3 : static_cast<float>(codec.highest());
 }
 float lowest_level(const WeightCodec& codec) {
-  return codec.storage == WeightStorage::fp8_e4m3 ? -448.0f : static_cast<float>(codec.lowest());
+  return codec.storage == WeightStorage::fp8_e4m3 ? -largest_e4m3 : static_cast<float>(codec.lowest());
 }
 
 void decode_weight_row(const Tensor& weight, const RowPiece& piece, float* out) {
