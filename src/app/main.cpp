@@ -17,6 +17,7 @@
 #include "app/app.h"
 #include "app/version.h"
 #include "base/printable.h"
+#include "bittern/progress.h"
 #include "bittern/trainer.h"
 
 namespace bittern::app {
@@ -96,6 +97,11 @@ int finish(int code) {
 }
 
 int guarded(int argc, char** argv) {
+  Console console(STDERR_FILENO);  // warnings go there, made fit for a terminal; standard output is for results
+  setup_logging(console, "");
+  struct StopLogging {
+    ~StopLogging() { stop_logging(); }
+  } stop_logging_at_end;
   try {
     return finish(run(argc, argv));
   } catch (const Error& error) {

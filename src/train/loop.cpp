@@ -187,16 +187,17 @@ ExitCode train(RunConfig config, const TrainOptions& options) {
 
   std::vector<const TokenStream*> streams{&session.data->stream};
   if (session.data->valid) streams.push_back(&*session.data->valid);
-  DataCheck data_check(streams);
-  const Noted noted(session.folder->path(), state.step);
-  spdlog::info("{}: {}", session.folder->path(), facts);
-  const double peak_flops = session.backend->measure_limits(session.config.precision.compute, false).gemm_flops;
-  Watchers watchers(session, state.step, console, peak_flops);
-  Saves saves(session, state, watchers, data_check);
-  StepsAhead steps(session, state);
+  std::optional<Watchers> watchers;
   try {
-    const ExitCode code = training_loop({session, state, watchers, saves, data_check, steps}, noted);
-    watchers.end(state.step, code == ExitCode::ok ? RunStatus::finished : RunStatus::stopped);
+    DataCheck data_check(streams);
+    const Noted noted(session.folder->path(), state.step);
+    spdlog::info("{}: {}", session.folder->path(), facts);
+    const double peak_flops = session.backend->measure_limits(session.config.precision.compute, false).gemm_flops;
+    watchers.emplace(session, state.step, console, peak_flops);
+    Saves saves(session, state, *watchers, data_check);
+    StepsAhead steps(session, state);
+    const ExitCode code = training_loop({session, state, *watchers, saves, data_check, steps}, noted);
+    watchers->end(state.step, code == ExitCode::ok ? RunStatus::finished : RunStatus::stopped);
     if (code == ExitCode::interrupted)
       spdlog::info("stopped after step {} of {}; the same command goes on from there", state.step,
                    session.config.train.steps);
@@ -205,8 +206,8 @@ ExitCode train(RunConfig config, const TrainOptions& options) {
                    session.folder->path());
     return code;
   } catch (const std::exception& error) {
-    watchers.end(state.step, RunStatus::failed, error.what());
-    log_to_file(error.what());
+    if (watchers) watchers->end(state.step, RunStatus::failed, error.what());
+    say_failed(session, state.step, error.what());
     throw;
   }
 }

@@ -150,8 +150,8 @@ std::string metrics_reference(const MetricTables& of) {
 
 This page is made by `bittern report --reference` from the table that the program itself uses.
 
-`RUN/metrics.jsonl` has one JSON object a line, in the order of the steps. The keys of a line tell its kind. A program that
-reads the file should pass over keys that it does not know: later versions may add some.
+`RUN/metrics.jsonl` has one JSON object a line, in the order of the steps. The keys of a line tell its kind. A program
+that reads the file should pass over keys that it does not know: later versions may add some.
 
 A number that is not finite is `null`, and a flag says so: `{"loss":null,"loss_nonfinite":true}`.
 
@@ -172,8 +172,9 @@ interrupted equals the file of a run that was not, but for the keys that differ 
          R"(
 ## Statistics, every `train.statistics_every` steps
 
-`step`, `tokens`, and `statistics`: an object that holds an object for each role of weights (`attention_linear`, `mlp_linear`,
-...). The keys of that object are below; a key is missing where a role has no such number. The event's tag is `ROLE/KEY`.
+`step`, `tokens`, and `statistics`: an object that holds an object for each role of weights (`attention_linear`,
+`mlp_linear`, ...). The keys of that object are below. A key is missing where a role has no such number. The event's tag
+is `ROLE/KEY`.
 
 )" + rows(of.role) +
          R"(

@@ -3,6 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <exception>
 #include <utility>
 
 #include "bittern/file.h"
@@ -43,14 +44,25 @@ void warn_without_validation(const Session& session) {
 Training set_up_training(RunConfig config, const TrainOptions& options, Console& console) {
   std::unique_ptr<Session> session = plan_session(std::move(config));
   StartingPoint start;
-  if (options.profile_steps == 0) {
-    open_folder(*session, options.out, console);
-    start = where_to_start(*session, options);
+  try {
+    if (options.profile_steps == 0) {
+      open_folder(*session, options.out, console);
+      start = where_to_start(*session, options);
+    }
+    warn_without_validation(*session);
+    const TrainingState state = fill_weights(*session, start);
+    if (session->folder) write_file_atomically(session->folder->path() + "/config.json", config_json(session->config));
+    return {.session = std::move(session), .state = state};
+  } catch (const std::exception& error) {
+    say_failed(*session, start.checkpoint ? start.checkpoint->step : 0, error.what());
+    throw;
   }
-  warn_without_validation(*session);
-  const TrainingState state = fill_weights(*session, start);
-  if (session->folder) write_file_atomically(session->folder->path() + "/config.json", config_json(session->config));
-  return {.session = std::move(session), .state = state};
+}
+
+void say_failed(const Session& session, std::int64_t step, std::string_view reason) {
+  if (!session.folder) return;
+  Heartbeat(session.folder->path()).beat(step, RunStatus::failed, reason);
+  log_to_file(reason);
 }
 
 }  // namespace bittern
