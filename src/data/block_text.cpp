@@ -6,9 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "base/utf8.h"
 #include "bittern/error.h"
 #include "data/json_line.h"
-#include "data/utf8.h"
 
 namespace bittern {
 namespace {

@@ -3,9 +3,9 @@
 
 #include <utility>
 
+#include "base/utf8.h"
 #include "bittern/file.h"
 #include "data/text_lines.h"
-#include "data/utf8.h"
 
 namespace bittern {
 namespace {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/hex.h"
 #include "bittern/error.h"
 #include "bittern/strict_json.h"
 
@@ -94,17 +95,6 @@ class TextHandler final : public nlohmann::json_sax<json> {
   bool wanted_ = false;
 };
 
-int hex_digits(std::string_view text) {
-  int value = 0;
-  if (text.size() < 4) return -1;
-  for (const char c : text.substr(0, 4)) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-    if (digit < 0) return -1;
-    value = value * 16 + digit;
-  }
-  return value;
-}
-
 // Half a surrogate pair, "\ud83d" without its partner, is no character though many programs write it: becomes \ufffd.
 std::int64_t mend_surrogates(std::string& line) {
   std::int64_t mended = 0;
@@ -114,8 +104,10 @@ std::int64_t mend_surrogates(std::string& line) {
       continue;
     }
     const std::string_view rest = std::string_view(line).substr(at);
-    const int unit = hex_digits(rest.substr(2)),
-              next = rest.size() >= 12 && rest[6] == '\\' && rest[7] == 'u' ? hex_digits(rest.substr(8)) : -1;
+    const auto unit_at = [&](std::size_t from) -> std::uint64_t {  // 0, no surrogate, where there are not four digits
+      return rest.size() >= from ? parse_hex(rest.substr(from, 4), 4).value_or(0) : 0;
+    };
+    const std::uint64_t unit = unit_at(2), next = rest.substr(0, 8).ends_with("\\u") ? unit_at(8) : 0;
     const bool high = unit >= 0xD800 && unit < 0xDC00, low = unit >= 0xDC00 && unit < 0xE000;
     if (high && next >= 0xDC00 && next < 0xE000) {
       at += 12;

@@ -2,9 +2,9 @@
 #include "data/manifest.h"
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "base/hex.h"
 #include "bittern/error.h"
 #include "bittern/strict_json.h"
 
@@ -61,11 +61,9 @@ class Reader {
   }
   std::uint64_t checksum(const char* key) const {
     const std::string digits = text(key);
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-    if (error != std::errc() || end != digits.data() + digits.size() || digits.size() != 16)
-      wrong(key, member(key), "16 hexadecimal digits");
-    return value;
+    const std::optional<std::uint64_t> value = parse_hex(digits, 16);
+    if (!value) wrong(key, member(key), "16 hexadecimal digits");
+    return *value;
   }
   [[noreturn]] void wrong(const char* key, const json& value, const char* expected) const {
     throw input_error("{}: {}.{} is {}; expected {}; {}", path_, where_, key, excerpt(value), expected, remedy);

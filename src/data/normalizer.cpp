@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/utf8.h"
 #include "bittern/error.h"
-#include "data/utf8.h"
 
 namespace bittern {
 namespace {

@@ -1,10 +1,10 @@
 // Text -> ids: the normaliser, then the encoder of the model's kind.
 #include <utility>
 
+#include "base/utf8.h"
 #include "bittern/error.h"
 #include "data/normalizer.h"
 #include "data/piece_encoder.h"
-#include "data/utf8.h"
 
 namespace bittern {
 

@@ -1,7 +1,7 @@
 #include "data/text_sample.h"
 
+#include "base/utf8.h"
 #include "bittern/quant/philox.h"
-#include "data/utf8.h"
 
 namespace bittern {
 namespace {

@@ -1,11 +1,11 @@
 // A text file -> ids in memory: for a text that is evaluated as it is.
+#include "base/utf8.h"
 #include "bittern/error.h"
 #include "bittern/prepare.h"
 #include "bittern/strict_json.h"
 #include "bittern/tokenizer.h"
 #include "data/block_text.h"
 #include "data/text_blocks.h"
-#include "data/utf8.h"
 
 namespace bittern {
 

@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "base/foreign_format.h"
+#include "base/utf8.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
 #include "data/tokenizer_model.h"
-#include "data/utf8.h"
 
 // Every version of the library has it, and no installed header.
 namespace sentencepiece::logging {

@@ -8,9 +8,9 @@
 #include <limits>
 #include <optional>
 
+#include "base/utf8.h"
 #include "bittern/error.h"
 #include "data/normalizer.h"
-#include "data/utf8.h"
 
 namespace bittern {
 namespace {

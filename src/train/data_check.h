@@ -1,9 +1,10 @@
 // DataCheck: the checksums of a run's data, read in the background while training goes on.
 //
-// The first step waits for nothing. Damage stops the run at its next step. Saves wait until everything is read, but for
-// some seconds in all: what is read by then teaches no checkpoint anything wrong, and a corpus of terabytes holds up no
-// save. Damage that is found after such a save is told with the warning that the saves have learned from it. Formats
-// without checksums have nothing to read.
+// Training begins at once. A thread reads the data beside it, and damage stops the run before its next step.
+// A save waits until everything is read, but all saves together wait only some seconds. So with a small corpus no
+// checkpoint has learned from damaged data, and a corpus of terabytes delays no save. If damage is found after a save
+// that did not wait, the message warns that the run's checkpoints may have learned from it.
+// Formats without checksums have nothing to read.
 #pragma once
 
 #include <atomic>

@@ -37,27 +37,30 @@ json after_refusal(const RunConfig& config, const TrainOptions& options) {
 TEST_CASE("refused start: the heartbeat says failed, why, and where the run stands, not starting for ever") {
   const TemporaryFolder folder("refused_start");
   const std::string run = folder / "run";
-  REQUIRE(train(config(R"({"train":{"steps":2}})"), {.out = run}) == ExitCode::ok);
+  REQUIRE(train(config(R"({"schedule":{"shape":"constant"},"train":{"steps":2}})"), {.out = run}) == ExitCode::ok);
   CHECK(heartbeat(run).at("status") == "finished");
-  CHECK(after_refusal(config(R"({"run":{"seed":4},"train":{"steps":4}})"), {.out = run}).at("step") == 0);
-  CHECK(after_refusal(config(R"({"train":{"steps":4}})"), {.out = run, .resume = "never"})
-            .at("message")
-            .get<std::string>()
-            .find("--resume never") == 0);
+  CHECK(after_refusal(config(R"({"run":{"seed":4},"schedule":{"shape":"constant"},"train":{"steps":4}})"), {.out = run})
+            .at("step") == 0);
+  CHECK(
+      after_refusal(config(R"({"schedule":{"shape":"constant"},"train":{"steps":4}})"), {.out = run, .resume = "never"})
+          .at("message")
+          .get<std::string>()
+          .find("--resume never") == 0);
 
   // A folder that cannot be written to after the weights are filled.
   const std::string blocked = folder / "blocked";
   std::filesystem::create_directories(blocked + "/config.json");
-  after_refusal(config(R"({"train":{"steps":2}})"), {.out = blocked});
+  after_refusal(config(R"({"schedule":{"shape":"constant"},"train":{"steps":2}})"), {.out = blocked});
 
   // What the loop itself needs before its first step: metrics that can be written, from the checkpoint's step on.
   std::filesystem::remove(run + "/metrics.jsonl");
   std::filesystem::create_directories(run + "/metrics.jsonl");
-  CHECK(after_refusal(config(R"({"train":{"steps":4}})"), {.out = run}).at("step") == 2);
+  CHECK(after_refusal(config(R"({"schedule":{"shape":"constant"},"train":{"steps":4}})"), {.out = run}).at("step") ==
+        2);
 
   // Mended, the same command goes on.
   std::filesystem::remove(run + "/metrics.jsonl");
-  REQUIRE(train(config(R"({"train":{"steps":4}})"), {.out = run}) == ExitCode::ok);
+  REQUIRE(train(config(R"({"schedule":{"shape":"constant"},"train":{"steps":4}})"), {.out = run}) == ExitCode::ok);
   CHECK(heartbeat(run).at("status") == "finished");
   CHECK(heartbeat(run).at("step") == 4);
 }

@@ -1,5 +1,7 @@
-// With AVX-512, four blocks are halved at a time: to count what lies below a bound waits much longer than it works, and
-// one block's search cannot begin while the end of another's is not foreseen.
+// block_quantiles: the value below which a given part of a block's magnitudes lies. The range of values is halved again
+// and again, and each time the values below its middle are counted.
+// With AVX-512, four blocks are searched at once. One search alone waits for each count before it can begin the next;
+// four that are independent keep the CPU busy while they wait.
 #include "ops/cpu/optimizer/block_quantiles.h"
 
 #include "bittern/quant/log_quantizer.h"
