@@ -12,11 +12,13 @@ namespace bittern {
 DataCheck::DataCheck(std::vector<const TokenStream*> streams, std::chrono::milliseconds patience)
     : patience_(patience) {
   thread_ = background_thread("checking the data", [this, streams = std::move(streams)] {
-    try {
-      for (const TokenStream* stream : streams)
-        if (!give_up_) stream->verify_checksums([this] { return !give_up_; });
-    } catch (...) {
-      error_ = std::current_exception();
+    for (const TokenStream* stream : streams) {
+      try {
+        if (!give_up_ && !error_) stream->verify_checksums([this] { return !give_up_; });
+      } catch (...) {
+        error_ = std::current_exception();
+        is_damage_ = stream->parts().front().has_checksum;  // all have one, or none
+      }
     }
     done_ = true;
   });
@@ -31,7 +33,7 @@ void DataCheck::look() {
   if (!done_) return;
   if (thread_.joinable()) thread_.join();
   if (!error_) return;
-  if (!saved_unread_) std::rethrow_exception(error_);
+  if (!saved_unread_ || !is_damage_) std::rethrow_exception(error_);
   try {
     std::rethrow_exception(error_);
   } catch (const Error& error) {
@@ -47,7 +49,9 @@ void DataCheck::wait_for_save() {
     spdlog::info("saving before the checksums of all data are read; damage that they show later will stop the run");
     saved_unread_ = true;
   }
-  look();
+  if (!done_) return;
+  if (thread_.joinable()) thread_.join();
+  if (is_damage_) look();
 }
 
 }  // namespace bittern

@@ -4,7 +4,8 @@
 // A save waits until everything is read, but all saves together wait only some seconds. So with a small corpus no
 // checkpoint has learned from damaged data, and a corpus of terabytes delays no save. If damage is found after a save
 // that did not wait, the message warns that the run's checkpoints may have learned from it.
-// Formats without checksums have nothing to read.
+// In formats without checksums it looks for an id beyond the vocabulary. No step can have learned from one, so it stops
+// the run but no save.
 #pragma once
 
 #include <atomic>
@@ -29,7 +30,7 @@ class DataCheck {
 
   /// Throws what was found so far.
   void look();
-  /// To be called before a save: returns when everything is read or patience has run out; throws what was found.
+  /// To be called before a save: returns when everything is read or patience has run out; throws damage.
   void wait_for_save();
 
  private:
@@ -37,6 +38,7 @@ class DataCheck {
   bool saved_unread_ = false;
   std::atomic<bool> done_ = false, give_up_ = false;
   std::exception_ptr error_;  ///< written by the thread, read after it was joined
+  bool is_damage_ = false;    ///< as `error_`; else an id that no step has read
   std::thread thread_;
 };
 

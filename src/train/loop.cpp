@@ -111,8 +111,8 @@ Decision decide(const Loop& loop) {
   const TrainSection& config = loop.config();
   const std::int64_t step = loop.steps.next_step();
   Decision decision;
-  loop.data_check.look();
   try {
+    loop.data_check.look();
     decision.batch.emplace(loop.session, step);
   } catch (const Error&) {
     decision.unreadable = std::current_exception();
@@ -129,7 +129,7 @@ ExitCode training_loop(const Loop& loop, const Noted& noted) {
   bool looked = look_at_model(loop, noted);
   while (steps.next_step() <= loop.config().steps && !stop_requested()) {
     const Decision decision = decide(loop);
-    if (!decision.batch) {  // what was learned so far is saved first
+    if (!decision.batch) {  // what was learned so far is saved first, unless it may be wrong: then `now` says so
       finish_steps(loop, 0);
       saves.settle(true);
       saves.now();

@@ -86,6 +86,7 @@ TEST_CASE("prepare: what is not text is called by its name") {
 
 TEST_CASE("prepare: a pipe is read as the file would be, whatever it holds, and leaves nothing behind") {
   const Folder folder;
+  shared_model();  // trained in a process of its own, which is best begun before there are threads
   const std::string text = prose(3, 700000), json = json_lines({"one", "two"});
   const std::pair<std::string, std::string> inputs[] = {
       {text, text + "|"}, {gzip(text), text + "|"}, {json, "one|two|"}};

@@ -1,6 +1,7 @@
 #include "train/data_check.h"
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -73,4 +74,27 @@ TEST_CASE("data check: a run that ends gives up what is not read") {
   const auto start = std::chrono::steady_clock::now();
   { const DataCheck check(std::vector<const TokenStream*>(1000000, &whole), 0ms); }
   CHECK(std::chrono::steady_clock::now() - start < 60s);  // all of it would take minutes
+}
+
+TEST_CASE("data check: an id beyond the vocabulary stops the run, whose saves go on, for none has learned from it") {
+  const Scratch scratch("data_check_ids");
+  const std::string path = scratch.path + "/ids.bin";
+  {
+    std::vector<std::int32_t> header(256);
+    header[0] = 20240520;  // llm.c
+    header[1] = 1;
+    header[2] = 100000;
+    std::vector<std::uint16_t> ids(100000, 7);
+    ids[99000] = 5000;
+    std::ofstream file(path, std::ios::binary);
+    file.write(reinterpret_cast<const char*>(header.data()), 1024);
+    file.write(reinterpret_cast<const char*>(ids.data()), 200000);
+  }
+  TokenStream stream = TokenStream::open(path);
+  stream.limit_vocabulary(400);
+  DataCheck check({&stream}, 60s);
+  CHECK_NOTHROW(check.wait_for_save());
+  const std::string message = message_of([&] { check.look(); });
+  CHECK(message.find("ids.bin: token 99000 is 5000") != std::string::npos);
+  CHECK(message.find("may have learned") == std::string::npos);
 }

@@ -96,7 +96,8 @@ TEST_CASE("training: a run does not go on with other data") {
   check_same_weights(reference_run(), run, 12);
 }
 
-TEST_CASE("training: an id out of range in a later window stops the run, and the last step is saved") {
+TEST_CASE(
+    "training: an id out of range in a later window stops the run before it is there, and the last step is saved") {
   const Scratch scratch("training_bad_id");
   const std::string path = scratch.path + "/ids.bin", run = scratch.path + "/run";
   const auto write = [&](std::uint16_t last) {
@@ -115,11 +116,12 @@ TEST_CASE("training: an id out of range in a later window stops the run, and the
   for (int again = 0; again < 2; ++again) {
     check_refused(run, extra,
                   path + ": token 510 is 320; expected an id below the vocabulary size 320; the file is damaged");
-    CHECK(find_latest(run).step == 5);
+    CHECK(find_latest(run).step <= 5);  // how soon it is found is chance: -1 where no step was done
   }
   write(319);
   nlohmann::json undisturbed = nlohmann::json::parse(extra);
-  undisturbed["train"]["checkpoint_every"] = 5;
+  undisturbed["train"]["checkpoint_every"] = 1;
   REQUIRE(train(config(undisturbed.dump()), {.out = scratch.path + "/undisturbed"}) == ExitCode::ok);
-  check_same_weights(run, scratch.path + "/undisturbed", 5);
+  if (const std::int64_t saved = find_latest(run).step; saved > 0)
+    check_same_weights(run, scratch.path + "/undisturbed", saved);
 }
