@@ -13,12 +13,19 @@ using namespace bittern::tiny_run;
 
 namespace {
 
+void append(std::string& bytes, const NamedTensor& tensor) {
+  const std::vector<std::byte> own = bittern::bytes_of(tensor);
+  bytes.append(reinterpret_cast<const char*>(own.data()), own.size());
+}
+
 /// A training that is set up in a folder of its own, and changed by hand between its steps.
 struct ByHand {
   Scratch scratch{"step"};
   Console console{2};
-  Training t = set_up_training(config(), {.out = scratch.path + "/run"}, console);
+  Training t;
 
+  explicit ByHand(const std::string& extra = "{}")
+      : t(set_up_training(config(extra), {.out = scratch.path + "/run"}, console)) {}
   ~ByHand() { stop_logging(); }
   StepMetrics step() { return step(Batch(*t.session, t.state.step + 1)); }
   StepMetrics step(const Batch& batch) {
@@ -39,8 +46,7 @@ struct ByHand {
   std::string state() const {
     std::string bytes;
     for (const bool optimizer : {false, true})
-      for (const NamedTensor& tensor : t.session->checkpoint_tensors(optimizer, false))
-        bytes.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
+      for (const NamedTensor& tensor : t.session->checkpoint_tensors(optimizer, false)) append(bytes, tensor);
     return bytes;
   }
 };
@@ -119,6 +125,27 @@ TEST_CASE("step: a finite loss with a gradient that is not finite is skipped too
   CHECK(run.t.state.update == 1);
 }
 
+TEST_CASE("step: a loss far above its running mean is skipped where the config asks for it, and counted") {
+  for (const bool guarded : {false, true}) {
+    CAPTURE(guarded);
+    ByHand run(guarded ? R"({"train": {"skip_deviations": 5}})" : "{}");
+    Session& session = *run.t.session;
+    // As if a hundred updates had ended at a loss of 2 +- 0.1, far below what this model has.
+    StepRecord record;
+    record.updates = run.t.state.update = 100;
+    record.means = {.loss = 2, .loss_square = 4.01, .norm = 100, .norm_square = 20000, .steps = 100};
+    session.optimizer->set_record(*session.arena, record);
+    const std::string whole = run.state();
+    const StepMetrics metrics = run.step();
+    CHECK(metrics.loss > 5);
+    CHECK(metrics.skipped == guarded);
+    CHECK((run.state() == whole) == guarded);
+    CHECK(run.t.state.update == (guarded ? 100 : 101));
+    CHECK(run.t.state.skipped_in_a_row == (guarded ? 1 : 0));
+    CHECK((run.t.state.means == record.means) == guarded);
+  }
+}
+
 TEST_CASE("step: ignored targets do no harm, all of them or those of a whole micro-batch") {
   ByHand run;
   run.step();
@@ -147,8 +174,7 @@ TEST_CASE("step: a snapshot stays what it was while the weights change") {
   const auto bytes_of_snapshot = [&] {
     std::string bytes;
     for (const bool optimizer : {false, true})
-      for (const NamedTensor& tensor : run.t.session->checkpoint_tensors(optimizer, true))
-        bytes.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
+      for (const NamedTensor& tensor : run.t.session->checkpoint_tensors(optimizer, true)) append(bytes, tensor);
     return bytes;
   };
   run.t.session->take_snapshot();
