@@ -2,15 +2,39 @@
 // another flow.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace bittern {
 
+/// How the rotary embedding's frequencies are changed for longer sequences (rope_scaling in a config.json).
+enum class RopeType : std::uint8_t {
+  plain,  ///< "default": as rope_theta says
+  llama3  ///< low ones divided by `factor`, high ones kept, between them by a straight line (LLaMA 3.1)
+};
+inline constexpr std::array<std::string_view, 2> rope_type_names = {"default", "llama3"};
+
+constexpr std::string_view name(RopeType type) {
+  return rope_type_names[static_cast<std::size_t>(type)];
+}
+
+/// The numbers are llama3's: a frequency is low if it turns less than low_freq_factor times within
+/// original_max_position_embeddings positions, and high if it turns more than high_freq_factor times.
+struct RopeScaling {
+  RopeType rope_type = RopeType::plain;
+  double factor = 1.0;
+  double low_freq_factor = 1.0, high_freq_factor = 4.0;
+  std::int64_t original_max_position_embeddings = 8192;
+  bool operator==(const RopeScaling&) const = default;
+};
+
 struct ModelSpec {
-  /// "llama", "qwen2" (biases on q, k, v), "qwen3" (norms on q and k) or "bitnet" (norms before o_proj and down_proj)
-  std::string architecture = "llama";
-  std::int64_t vocab_size = 0;  ///< 0: the data's
+  std::string architecture = "llama";  ///< transformers' model_type; config/model_table.cpp has the list
+  std::int64_t vocab_size = 0;         ///< 0: the data's
   std::int64_t hidden_size = 256;
   std::int64_t num_hidden_layers = 4;
   std::int64_t num_attention_heads = 4;
@@ -19,12 +43,23 @@ struct ModelSpec {
   std::int64_t intermediate_size = 688;
   std::int64_t max_position_embeddings = 2048;
   double rope_theta = 10000.0;
+  RopeScaling rope_scaling{};
+  /// Positions that a token attends to, itself included; 0: all. Only sequences that it covers can be computed.
+  std::int64_t sliding_window = 0;
   double rms_norm_eps = 1e-5;
   double initializer_range = 0.02;
   bool tie_word_embeddings = false;
   bool attention_bias = false;  ///< biases on q, k, v
   bool qk_norm = false;         ///< rmsnorm of every query and key head
   bool sub_norm = false;        ///< rmsnorm of what o_proj and down_proj read (SubLN)
+
+  /// The longest sequence that the model computes, and the key that says so.
+  std::int64_t longest_sequence() const {
+    return sliding_window > 0 ? std::min(sliding_window, max_position_embeddings) : max_position_embeddings;
+  }
+  std::string_view longest_sequence_key() const {
+    return longest_sequence() < max_position_embeddings ? "sliding_window" : "max_position_embeddings";
+  }
 
   std::int64_t query_cols() const { return num_attention_heads * head_dim; }
   std::int64_t key_value_cols() const { return num_key_value_heads * head_dim; }

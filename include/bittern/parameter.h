@@ -17,12 +17,21 @@
 
 namespace bittern {
 
+/// What a parameter begins as in a new run.
+enum class Initial : std::uint8_t {
+  normal,        ///< ~ N(0, initializer_range)
+  joins_stream,  ///< the same; its linear's output is added to the residual stream
+  ones,
+  zeros
+};
+
 struct ParameterSpec {
   std::string name;  ///< Hugging Face's
   Shape shape;
   Role role;
   int layer = -1;                      ///< -1: outside the blocks
   bool stacked_with_previous = false;  ///< k and v below q, up below gate: one GEMM serves them
+  Initial initial = Initial::normal;
 };
 
 /// The parameters of a model, in the order of the forward pass. With tied embeddings there is no lm_head.weight.

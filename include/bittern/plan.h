@@ -1,12 +1,12 @@
 // Plan: the one table of every tensor of a run. It is what gets allocated, what `bittern plan` prints, what a
 // checkpoint iterates, and what a test compares with the bytes really allocated. No second list of tensors exists.
 //
-// A tensor lives from one point of the step to another (a number that the model counts up through forward and
-// backward). Tensors whose lives do not overlap share memory; offsets are chosen first-fit, largest first, so the
-// layout is a pure function of the table.
+// A tensor lives from one point of the step to another. Tensors whose lives do not overlap share memory; offsets are
+// chosen first-fit, largest first, so the layout is a pure function of the table.
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -33,12 +33,22 @@ inline constexpr std::array<std::string_view, 8> category_names = {
     "weights", "master weights", "optimizer states",   "gradients", "activations",
     "scratch", "data",           "checkpoint snapshot"};
 
+/// A point of a step. Points have an order and nothing else: the model's Timeline names them, and nobody counts.
+class Point {
+ public:
+  constexpr explicit Point(int order) : order_(order) {}
+  constexpr auto operator<=>(const Point&) const = default;
+
+ private:
+  int order_;
+};
+
 /// First and last point of the step at which the tensor's content matters (both included).
 struct Lifetime {
-  int first = 0;
-  int last = std::numeric_limits<int>::max();
+  Point first, last;
+  constexpr bool operator==(const Lifetime&) const = default;
 };
-inline constexpr Lifetime whole_run{};
+inline constexpr Lifetime whole_run{Point(std::numeric_limits<int>::min()), Point(std::numeric_limits<int>::max())};
 
 /// Where a tensor stands in the plan's table.
 struct TensorId {
@@ -75,6 +85,9 @@ class Plan {
     std::int64_t rows;
   };
   std::vector<TensorId> add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype, Category category);
+
+  /// Gives a matrix that is already in the table at least so many columns.
+  void widen(TensorId id, std::int64_t cols);
 
   void lay_out();
 

@@ -12,7 +12,7 @@ bool overlap(const Lifetime& a, const Lifetime& b) {
 }
 
 bool is_whole_run(const Lifetime& life) {
-  return life.first == whole_run.first && life.last == whole_run.last;
+  return life == whole_run;
 }
 
 }  // namespace
@@ -39,6 +39,12 @@ std::vector<TensorId> Plan::add_stacked(std::span<const Part> parts, std::int64_
     if (ids.size() > 1) stacked_with_previous_.back() = 1;
   }
   return ids;
+}
+
+void Plan::widen(TensorId id, std::int64_t cols) {
+  PlannedTensor& tensor = tensors_[static_cast<std::size_t>(id.index)];
+  check(!laid_out_ && tensor.shape.rank == 2, "plan: {} cannot be made wider", tensor.name);
+  tensor.shape = Shape{tensor.shape[0], std::max(tensor.shape[1], cols)};
 }
 
 void Plan::lay_out() {

@@ -11,7 +11,7 @@ TEST_CASE("plan: tensors that live at the same time never overlap") {
   for (int i = 0; i < 60; ++i) {
     const int first = (i * 7) % 20, last = first + (i * 5) % 9;
     ids.push_back(plan.add("t" + std::to_string(i), Shape{1 + (i * 37) % 113, 3}, i % 3 ? DType::f32 : DType::bf16,
-                           Category::activations, i % 5 ? Lifetime{first, last} : whole_run));
+                           Category::activations, i % 5 ? Lifetime{Point(first), Point(last)} : whole_run));
   }
   plan.lay_out();
   for (const TensorId a : ids)
@@ -30,9 +30,9 @@ TEST_CASE("plan: tensors that live at the same time never overlap") {
 
 TEST_CASE("plan: lives that follow each other share memory") {
   Plan plan;
-  const TensorId a = plan.add("a", Shape{1000}, DType::f32, Category::scratch, {0, 1});
-  const TensorId b = plan.add("b", Shape{1000}, DType::f32, Category::scratch, {2, 3});
-  const TensorId c = plan.add("c", Shape{1000}, DType::f32, Category::scratch, {1, 2});
+  const TensorId a = plan.add("a", Shape{1000}, DType::f32, Category::scratch, {Point(0), Point(1)});
+  const TensorId b = plan.add("b", Shape{1000}, DType::f32, Category::scratch, {Point(2), Point(3)});
+  const TensorId c = plan.add("c", Shape{1000}, DType::f32, Category::scratch, {Point(1), Point(2)});
   plan.lay_out();
   CHECK(plan[a].offset == plan[b].offset);
   CHECK(plan[c].offset != plan[a].offset);
@@ -74,6 +74,16 @@ TEST_CASE("plan: tensors of the host lie in memory of their own, and alignment i
   const Arena arena(*backend, plan);
   CHECK(backend->allocated_bytes() == 768);
   CHECK(arena.view(copy).data != arena.view(a).data);
+}
+
+TEST_CASE("plan: a matrix that is made wider keeps its rows, and is never made narrower") {
+  Plan plan;
+  const TensorId id = plan.add("m", Shape{5, 8}, DType::f32, Category::scratch);
+  plan.widen(id, 12);
+  plan.widen(id, 3);
+  CHECK(plan[id].shape == Shape{5, 12});
+  plan.lay_out();
+  CHECK_THROWS(plan.widen(id, 20));
 }
 
 TEST_CASE("plan: nothing can be added after the layout, so no tensor escapes the table") {
