@@ -287,8 +287,8 @@ TEST_CASE("model: what only linears read does not exist unquantized where activa
     int codes = 0;
     for (const PlannedTensor& tensor : run->plan.tensors()) {
       const auto named = [&](const char* end) { return tensor.name.ends_with(end); };
-      CHECK_FALSE((named("n1") || named("n2") || named("o_input") || named("down_input")));
-      codes += named("n1.codes") || named("n2.codes") || named("o_input.codes") || named("down_input.codes");
+      CHECK_FALSE((named("x0.n") || named("x1.n") || named("o_input") || named("down_input")));
+      codes += named("x0.n.codes") || named("x1.n.codes") || named("o_input.codes") || named("down_input.codes");
     }
     CHECK(codes >= 2 * 4);  // of training and of generation
   }
