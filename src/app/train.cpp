@@ -26,7 +26,7 @@ void add_train(CLI::App& program, Action& action) {
   command
       ->add_option(
           "--init", options.init,
-          "start a new run from these weights: a checkpoint, or a Hugging Face folder (llama, qwen2, qwen3, bitnet)")
+          "start a new run from these weights: a checkpoint, or a Hugging Face folder (llama, mistral, qwen2, qwen3, bitnet)")
       ->type_name("CHECKPOINT");
   command->add_option("--profile", options.profile_steps, "print what each op costs over N steps, then stop")
       ->type_name("N")

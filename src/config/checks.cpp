@@ -40,6 +40,11 @@ void check_train(const RunConfig& config, const std::string& origin) {
         "{}: data.sequence_length is {}; expected at most model.max_position_embeddings, which is {}; shorten the "
         "sequences or raise it",
         origin, config.data.sequence_length, config.model.max_position_embeddings);
+  if (config.data.sequence_length > config.model.longest_sequence())
+    throw input_error(
+        "{}: data.sequence_length is {}; expected at most model.sliding_window, which is {}: attention over a window "
+        "is not implemented; shorten the sequences, or set sliding_window to 0 for attention over all positions",
+        origin, config.data.sequence_length, config.model.sliding_window);
 }
 
 void check_schedule(const RunConfig& config, const std::string& origin) {
@@ -174,6 +179,17 @@ void complete_model(ModelSpec& model, const json& given, const Origin& origin) {
                           ? ""
                           : fmt::format(" (hidden_size {} / {} heads)", model.hidden_size, model.num_attention_heads),
                       given.contains("head_dim") ? "change it" : "change the number of heads, or give head_dim");
+  const RopeScaling& rope = model.rope_scaling;
+  if (rope.rope_type == RopeType::plain && rope.factor != 1)
+    throw input_error("{}: {} is {}; expected 1 where {} is \"default\", which scales nothing; set one of them",
+                      origin.name, path("rope_scaling.factor"), rope.factor, path("rope_scaling.rope_type"));
+  if (rope.rope_type == RopeType::llama3 && rope.low_freq_factor >= rope.high_freq_factor)
+    throw input_error("{}: {} is {} and {} is {}; expected a lower one; change one of them", origin.name,
+                      path("rope_scaling.low_freq_factor"), rope.low_freq_factor, path("rope_scaling.high_freq_factor"),
+                      rope.high_freq_factor);
+  if (model.sliding_window > 0 && architecture.sliding_window == 0)
+    throw input_error("{}: {} is {}; expected null: attention over a window is not implemented; {}", origin.name,
+                      path("sliding_window"), model.sliding_window, "remove it, or choose another model");
   if (model.sub_norm && model.num_attention_heads * model.head_dim != model.hidden_size)
     throw input_error(
         "{}: {} is {}; expected hidden_size / heads, which are {} / {}: in transformers the norm before "

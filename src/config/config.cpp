@@ -53,7 +53,7 @@ ModelSpec parse_model(std::string_view text, const std::string& origin) {
   RunConfig result;
   for (const config::Key& key : config::keys()) {
     if (!key.path.starts_with("model.")) continue;
-    if (const auto value = model.find(key.path.substr(config::hidden_prefix)); value != model.end())
+    if (const json* value = find_path(model, std::string_view(key.path).substr(config::hidden_prefix)))
       config::read_value(key, *value, file, result);
   }
   config::complete_model(result.model, model, file);

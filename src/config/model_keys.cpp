@@ -28,12 +28,15 @@ class Translator {
 
   void translate() {
     name_architecture();
-    take_rope("rope_parameters");
     take_rope("rope_scaling");
+    take_rope("rope_parameters");
     take_windows();
     take_codes();
     for (const char* key : {"num_key_value_heads", "head_dim"})  // null: follows from the others
       if (const auto found = model_.find(key); found != model_.end() && found->is_null()) model_.erase(found);
+    if (const auto scaling = model_.find("rope_scaling"); scaling != model_.end() && scaling->is_null())
+      take("rope_scaling");
+    if (const auto window = model_.find("sliding_window"); window != model_.end() && window->is_null()) *window = 0;
     for (const ModelExtra& extra : model_extras()) {
       const auto found = model_.find(extra.name);
       if (found == model_.end()) continue;
@@ -113,28 +116,48 @@ class Translator {
     model_.erase("architectures");
   }
 
-  // rope_parameters (transformers 5) holds rope_theta; both it and rope_scaling may ask for a scaling, which is
-  // refused.
+  // rope_scaling (transformers 4) and rope_parameters (5, which holds rope_theta too) become our rope_scaling and
+  // rope_theta. Kinds of scaling other than llama3 are refused.
   void take_rope(const char* key) {
     const auto found = model_.find(key);
     if (found == model_.end() || !found->is_object()) return;
-    const json rope = *found;
-    for (const auto& [name, value] : rope.items()) {
-      const bool fine = name == "rope_theta" || ((name == "rope_type" || name == "type") && value == "default") ||
-                        ((name == "partial_rotary_factor" || name == "factor") && (value == 1 || value.is_null()));
-      if (!fine)
-        throw input_error(
-            "{}: {}.{} is {}; expected rope_theta and \"rope_type\": \"default\" alone: scaled rotary embedding is not "
-            "implemented; {}",
-            origin_.name, path(key), name, excerpt(value), remedy);
+    json rope = *found;
+    if (const auto type = rope.find("type"); type != rope.end()) {  // its older name
+      if (rope.contains("rope_type") && rope["rope_type"] != *type)
+        throw input_error("{}: {}.rope_type is {}, but {}.type is {}; correct one of them", origin_.name, path(key),
+                          excerpt(rope["rope_type"]), path(key), excerpt(*type));
+      rope["rope_type"] = *type;
+      rope.erase("type");
     }
+    if (const auto type = rope.find("rope_type");
+        type != rope.end() &&
+        (!type->is_string() || std::ranges::find(rope_type_names, type->get<std::string>()) == rope_type_names.end()))
+      throw refusal(std::string(key) + ".rope_type", *type, "\"default\" or \"llama3\"",
+                    "other kinds of scaled rotary embedding are not implemented");
+    const bool llama3 = rope.value("rope_type", json()) == "llama3";
+    for (const char* inert : {"partial_rotary_factor", llama3 ? "partial_rotary_factor" : "factor"})
+      if (const auto value = rope.find(inert); value != rope.end() && (*value == 1 || value->is_null()))
+        rope.erase(value);
+    if (const auto part = rope.find("partial_rotary_factor"); part != rope.end())
+      throw refusal(std::string(key) + ".partial_rotary_factor", *part, "1 or null",
+                    "rotation of a part of each head is not implemented");
     if (const auto theta = rope.find("rope_theta"); theta != rope.end()) {
       if (const auto outer = model_.find("rope_theta"); outer != model_.end() && *outer != *theta)
         throw input_error("{}: {} is {}, but {}.rope_theta is {}; correct one of them", origin_.name,
                           path("rope_theta"), excerpt(*outer), path(key), excerpt(*theta));
       model_["rope_theta"] = *theta;
+      rope.erase("rope_theta");
     }
-    take(key);
+    if (llama3)
+      for (const char* number : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"})
+        if (!rope.contains(number))
+          throw input_error("{}: {} is not given; rope_type llama3 needs it; add it", origin_.name,
+                            path(std::string(key) + "." + number));
+    model_.erase(key);
+    if (rope.empty() || rope == json{{"rope_type", "default"}})
+      ignored_.push_back("model." + std::string(key));
+    else
+      model_["rope_scaling"] = std::move(rope);
   }
 
   // Qwen's files name a window and then say that it is not used.
@@ -171,16 +194,15 @@ json model_from_text(std::string_view text, const std::string& file, std::vector
                       excerpt(model));
   for (const char* key : needed)
     if (!model.contains(key))
-      throw input_error(
-          "{}: has no {}; expected a Hugging Face config.json of a llama, qwen2, qwen3 or bitnet; check the path", file,
-          key);
+      throw input_error("{}: has no {}; expected a Hugging Face config.json of a {}; check the path", file, key,
+                        joined(architecture_names(), ", "));
   const bool names_activation = model.contains("hidden_act");
+  const bool names_key_value_heads = model.contains("num_key_value_heads");  // null: as many as query heads
   Translator(model, origin, ignored).translate();
   check_members(model, "model", origin);
   if (!model.contains("architecture"))
-    throw input_error(
-        "{}: has no model_type; expected a Hugging Face config.json of a llama, qwen2, qwen3 or bitnet; check the path",
-        file);
+    throw input_error("{}: has no model_type; expected a Hugging Face config.json of a {}; check the path", file,
+                      joined(architecture_names(), ", "));
   if (model["vocab_size"] == 0)
     throw input_error("{}: vocab_size is 0; expected the size of the model's vocabulary; correct it", file);
   const auto& architecture =
@@ -191,6 +213,10 @@ json model_from_text(std::string_view text, const std::string& file, std::vector
   if (!model.contains("rms_norm_eps")) model["rms_norm_eps"] = architecture.rms_norm_eps;
   if (!model.contains("rope_theta")) model["rope_theta"] = architecture.rope_theta;
   if (!model.contains("head_dim") && architecture.head_dim != 0) model["head_dim"] = architecture.head_dim;
+  if (architecture.num_key_value_heads != 0 && !names_key_value_heads)
+    model["num_key_value_heads"] = architecture.num_key_value_heads;
+  if (!model.contains("sliding_window") && architecture.sliding_window != 0)
+    model["sliding_window"] = architecture.sliding_window;
   return model;
 }
 

@@ -8,7 +8,7 @@ namespace bittern::config {
 namespace {
 
 // clang-format off
-constexpr std::array<ModelExtra, 33> extras = {{
+constexpr auto extras = std::to_array<ModelExtra>({
     {"model_type", {}, {}},     // says the architecture
     {"architectures", {}, {}},  // the same
     {"torch_dtype", {}, {}},
@@ -24,6 +24,14 @@ constexpr std::array<ModelExtra, 33> extras = {{
     {"attn_implementation", {}, {}},
     {"keys_to_ignore_at_inference", {}, {}},
     {"max_window_layers", {}, {}},
+    {"_attn_implementation", {}, {}},
+    {"auto_map", {}, {}},
+    {"is_llama_config", {}, {}},
+    {"tokenizer_class", {}, {}},
+    {"transformers.js_config", {}, {}},
+    {"unsloth_version", {}, {}},
+    {"use_mrope", "false", "rotation by three kinds of position is not implemented"},
+    {"rope_interleaved", "false", "rotation turns halves of a head, not neighbours"},
     {"hidden_act", "\"silu\"", "the MLP is SwiGLU, whose activation is silu"},
     {"mlp_bias", "false", "the MLP has no biases"},
     {"pretraining_tp", "1", "products are not cut into slices"},
@@ -31,25 +39,24 @@ constexpr std::array<ModelExtra, 33> extras = {{
     {"hidden_dropout", "0", "there is no dropout"},
     {"resid_pdrop", "0", "there is no dropout"},
     {"embd_pdrop", "0", "there is no dropout"},
-    {"rope_scaling", "null", "scaled rotary embedding is not implemented"},
-    {"rope_parameters", "null", "scaled rotary embedding is not implemented"},
+    {"rope_parameters", "null", "anything else is an object with rope_theta and rope_type"},
     {"partial_rotary_factor", "1 null", "rotation of a part of each head is not implemented"},
     {"use_sliding_window", "false", "attention over a window is not implemented"},
-    {"sliding_window", "null", "attention over a window is not implemented"},
     {"layer_types", "null", "attention over a window is not implemented"},
     {"final_logit_softcapping", "null", "soft caps are not implemented"},
     {"attn_logit_softcapping", "null", "soft caps are not implemented"},
     {"quantization_config", "null", "quantized weights must be dequantized first"},
     {"is_encoder_decoder", "false", "only decoders are implemented"},
     {"add_cross_attention", "false", "only decoders are implemented"},
-}};
+});
 
-constexpr std::array<Architecture, 4> architecture_rows = {{
-    {"llama", "LlamaForCausalLM", false, false, false, 0, 1e-6, 1e4, "silu"},
-    {"qwen2", "Qwen2ForCausalLM", true, false, false, 0, 1e-6, 1e4, "silu"},
-    {"qwen3", "Qwen3ForCausalLM", false, true, false, 128, 1e-6, 1e4, "silu"},
-    {"bitnet", "BitNetForCausalLM", false, false, true, 0, 1e-5, 5e5, "relu2"},
-}};
+constexpr auto architecture_rows = std::to_array<Architecture>({
+    {"llama", "LlamaForCausalLM", false, false, false, 0, 1e-6, 1e4, "silu", 0, 0},
+    {"mistral", "MistralForCausalLM", false, false, false, 0, 1e-6, 1e4, "silu", 8, 4096},
+    {"qwen2", "Qwen2ForCausalLM", true, false, false, 0, 1e-6, 1e4, "silu", 0, 0},
+    {"qwen3", "Qwen3ForCausalLM", false, true, false, 128, 1e-6, 1e4, "silu", 0, 0},
+    {"bitnet", "BitNetForCausalLM", false, false, true, 0, 1e-5, 5e5, "relu2", 0, 0},
+});
 // clang-format on
 
 }  // namespace
@@ -60,6 +67,12 @@ std::span<const ModelExtra> model_extras() {
 
 std::span<const Architecture> architectures() {
   return architecture_rows;
+}
+
+std::vector<std::string_view> architecture_names() {
+  std::vector<std::string_view> names;
+  for (const Architecture& row : architecture_rows) names.push_back(row.name);
+  return names;
 }
 
 }  // namespace bittern::config

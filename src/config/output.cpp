@@ -142,7 +142,9 @@ std::string config_schema() {
   ordered_json& model = properties["model"];
   ordered_json& members = model["properties"];
   members["from"] = {{"type", "string"}, {"description", "A Hugging Face config.json, relative to this file."}};
-  for (const char* key : {"num_key_value_heads", "head_dim"}) members[key]["type"] = {"integer", "null"};
+  for (const char* key : {"num_key_value_heads", "head_dim", "sliding_window"})
+    members[key]["type"] = {"integer", "null"};
+  members["rope_scaling"]["type"] = {"object", "null"};
   for (const config::ModelExtra& extra : config::model_extras())
     members[std::string(extra.name)] = {{"description", extra.allowed.empty()
                                                             ? std::string("Hugging Face's; changes nothing here.")

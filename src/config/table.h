@@ -98,7 +98,10 @@ struct Architecture {
   std::int64_t head_dim;  ///< 0: hidden_size / num_attention_heads
   double rms_norm_eps, rope_theta;
   std::string_view hidden_act;
+  std::int64_t num_key_value_heads;  ///< 0: as many as query heads
+  std::int64_t sliding_window;       ///< 0: this architecture has none
 };
 std::span<const Architecture> architectures();
+std::vector<std::string_view> architecture_names();
 
 }  // namespace bittern::config

@@ -27,7 +27,17 @@ std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, 
                                  {"attention_bias", spec.attention_bias && spec.architecture != "qwen2"},
                                  {"attention_dropout", 0.0},
                                  {"torch_dtype", bf16 ? "bfloat16" : "float32"}};
+  if (const RopeScaling& rope = spec.rope_scaling; rope.rope_type != RopeType::plain)
+    json["rope_scaling"] = {{"rope_type", name(rope.rope_type)},
+                            {"factor", rope.factor},
+                            {"low_freq_factor", rope.low_freq_factor},
+                            {"high_freq_factor", rope.high_freq_factor},
+                            {"original_max_position_embeddings", rope.original_max_position_embeddings}};
   if (spec.architecture == "llama") json["mlp_bias"] = false;
+  if (spec.architecture == "mistral") {  // without the key transformers takes a window of 4096
+    json["sliding_window"] = spec.sliding_window > 0 ? nlohmann::ordered_json(spec.sliding_window) : nullptr;
+    json.erase("attention_bias");
+  }
   if (spec.architecture == "qwen2") json.erase("attention_bias");  // implied by the family
   if (const auto quantization = quantization_config(codecs); !quantization.is_null())
     json["quantization_config"] = quantization;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checkpoints open in Hugging Face transformers as they are, those with weights in codes after `bittern export`: the same loss, the
-# same most likely text, for a llama, qwen2, qwen3, BitNet's architecture, ECO's FP8 and DQT's ternary weights. Needs Python with
+# same most likely text, for a llama, mistral, qwen2, qwen3, BitNet's architecture, ECO's FP8 and DQT's ternary weights. Needs Python with
 # torch, transformers, sentencepiece and protobuf ($BITTERN_PYTHON, or python3), a gigabyte that scripts/install_dependencies
 # leaves out; where there is none, ctest lists the test as skipped. To run it:
 #   python3 -m venv hf && hf/bin/pip install torch transformers sentencepiece protobuf
@@ -17,13 +17,13 @@ for i in $(seq 600); do
   echo "The heron number $i waits for $((i * 37 % 100)) small fish (and the ${i}th reed), said the otter."
 done >text.txt
 "$BITTERN" prepare text.txt --out corpus --vocab-size 320 2>/dev/null
-# NAME ARCHITECTURE WEIGHTS: trained in f32, with f32 inputs of the products, as transformers computes.
+# NAME ARCHITECTURE WEIGHTS [MODEL]: trained in f32, with f32 inputs of the products, as transformers computes.
 same_as_transformers() {
   local name=$1 folder=run_$1
   cat >config.json <<E2
 {"data": {"path": "corpus", "sequence_length": 32},
  "model": {"architecture": "$2", "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-           "num_key_value_heads": 2, "head_dim": 12, "intermediate_size": 80, "max_position_embeddings": 128},
+           "num_key_value_heads": 2, "head_dim": 12, "intermediate_size": 80, "max_position_embeddings": 128 ${4:-}},
  "train": {"steps": 100, "batch_sequences": 8, "checkpoint_every": 100, "evaluate_every": 0},
  "schedule": {"lr": 0.005, "warmup_steps": 10}, "precision": {"compute": "f32"}, "weights": {$3}}
 E2
@@ -43,7 +43,10 @@ E2
   [ "$ours" = "$theirs" ] || { echo "$name generates \"$ours\", transformers \"$theirs\""; exit 1; }
   echo "$name: loss $loss, \"$ours\""
 }
-for architecture in llama qwen2 qwen3 bitnet; do same_as_transformers "$architecture" "$architecture" ""; done
+for architecture in llama mistral qwen2 qwen3 bitnet; do same_as_transformers "$architecture" "$architecture" ""; done
+# Every kind of wave: 16 positions before, sequences of 32.
+same_as_transformers llama3_rope llama "" ', "rope_theta": 500, "rope_scaling": {"rope_type": "llama3", "factor": 8,
+  "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 16}'
 same_as_transformers eco llama '"block_linear": {"codec": "fp8_e4m3", "scale_per": "row", "rounding": "stochastic", "error_feedback": "eco"}'
 same_as_transformers dqt_ternary bitnet '"block_linear": {"codec": "ternary", "scale_per": "tensor", "scale_from": "absmean", "scale_update": "fixed",
   "rounding": "stochastic"}'

@@ -112,7 +112,7 @@ TEST_CASE("config: a message about a model file names that file and the key as i
   CHECK_THAT(file_refusal(top), Contains("(named by " + top + ": model.from)"));
   const auto [text, message] = GENERATE(table<std::string, std::string>({
       {"[]", ": is []; expected the object of a Hugging Face config.json"},
-      {"{}", ": has no vocab_size; expected a Hugging Face config.json of a llama, qwen2, qwen3 or bitnet"},
+      {"{}", ": has no vocab_size; expected a Hugging Face config.json of a llama, mistral, qwen2, qwen3, bitnet"},
       {R"({"vocab_size": 1, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1})",
        ": has no model_type"},
       {R"({"vocab_size": 1, "hidden_size": -8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1})",
@@ -130,11 +130,21 @@ TEST_CASE("config: a message about a model file names that file and the key as i
 
 TEST_CASE("config: what the model cannot honour is refused with the reason") {
   const auto [member, message] = GENERATE(table<std::string, std::string>({
-      {R"("rope_scaling": {"rope_type": "llama3", "factor": 8})", "rope_scaling.factor is 8; expected rope_theta"},
-      {R"("rope_scaling": {"type": "linear"})",
-       "rope_scaling.type is \"linear\"; expected rope_theta and \"rope_type\": "
-       "\"default\" alone: scaled rotary embedding is not implemented"},
-      {R"("rope_scaling": 2)", "rope_scaling is 2; expected null: scaled rotary embedding is not implemented"},
+      {R"("rope_scaling": {"rope_type": "llama3", "factor": 8})",
+       "rope_scaling.low_freq_factor is not given; rope_type llama3 needs it"},
+      {R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4,
+           "original_max_position_embeddings": 8192})",
+       "rope_scaling.low_freq_factor is 4 and model.rope_scaling.high_freq_factor is 4; expected a lower one"},
+      {R"("rope_scaling": {"rope_type": "default", "factor": 8})",
+       "rope_scaling.factor is 8; expected 1 where model.rope_scaling.rope_type is \"default\""},
+      {R"("rope_scaling": {"type": "linear", "factor": 2})",
+       "rope_scaling.rope_type is \"linear\"; expected \"default\" or \"llama3\": other kinds of scaled rotary"},
+      {R"("rope_scaling": {"rope_type": "llama3", "type": "default"})",
+       "rope_scaling.type is \"default\"; correct one"},
+      {R"("rope_scaling": {"rope_type": "default", "beta_fast": 32})", "rope_scaling.beta_fast is not a known key"},
+      {R"("rope_scaling": {"rope_type": "default", "partial_rotary_factor": 0.5})",
+       "rope_scaling.partial_rotary_factor is 0.5; expected 1 or null"},
+      {R"("rope_scaling": 2)", "rope_scaling is 2; expected an object with keys of: rope_type"},
       {R"("rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4})", "rope_parameters.rope_type is \"yarn\""},
       {R"("rope_parameters": {"rope_theta": 5e5}, "rope_theta": 1e4)", "correct one of them"},
       {R"("rope_parameters": {"rope_theta": -1})", "model.rope_theta is -1; expected a number above 0"},
@@ -147,14 +157,15 @@ TEST_CASE("config: what the model cannot honour is refused with the reason") {
       {R"("sliding_window": 4096, "use_sliding_window": true)", "sliding_window is"},
       {R"("use_sliding_window": true)", "use_sliding_window is true; expected false"},
       {R"("layer_types": ["full_attention", "sliding_attention"])", "layer_types is"},
+      {R"("rope_interleaved": true)", "rope_interleaved is true; expected false"},
       {R"("partial_rotary_factor": 0.5)", "partial_rotary_factor is 0.5; expected 1 or null"},
       {R"("quantization_config": {"bits": 4})", "quantized weights must be dequantized first"},
       {R"("attention_bias": true)", "model.attention_bias is true, but architecture llama has no biases on q, k, v"},
       {R"("qk_norm": true)",
        "architecture llama has no norms on queries and keys; remove the key, or set "
        "model.architecture to qwen3"},
-      {R"("architectures": ["MistralForCausalLM"])",
-       "expected an array with one of LlamaForCausalLM, Qwen2ForCausalLM"},
+      {R"("architectures": ["PhiForCausalLM"])",
+       "expected an array with one of LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM"},
       {R"("architectures": "LlamaForCausalLM")", "expected an array with one of"},
       {R"("architectures": ["Qwen2ForCausalLM"])", "model.model_type means llama, but model.architectures means qwen2"},
       {R"("architecture": "qwen2")", "model.architecture means qwen2, but model.model_type means llama"},
@@ -163,8 +174,57 @@ TEST_CASE("config: what the model cannot honour is refused with the reason") {
   CAPTURE(said);
   CHECK_THAT(said, StartsWith("a.json: ") && Contains(message));
   CHECK_THAT(refusal(R"({"model": {"model_type": "gpt2"}})"),
-             Contains("model.model_type is \"gpt2\"; expected one of llama, qwen2, qwen3"));
-  CHECK_THAT(refusal(R"({"model": {"architecture": "gpt2"}})"), Contains("expected one of llama, qwen2, qwen3"));
+             Contains("model.model_type is \"gpt2\"; expected one of llama, mistral, qwen2, qwen3"));
+  CHECK_THAT(refusal(R"({"model": {"architecture": "gpt2"}})"),
+             Contains("expected one of llama, mistral, qwen2, qwen3"));
+}
+
+TEST_CASE("config: llama3's scaled rotary embedding is read from either place, and written back") {
+  const std::string numbers = R"("factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                 "original_max_position_embeddings": 4096)";
+  const std::string member =
+      GENERATE_COPY(as<std::string>{}, R"("rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", )" + numbers + "}",
+                    R"("rope_theta": 5e5, "rope_scaling": {"type": "llama3", )" + numbers + "}",
+                    R"("rope_parameters": {"rope_theta": 5e5, "rope_type": "llama3", )" + numbers + "}");
+  const RunConfig config = parse_config(with(member), "a.json");
+  CHECK(config.model.rope_theta == 5e5);
+  CHECK(config.model.rope_scaling == RopeScaling{.rope_type = RopeType::llama3,
+                                                 .factor = 8,
+                                                 .low_freq_factor = 1,
+                                                 .high_freq_factor = 4,
+                                                 .original_max_position_embeddings = 4096});
+  const RunConfig again = parse_config(config_json(config), "b.json");
+  CHECK(again.model.rope_scaling == config.model.rope_scaling);
+  CHECK(again.ignored_keys.empty());
+  CHECK(parse_config(with(member), "a.json", std::vector<std::string>{"model.rope_scaling.factor=32"})
+            .model.rope_scaling.factor == 32);
+}
+
+TEST_CASE("config: mistral is llama; its window must cover the sequences") {
+  const auto mistral = [](const std::string& member) {
+    return R"({"model": {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "hidden_size": 64,
+               "num_attention_heads": 4, "max_position_embeddings": 32768, )" +
+           member + "}";
+  };
+  const RunConfig none = parse_config(mistral(R"("sliding_window": null)") + "}", "a.json");
+  CHECK(none.model.architecture == "mistral");
+  CHECK(none.model.sliding_window == 0);
+  CHECK(none.model.longest_sequence() == 32768);
+  const RunConfig covers =
+      parse_config(mistral(R"("sliding_window": 4096)") + R"(, "data": {"sequence_length": 4096}})", "a.json");
+  CHECK(covers.model.longest_sequence() == 4096);
+  CHECK(covers.model.longest_sequence_key() == "sliding_window");
+  CHECK_THAT(refusal(mistral(R"("sliding_window": 4096)") + R"(, "data": {"sequence_length": 4097}})"),
+             Contains("data.sequence_length is 4097; expected at most model.sliding_window, which is 4096"));
+}
+
+TEST_CASE("config: what a config.json of mistral leaves out is what transformers means by that") {
+  const std::string whole = R"({"model_type": "mistral", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 96,
+                                "num_hidden_layers": 2, "num_attention_heads": 16)";
+  CHECK(parse_model(whole + "}", "c.json").num_key_value_heads == 8);
+  CHECK(parse_model(whole + "}", "c.json").sliding_window == 4096);
+  CHECK(parse_model(whole + R"(, "sliding_window": null})", "c.json").sliding_window == 0);
+  CHECK(parse_model(whole + R"(, "num_key_value_heads": null})", "c.json").num_key_value_heads == 16);
 }
 
 TEST_CASE("config: harmless spellings of the same are accepted") {
@@ -173,11 +233,12 @@ TEST_CASE("config: harmless spellings of the same are accepted") {
                R"("rope_parameters": {"rope_theta": 10000, "rope_type": "default"}, "rope_theta": 1e4)",
                R"("rope_parameters": null)", R"("attention_dropout": 0)", R"("head_dim": null)",
                R"("num_key_value_heads": null)", R"("sliding_window": 4096, "use_sliding_window": false)",
+               R"("is_llama_config": true, "rope_interleaved": false, "transformers.js_config": {"dtype": "fp32"})",
                R"("partial_rotary_factor": 1.0)", R"("attention_bias": false)", R"("layer_types": null)");
   CHECK(refusal(with(member)) == "accepted");
 }
 
 TEST_CASE("config: model that is neither object nor path is refused") {
-  CHECK_THAT(refusal(R"({"model": 3})"), Contains("a.json: model is 3; expected an object with keys of: architecture"));
+  CHECK_THAT(refusal(R"({"model": 3})"), Contains("a.json: model is 3; expected an object with keys of: rope_scaling, architecture"));
   CHECK_THAT(refusal(R"({"model": {"from": 3}})"), Contains("model.from is 3; expected the path"));
 }

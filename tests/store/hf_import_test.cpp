@@ -10,6 +10,7 @@
 #include "bittern/quant/bf16.h"
 #include "catch.h"
 #include "source_dir.h"
+#include "store/hf_config.h"
 #include "store/storage_support.h"
 
 using namespace bittern;
@@ -125,8 +126,8 @@ TEST_CASE("import: what a family means by leaving a key out") {
 
 TEST_CASE("import: what bittern cannot do is refused, naming key and value") {
   CHECK(message_for(small_config()).empty());
-  CHECK(contains(message_with("model_type", "mistral"),
-                 "M/config.json: model_type is \"mistral\"; expected one of llama, qwen2, qwen3"));
+  CHECK(contains(message_with("model_type", "phi"),
+                 "M/config.json: model_type is \"phi\"; expected one of llama, mistral, qwen2, qwen3"));
   CHECK(contains(message_with("model_type", nullptr), "model_type is null; expected one of llama"));
   CHECK(contains(message_with("hidden_act", "gelu"), "hidden_act is \"gelu\"; expected \"silu\""));
   CHECK(contains(message_with("mlp_bias", true), "mlp_bias is true; expected false"));
@@ -139,11 +140,10 @@ TEST_CASE("import: what bittern cannot do is refused, naming key and value") {
                  "quantization_config is {\"bits\":4}; expected null"));
   CHECK(contains(message_with("attention_dropout", 0.1), "attention_dropout is 0.1; expected 0:"));
   CHECK(contains(message_with("partial_rotary_factor", 0.5), "partial_rotary_factor is 0.5; expected 1 or null"));
-  CHECK(
-      contains(message_with("rope_scaling", {{"factor", 2.0}}), "M/config.json: rope_scaling.factor is 2.0; expected"));
-  CHECK(contains(message_with("rope_scaling", {{"rope_type", "llama3"}}), "rope_scaling.rope_type is \"llama3\""));
+  CHECK(contains(message_with("rope_scaling", {{"factor", 2.0}}), "M/config.json: rope_scaling.factor is 2; expected"));
+  CHECK(contains(message_with("rope_scaling", {{"rope_type", "llama3"}}), "rope_scaling.factor is not given"));
   CHECK(contains(message_with("rope_parameters", {{"rope_type", "yarn"}}), "rope_parameters.rope_type is \"yarn\""));
-  CHECK(contains(message_with("rope_scaling", "linear"), "rope_scaling is \"linear\"; expected null"));
+  CHECK(contains(message_with("rope_scaling", "linear"), "rope_scaling is \"linear\"; expected an object"));
   CHECK(contains(message_with("sliding_window", 4096), "sliding_window is 4096; expected null"));
   CHECK(contains(message_with("attention_bias", true), "attention_bias is true, but architecture llama has no biases"));
   CHECK(contains(message_with("new_invention", 1), "new_invention is not a known key"));
@@ -172,6 +172,24 @@ TEST_CASE("import: rope_theta comes from either place, and must not be two thing
   CHECK(parse_model(config.dump(), "c").rope_theta == 5e5);
   config["rope_theta"] = 1e4;
   CHECK(contains(message_for(config), "rope_theta is 10000.0, but rope_parameters.rope_theta is 500000.0"));
+}
+
+TEST_CASE("import: what is written of llama3's rope and of mistral's window is read back as it was") {
+  ModelSpec spec = parse_model(small_config().dump(), "c");
+  spec.rope_scaling = {.rope_type = RopeType::llama3,
+                       .factor = 32,
+                       .low_freq_factor = 1,
+                       .high_freq_factor = 4,
+                       .original_max_position_embeddings = 8192};
+  CHECK(parse_model(hf_config_json(spec, {}, {}), "c").rope_scaling == spec.rope_scaling);
+  CHECK(parse_model(hf_config_json(spec, {}, {}), "c").architecture == "llama");
+  spec.architecture = "mistral";
+  for (const std::int64_t window : {0, 4096}) {
+    spec.sliding_window = window;
+    const ModelSpec back = parse_model(hf_config_json(spec, {}, {}), "c");
+    CHECK(back.architecture == "mistral");
+    CHECK(back.sliding_window == window);
+  }
 }
 
 TEST_CASE("import: sizes that are missing, of another type or out of range are refused") {

@@ -34,9 +34,10 @@ void evaluate(const EvaluateOptions& options) {
   OpenedModel opened = open_model(options.checkpoint, options.compute, options.weights, options.threads);
   const std::string& data = options.data;
   const std::int64_t T = options.sequence_length > 0 ? options.sequence_length : opened.config.data.sequence_length;
-  if (T > opened.config.model.max_position_embeddings)
-    throw input_error("--sequence-length {}: the model has {} positions", T,
-                      opened.config.model.max_position_embeddings);
+  const ModelSpec& model = opened.config.model;
+  if (T > model.longest_sequence())
+    throw input_error("--sequence-length {}: the model has {} positions ({})", T, model.longest_sequence(),
+                      model.longest_sequence_key());
 
   ValidationResult result;
   double bytes_per_target = 0;

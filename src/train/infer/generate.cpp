@@ -19,11 +19,12 @@ void generate(const GenerateOptions& options) {
     throw input_error("{}: no tokenizer.model in the folder, so there is no way to read a prompt", opened.folder);
   const std::vector<std::int32_t> prompt = prompt_tokens(*opened.tokenizer, opened.special_ids.bos, options.prompt);
   const std::int64_t positions = static_cast<std::int64_t>(prompt.size()) + options.tokens;
-  if (positions > opened.config.model.max_position_embeddings)
+  const ModelSpec& model = opened.config.model;
+  if (positions > model.longest_sequence())
     throw input_error(
-        "the prompt has {} tokens and --tokens is {}, but the model has {} positions; lower --tokens or shorten the "
-        "prompt",
-        prompt.size(), options.tokens, opened.config.model.max_position_embeddings);
+        "the prompt has {} tokens and --tokens is {}, but the model has {} positions ({}); lower --tokens or "
+        "shorten the prompt",
+        prompt.size(), options.tokens, model.longest_sequence(), model.longest_sequence_key());
   const std::unique_ptr<Session> session = load_model(opened, 1, 1, positions);
   const bool terminal = isatty(STDOUT_FILENO) == 1;
   fmt::print("{}", options.prompt);

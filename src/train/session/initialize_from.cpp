@@ -23,6 +23,12 @@ void check_same_model(const ModelSpec& ours, const ModelSpec& theirs, const std:
   same("num_key_value_heads", ours.num_key_value_heads, theirs.num_key_value_heads);
   same("head_dim", ours.head_dim, theirs.head_dim);
   same("rope_theta", ours.rope_theta, theirs.rope_theta);
+  same("rope_scaling.rope_type", name(ours.rope_scaling.rope_type), name(theirs.rope_scaling.rope_type));
+  same("rope_scaling.factor", ours.rope_scaling.factor, theirs.rope_scaling.factor);
+  same("rope_scaling.low_freq_factor", ours.rope_scaling.low_freq_factor, theirs.rope_scaling.low_freq_factor);
+  same("rope_scaling.high_freq_factor", ours.rope_scaling.high_freq_factor, theirs.rope_scaling.high_freq_factor);
+  same("rope_scaling.original_max_position_embeddings", ours.rope_scaling.original_max_position_embeddings,
+       theirs.rope_scaling.original_max_position_embeddings);
   same("rms_norm_eps", ours.rms_norm_eps, theirs.rms_norm_eps);
   same("tie_word_embeddings", ours.tie_word_embeddings, theirs.tie_word_embeddings);
   same("attention_bias", ours.attention_bias, theirs.attention_bias);
