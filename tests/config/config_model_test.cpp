@@ -239,6 +239,7 @@ TEST_CASE("config: harmless spellings of the same are accepted") {
 }
 
 TEST_CASE("config: model that is neither object nor path is refused") {
-  CHECK_THAT(refusal(R"({"model": 3})"), Contains("a.json: model is 3; expected an object with keys of: rope_scaling, architecture"));
+  CHECK_THAT(refusal(R"({"model": 3})"),
+             Contains("a.json: model is 3; expected an object with keys of: rope_scaling, architecture"));
   CHECK_THAT(refusal(R"({"model": {"from": 3}})"), Contains("model.from is 3; expected the path"));
 }

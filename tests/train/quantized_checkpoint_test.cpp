@@ -49,12 +49,12 @@ void fill(const Session& run, std::uint32_t seed) {
 
 std::string write(const Session& run, const TemporaryFolder& folder, std::int64_t step = 1) {
   return write_checkpoint(folder.path, {.step = step,
-                                          .model = run.checkpoint_tensors(false, false),
-                                          .optimizer = run.checkpoint_tensors(true, false),
-                                          .hf_config_json = hf_config_json(run.config.model, run.config.weights, {}),
-                                          .trainer_json = "{}",
-                                          .tokenizer = "",
-                                          .small_files = {}});
+                                        .model = run.checkpoint_tensors(false, false),
+                                        .optimizer = run.checkpoint_tensors(true, false),
+                                        .hf_config_json = hf_config_json(run.config.model, run.config.weights, {}),
+                                        .trainer_json = "{}",
+                                        .tokenizer = "",
+                                        .small_files = {}});
 }
 
 void set_bytes(const Session& run, const std::string& name, std::size_t at, const std::vector<std::uint8_t>& bytes) {
