@@ -1,6 +1,6 @@
-// RunConfig: everything that a run is a function of, as plain values. src/config turns JSON into it, and nothing else
-// parses options. The table in src/config/table.cpp gives each field its JSON path, default, range, meaning, and what a
-// change of it means for a resume.
+// RunConfig: all options of a run, as plain values. What a run computes depends on them and on the data alone. Only
+// src/config turns JSON into a RunConfig; no other code parses options. The table in src/config/table.cpp gives for each field its
+// JSON path, its default, its range, its meaning, and what a changed value means when a run is resumed.
 #pragma once
 
 #include <array>
@@ -22,7 +22,7 @@ struct RunSection {
   std::string name = "run";
   std::int64_t seed = 1;
   std::string device = "auto";  ///< auto, cpu, cuda
-  std::int64_t threads = 0;     ///< 0: every CPU of the affinity mask
+  std::int64_t threads = 0;     ///< 0: one for every CPU of the process's affinity mask
 };
 
 struct DataSection {
@@ -36,57 +36,60 @@ struct TrainSection {
   std::int64_t steps = 1000;
   std::int64_t batch_sequences = 8;
   std::int64_t micro_batch_sequences = 0;  ///< 0: batch_sequences
-  std::int64_t evaluate_every = 100;       ///< intervals: 0 means never
-  std::int64_t evaluate_sequences = 64;    ///< at most; 0: the whole validation split
-  std::int64_t statistics_every = 0;       ///< of codes and moments, by role
+  std::int64_t evaluate_every = 100;       ///< steps between evaluations; 0: never, as for every interval below
+  std::int64_t evaluate_sequences = 64;    ///< an evaluation reads at most so many; 0: the whole validation split
+  std::int64_t statistics_every = 0;       ///< statistics of codes and moments, one set for each role
   std::int64_t sample_every = 0;
   std::int64_t sample_tokens = 64;
   std::string sample_prompt;
   std::int64_t checkpoint_every = 200;
   std::int64_t keep_checkpoints = 2;    ///< 0: all
-  std::int64_t max_skipped_steps = 10;  ///< skipped in a row (non-finite loss or gradient) before the run stops
-  double skip_deviations = 0.0;         ///< a loss or norm so many above its running mean is skipped; 0: none is
+  std::int64_t max_skipped_steps = 10;  ///< the run stops after so many skipped steps in a row; a step is skipped if
+                                        ///< its loss or gradient is not finite
+  double skip_deviations = 0.0;         ///< a step is skipped if its loss or norm is more than so many standard
+                                        ///< deviations above its running mean; 0: no step is
   std::string recompute = "none";       ///< none, block
   double z_loss = 0.0;
-  std::int64_t head_rows = 0;  ///< rows of logits at a time; 0: chosen from the vocabulary
+  std::int64_t head_rows = 0;  ///< rows of logits in memory at a time; 0: chosen from the vocabulary's size
 };
 
 struct ScheduleSection {
   std::string shape = "cosine";  ///< constant, linear, cosine, wsd, two_stage
   double lr = 1e-3;
-  std::int64_t warmup_steps = 0;  ///< used where warmup_fraction is 0
-  double warmup_fraction = 0.0;
-  double start_factor = 0.0;         ///< the rate of the step before the first, as a part of lr
-  double final_factor = 0.1;         ///< the rate of the last step, as a part of lr; used where final_lr is 0
-  double final_lr = 0.0;             ///< the rate of the last step
-  double decay_fraction = 0.2;       ///< wsd: the part of the steps in which the rate falls
-  double second_lr = 0.0;            ///< two_stage: the peak of the second half's line
-  double second_weight_decay = 0.1;  ///< two_stage: in the second half; default: optimizer.weight_decay
+  std::int64_t warmup_steps = 0;     ///< used if warmup_fraction is 0
+  double warmup_fraction = 0.0;      ///< the warm-up's share of train.steps
+  double start_factor = 0.0;         ///< where the warm-up starts: the rate before the first step, divided by lr
+  double final_factor = 0.1;         ///< the rate of the last step, divided by lr; used if final_lr is 0
+  double final_lr = 0.0;             ///< the rate of the last step; 0: final_factor decides
+  double decay_fraction = 0.2;       ///< wsd: the rate falls in this share of train.steps, the last ones
+  double second_lr = 0.0;            ///< two_stage: what lr is in the second half of the steps
+  double second_weight_decay = 0.1;  ///< two_stage: the decay in the second half; default: optimizer.weight_decay
 };
 
-/// Which parameters have their moments in the codecs of optimizer.states; the others' are f32.
+/// Which parameters store their moments in the codecs of optimizer.states. All other parameters store them in f32.
 enum class StatesOn : std::uint8_t {
-  linears,
-  matrices,
-  all
-};  ///< block linears; and embedding and head; and norms, biases
+  linears,   ///< the linear layers of the blocks
+  matrices,  ///< these, the embedding and the head
+  all        ///< every parameter: norms and biases too
+};
 inline constexpr std::array<std::string_view, 3> states_on_names = {"linears", "matrices", "all"};
 
 /// optimizer.states: how moments are stored (quant/state_codec.h).
 struct StatesSection {
   std::string m = "f32", v = "f32";  ///< names of state codecs
-  std::int64_t block = 128;          ///< elements that share a scale
+  std::int64_t block = 128;          ///< neighbouring elements that share one scale
   Rounding m_rounding = Rounding::nearest, v_rounding = Rounding::nearest;
-  double quantile = 0.1;  ///< of logarithmic codecs
+  double quantile = 0.1;  ///< logarithmic codecs: the quantile of a block that the smallest level stands for
   StatesOn on = StatesOn::matrices;
-  std::int64_t min_elements = 4096;  ///< moments of a tensor of at most so many elements are f32
-  std::string head_m = "f32";        ///< the head's first moment, whose nearest rounding diverges late in training
+  std::int64_t min_elements = 4096;  ///< a tensor of at most so many elements keeps f32 moments
+  std::string head_m = "f32";        ///< the codec of the head's first moment; rounded to nearest in few bits
+                                     ///< it can make a run diverge late
 };
 
-/// optimizer.eco: the published variants of the injection.
+/// optimizer.eco: options for the injection, by which ECO adds a weight's rounding error to the first moment.
 struct EcoSection {
-  bool decay_factor = false;  ///< multiplies it by 1 - lr * weight_decay
-  double cap = 0.0;           ///< limits its magnitude to this many times the root of v (adamw); 0: no limit
+  bool decay_factor = false;  ///< multiplies the injection by 1 - lr * weight_decay
+  double cap = 0.0;           ///< adamw: the injection is at most cap * sqrt(v) in magnitude; 0: no limit
 };
 
 struct OptimizerSection {
@@ -94,23 +97,25 @@ struct OptimizerSection {
   double beta1 = 0.9, beta2 = 0.95;  ///< optimizer.betas
   double eps = 1e-8;
   double weight_decay = 0.1;
-  std::string decay_on = "matrices";  ///< all; matrices: not norms and biases; linears: not embedding and head either
+  std::string decay_on = "matrices";  ///< what decays. all: every parameter; matrices: all but norms and biases;
+                                      ///< linears: the linear layers of the blocks
   double clip_grad_norm = 1.0;        ///< 0: no clipping
   StatesSection states{};
   EcoSection eco{};
 };
 
-/// What the inputs of the block linears are rounded to, a token at a time; backward passes straight through.
+/// What the inputs of the blocks' linear layers are rounded to. Each token (row) has its own scale. The backward pass
+/// treats the rounding as the identity. compute: nothing is rounded.
 enum class Activations : std::uint8_t { compute, fp8_e4m3_row, int8_token };
 inline constexpr std::array<std::string_view, 3> activations_names = {"compute", "fp8_e4m3_row", "int8_token"};
 
 struct PrecisionSection {
-  DType compute = DType::bf16;   ///< of the GEMMs' operands and of activations
-  DType residual = DType::bf16;  ///< of the residual stream; default: compute's
+  DType compute = DType::bf16;   ///< the type of activations and of the operands of matrix products
+  DType residual = DType::bf16;  ///< the type of the residual stream; default: that of compute
   Activations activations = Activations::compute;
 };
 
-/// How the weights of each role are stored. In JSON a group of roles (block_linear) sets all its roles at once.
+/// How the weights of each role are stored. In JSON, the name of a group of roles (block_linear) sets all its roles.
 using WeightsSection = ByRole<WeightCodec>;
 
 struct RunConfig {
@@ -122,33 +127,34 @@ struct RunConfig {
   OptimizerSection optimizer;
   PrecisionSection precision;
   WeightsSection weights;
-  std::vector<std::string> ignored_keys;  ///< inert keys of a pasted Hugging Face config
+  std::vector<std::string> ignored_keys;  ///< keys of a pasted Hugging Face config that change nothing here
 
   std::int64_t micro_batch() const {
     return train.micro_batch_sequences > 0 ? train.micro_batch_sequences : train.batch_sequences;
   }
 };
 
-/// Reads FILE with its `extends` chain, applies each `path.to.key=value`, fills defaults, checks types, ranges and
-/// combinations. Throws an input_error that names file, JSON path, value, what is allowed, and the nearest known name.
+/// Reads FILE and the configs that it extends, then applies each setting `path.to.key=value` in order, then fills in the
+/// defaults. Checks types, ranges and combinations. Throws an input_error that names the file, the JSON path, the value,
+/// what is allowed, and, for an unknown key, the nearest known one.
 RunConfig load_config(const std::string& file, std::span<const std::string> settings = {});
 
-/// The same from JSON text; `origin` names it in messages.
+/// Like load_config, but reads the text `json`. Messages call the text `origin`.
 RunConfig parse_config(std::string_view json, const std::string& origin, std::span<const std::string> settings = {});
 
-/// The model of a Hugging Face config.json, by the same rules as a `model` section that names one.
+/// Reads the text of a Hugging Face config.json, by the same rules as a `model` section that names such a file.
 ModelSpec parse_model(std::string_view json, const std::string& origin);
-/// What transformers calls the class of an architecture, for a config.json's `architectures`.
+/// The name of the class that transformers has for an architecture. It stands in `architectures` of a config.json.
 std::string_view model_class_name(std::string_view architecture);
 
-/// Every key with its effective value, as JSON that load_config reads back to the same RunConfig.
+/// Every key with the value in use, as JSON. load_config reads this JSON back to an equal RunConfig.
 std::string config_json(const RunConfig& config);
-/// The JSON Schema, and the reference page in Markdown; both from the table.
+/// The JSON Schema of a config, and the reference page in Markdown. Both are made from the table of keys.
 std::string config_schema();
 std::string config_reference();
 
-/// What a change between two configs means for a resume: `refuse` lists "path: before -> after" of keys that make
-/// another run, `notice` of keys that may change.
+/// The keys whose values differ between two configs, each as "path: before -> after". A key in `refuse` makes it another
+/// run, so resume refuses the change. A key in `notice` may change, and resume tells the user that it did.
 struct ConfigChange {
   std::vector<std::string> refuse, notice;
 };

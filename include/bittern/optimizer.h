@@ -1,4 +1,5 @@
-// Optimizer: an update rule over the parameters' codecs: what it asks of the plan, and one step.
+// Optimizer: plans the memory that updates need, and updates all parameters once per step. The update rule (AdamW, ...),
+// the codec of each weight and the codecs of its moments are chosen independently of each other.
 #pragma once
 
 #include <cstdint>
@@ -14,56 +15,62 @@
 
 namespace bittern {
 
-/// Decides how the parameter is updated: its rule, whether it decays (optimizer.decay_on), and the codecs of its moments
-/// (optimizer.states: on, min_elements, head_m). A function of the whole tensor's role and shape alone.
+/// Writes into the parameter how it is updated: its rule, whether it decays (optimizer.decay_on), and the codecs of its
+/// moments (optimizer.states: on, min_elements, head_m). Only the role and the shape of the whole tensor decide.
 void decide_update(Parameter& parameter, const OptimizerSection& config);
 
-/// What the last step did to the parameters of one role: sums over them, and largest values.
+/// What the last step did to the parameters of one role. The fields are sums over all their elements; the last line has
+/// the largest values.
 struct RoleStatistics {
   std::int64_t elements = 0;                    ///< 0: no parameter of this role
-  double changed = 0;                           ///< codes that are not what they were
-  double expected_changed = 0;                  ///< the sum of the probabilities to, of integers rounded stochastically
-  double saturated = 0;                         ///< codes at an end of their grid
-  double error_squared = 0, value_squared = 0;  ///< of what rounding took, and of the weights before it
-  double error_before_squared = 0;            ///< of what rounding had taken before the step, where there is a master,
-  double error_dot = 0;                       ///< and times what it took now
-  double m_squared = 0, m_error_squared = 0;  ///< of the first moments, and what storing took of them
-  double v_zeroed = 0;                        ///< second moments above zero that are stored as zero
+  double changed = 0;                           ///< codes that the step changed
+  double expected_changed = 0;                  ///< integer codes rounded stochastically: the sum of each code's
+                                                ///< probability to change
+  double saturated = 0;                         ///< codes at the lowest or the highest level of their grid
+  double error_squared = 0, value_squared = 0;  ///< squares of e = weight before rounding - stored weight, and of the
+                                                ///< weight before rounding
+  double error_before_squared = 0;              ///< with a master: squares of e0, which is e of the step before
+  double error_dot = 0;                         ///< with a master: products e0 * e
+  double m_squared = 0, m_error_squared = 0;    ///< squares of the first moments, and of what storing them lost
+  double v_zeroed = 0;                          ///< second moments that are above zero and are stored as zero
   float m_absmax = 0, v_max = 0;
 };
 
 class Optimizer {
  public:
-  /// Decides how each parameter is updated, adds moments, masters, the record and the statistics to the plan, and writes
-  /// both down in the parameters.
+  /// Decides how each parameter is updated (decide_update). Adds the moments, the masters, the record and the statistics
+  /// to the plan. Writes the decisions and the ids of the planned tensors into `parameters`.
   Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan);
 
-  /// What its steps need of the back end's workspace.
+  /// Adds to `needs` the workspace of the back end that a step uses.
   void add_needs(WorkspaceNeeds& needs) const;
 
-  /// The step's record (step_record.h), in the back end's memory, and a way to begin it: where a run starts or goes on.
+  /// The record of the step (step_record.h). It lies in the back end's memory.
   Tensor record(const Arena& arena) const { return arena.view(record_); }
+  /// Copies `record` to the back end. A run does this once, when it starts or is resumed.
   void set_record(const Arena& arena, const StepRecord& record);
-  /// Copies of the record on the host, one for each step that may be under way.
+  /// The copy of the record on the host, for slot `slot`. There is a slot for each step that may be under way.
   StepRecord* record_copy(const Arena& arena, std::int64_t slot) const;
 
-  /// Norm, clip scale, and whether the update is made, into the record.
+  /// Computes the norm of `gradients`, the factor of clipping, and whether the update is made. All go into the record.
   void decide(const Arena& arena, std::span<const Tensor> gradients);
 
-  /// One update of every parameter, if the record says so. `first_update`: the update that it is if the step before,
-  /// which the host may not have looked at, was skipped (from 1: Adam's t counts the updates really made). `step`: the
-  /// training step, which addresses the random numbers of stochastic rounding. With statistics, which cost some reading
-  /// of what lies in cache and overwrite gradients, statistics() tells about this step.
+  /// Updates every parameter once, if the record says that the update is made; else changes none. Adam's t is the number
+  /// of updates made, this one included. The host may not know yet whether the step before was skipped, so it gives
+  /// `first_update`, which is t if that step was skipped; t is first_update + 1 if it was not. The record decides.
+  /// `step` is the number of the training step; it addresses the random numbers of stochastic rounding.
+  /// `with_statistics`: statistics() is about this step afterwards. That overwrites the gradients and takes a little
+  /// time, to read again what lies in cache.
   void step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
             std::int64_t first_update, std::int64_t step, bool with_statistics = false);
 
-  /// Of the last step that was made with statistics.
+  /// The statistics of the last step that was made with_statistics.
   ByRole<RoleStatistics> statistics(const Arena& arena, std::span<const Parameter> parameters) const;
 
  private:
   Backend& backend_;
   OptimizerSection config_;
-  std::uint32_t seed_;  ///< of rounding
+  std::uint32_t seed_;  ///< of stochastic rounding
   double skip_deviations_;
   TensorId record_, record_copies_, square_parts_, statistics_;
   std::int64_t max_rows_ = 0, max_cols_ = 0;

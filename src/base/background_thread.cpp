@@ -1,3 +1,4 @@
+// Starts a thread for work beside training. It has the lowest priority, and signals are never delivered to it.
 #include "base/background_thread.h"
 
 #include <pthread.h>

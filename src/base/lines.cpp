@@ -1,3 +1,4 @@
+// Appends whole records to a file, reads a file line by line, and replaces a file as a whole.
 #include "base/lines.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Spells out the bytes of a text that could steer a terminal or are no UTF-8, and cuts the text to a length.
 #include "base/printable.h"
 
 #include <spdlog/fmt/fmt.h>

@@ -1,3 +1,4 @@
+// Handlers for SIGINT and SIGTERM. The first signal asks for a stop; a second SIGINT ends the process at once.
 #include "base/signals.h"
 
 #include <unistd.h>

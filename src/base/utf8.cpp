@@ -1,3 +1,5 @@
+// Finds characters in UTF-8 text, checks text, and repairs it, by RFC 3629: no surrogates, no overlong forms, nothing
+// above U+10FFFF.
 #include "base/utf8.h"
 
 #include <cstring>

@@ -1,3 +1,6 @@
+// Checks what the keys of a config must be true of together, and fills in the defaults that follow from other keys (the
+// key and value heads, head_dim, precision.residual, ...). A broken rule is an input_error that names the keys, their
+// values, and what to change.
 #include "config/checks.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Checks the keys of weights.* and optimizer.* against each other. Each forbidden combination is a Rule: a condition, and
+// the sentence that refuses it.
 #include "config/codec_checks.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Reads one config file, or one --set, into a Document: JSON that holds known keys with allowed values only. Also reads
+// the files that it extends, and lays later documents over earlier ones.
 #include "config/document.h"
 
 #include <algorithm>

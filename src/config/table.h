@@ -1,6 +1,6 @@
-// The table of config keys: the one place that knows a key's path, type, default, range, meaning, and what a change of
-// it means for a resume. The parser, the defaults, the schema, the reference page and compare_for_resume are made from
-// it.
+// The table of config keys. For each key it has the path, the type, the default, the range, the meaning, and what a
+// changed value means when a run is resumed. No other place has them: the parser, the defaults, the schema, the
+// reference page and compare_for_resume all read this table.
 #pragma once
 
 #include <array>
@@ -17,26 +17,27 @@
 
 namespace bittern::config {
 
-/// Where a key's value lives. Its type says how the JSON value is read. std::uint8_t: an enumeration (choice), whose
-/// values are positions in the key's names.
+/// A pointer to the member of RunConfig that holds a key's value. The pointer's type says how the JSON value is read.
+/// std::uint8_t* is an enumeration (see choice): its value is a position in Key::names.
 using Field = std::variant<std::int64_t*, double*, bool*, std::string*, DType*, std::uint8_t*, std::array<double*, 2>>;
 
-/// The field of an enumeration whose underlying type is std::uint8_t.
+/// The Field of an enumeration. Its underlying type must be std::uint8_t.
 template <typename Enum>
 std::uint8_t* choice(Enum& value) {
   static_assert(std::is_same_v<std::underlying_type_t<Enum>, std::uint8_t>);
   return reinterpret_cast<std::uint8_t*>(&value);
 }
 
-/// What a changed value means for a run that is resumed.
+/// What resume does when the value of a key has changed.
 enum class Resume {
-  identity,  ///< another run: refused
-  length,    ///< another run where the learning rates depend on it, which they do unless the schedule ends nowhere
-  notice,    ///< the same run goes on, and the change is told
-  silent     ///< changes nothing that is computed
+  identity,  ///< refuses: with another value it is another run
+  length,    ///< refuses if learning rates depend on the run's length; goes on and tells the user if they do not
+  notice,    ///< goes on, and tells the user
+  silent     ///< goes on: the key changes nothing that is computed
 };
 
-/// Numbers from `least` to `most`; an open end is not itself allowed. Texts: a length of at most `most` bytes.
+/// The allowed values. A number must be from `least` to `most`; the end itself is forbidden if it is open (open_least,
+/// open_most). A text must have at most `most` bytes.
 struct Range {
   double least = 0, most = 0;
   bool open_least = false, open_most = false;
@@ -46,27 +47,27 @@ struct Key {
   std::string path;
   Field (*field)(RunConfig&);
   Range range;
-  std::vector<std::string_view> names;  ///< of a choice
+  std::vector<std::string_view> names;  ///< the allowed texts, for a key that is a choice
   Resume resume;
   std::string_view meaning;
-  std::string_view derived = {};  ///< the default in words, where it follows from other keys
-  bool group = false;             ///< short for the same key of several roles: read, but never written
+  std::string_view derived = {};  ///< the default in words, if it follows from other keys; else empty
+  bool group = false;             ///< the key stands for the same key of several roles; it is read, never written
 };
 
 std::span<const Key> keys();
-/// The roles that a key of `weights` stands for, if it is a group's.
+/// The roles of a group of the section `weights` (block_linear, ...).
 std::vector<Role> roles_of(std::string_view group);
 const Key* find_key(std::string_view path);
-/// "model", "optimizer.states", ...: the objects that keys live in, in the table's order.
+/// The JSON objects that hold the keys ("model", "optimizer.states", ...), in the table's order.
 const std::vector<std::string>& sections();
 std::string_view section_meaning(std::string_view section);
-/// What may stand in the section: its keys and the sections below it, without their common path.
+/// The names that may stand in a section: those of its keys and of the sections in it, without the section's path.
 std::vector<std::string> members(std::string_view section);
 
-/// "a whole number from 1 to 256", "one of f32, bf16", ...
+/// The allowed values of a key in words: "a whole number from 1 to 256", "one of f32, bf16", ...
 std::string expected(const Key& key);
 
-/// "a, b, c" (fmt::join moves between headers from version to version).
+/// The texts with the separator between them: "a, b, c". (fmt::join is in another header from version to version.)
 template <typename Texts>
 std::string joined(const Texts& texts, std::string_view separator) {
   std::string all;
@@ -81,11 +82,12 @@ inline Field field(const Key& key, const RunConfig& config) {
   return key.field(const_cast<RunConfig&>(config));
 }
 
-/// A member of the model section that `transformers` writes and that has no key here.
+/// A member of a config.json that `transformers` writes and that is no key of this table. The section `model` may hold
+/// it with a value that changes nothing here.
 struct ModelExtra {
   std::string_view name;
-  std::string_view allowed;  ///< JSON values that change nothing, parted by spaces; empty: every value
-  std::string_view reason;   ///< why another value cannot be honoured
+  std::string_view allowed;  ///< the JSON values that change nothing, with spaces between; empty: every value
+  std::string_view reason;   ///< why another value is refused
 };
 std::span<const ModelExtra> model_extras();
 

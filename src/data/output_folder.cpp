@@ -1,3 +1,5 @@
+// Makes the folder of `prepare`: writes into OUT/.preparing, then moves the files to OUT, data.json last. A folder
+// without data.json is not complete. Refuses a folder that holds anything else, and one that is being written to.
 #include "data/output_folder.h"
 
 #include <fcntl.h>

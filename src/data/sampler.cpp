@@ -1,3 +1,4 @@
+// The order of the windows of an epoch: a permutation that is computed window by window, with a Feistel network.
 #include "bittern/sampler.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Encodes, checks and writes token shards (.bin; the bytes are in shard.h). The writer begins a new shard when the
+// current one is full.
 #include "data/shard.h"
 
 #include <algorithm>

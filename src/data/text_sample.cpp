@@ -1,3 +1,4 @@
+// Draws the sample of a text that a tokenizer is trained on, while the text is read once.
 #include "data/text_sample.h"
 
 #include "base/utf8.h"

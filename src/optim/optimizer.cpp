@@ -1,3 +1,4 @@
+// Plans moments, masters, the record and the statistics of the optimizer, and calls the ops of its step.
 #include "bittern/optimizer.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Writes what `transformers` is told: config.json from a ModelSpec, tokenizer_config.json from a Tokenizer, and the
+// warning for a tokenizer that `transformers` cannot be told of.
 #include "store/hf_config.h"
 
 #include <nlohmann/json.hpp>

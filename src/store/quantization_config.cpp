@@ -1,3 +1,4 @@
+// Writes and reads `quantization_config`, the part of a checkpoint's config.json that says how the codes are to be read.
 #include "store/quantization_config.h"
 
 #include <algorithm>

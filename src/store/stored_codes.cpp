@@ -1,3 +1,5 @@
+// Checks numbers, codes and scales that come from a file: each must be one that a run could have written. Else it is an
+// input_error that names the file, the tensor, the element and the value.
 #include "store/stored_codes.h"
 
 #include <array>

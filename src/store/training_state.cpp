@@ -1,3 +1,4 @@
+// Writes and reads trainer.json: what a checkpoint holds beside tensors.
 #include "store/training_state.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Reads the data on a thread of its own, compares checksums, and stops training if it found damage.
 #include "train/data_check.h"
 
 #include <spdlog/spdlog.h>

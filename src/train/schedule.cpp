@@ -1,3 +1,4 @@
+// Computes the learning rate and the weight decay of a step.
 #include "bittern/schedule.h"
 
 #include <algorithm>

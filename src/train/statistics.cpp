@@ -1,3 +1,4 @@
+// Makes the line of metrics that says what a step did to weights and moments, from the optimizer's sums.
 #include "train/statistics.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Writes the lines of metrics.jsonl, and cuts off those after the step that a resumed run goes on from.
 #include "bittern/metrics.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Writes numbers in words, and draws the progress of training and of other long work on the terminal.
 #include "bittern/progress.h"
 
 #include <spdlog/spdlog.h>

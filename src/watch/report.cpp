@@ -1,3 +1,4 @@
+// Reads the metrics of runs, and writes the report as a page or prints it as a table (`bittern report`).
 #include "bittern/report.h"
 
 #include <spdlog/spdlog.h>

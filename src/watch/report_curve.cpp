@@ -1,3 +1,4 @@
+// Adds points to a curve, merges its buckets when there are too many, and gives its points and means.
 #include "watch/report_curve.h"
 
 #include <cmath>

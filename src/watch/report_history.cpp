@@ -1,3 +1,4 @@
+// Collects what the report shows of a run from its metrics, and writes it as JSON for the page.
 #include "watch/report_history.h"
 
 #include <algorithm>

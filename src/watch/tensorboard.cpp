@@ -1,3 +1,4 @@
+// Encodes metrics as TensorBoard events, and appends them to the run's event file.
 #include "watch/tensorboard.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Fills memory with normally distributed values, on all threads of the pool.
 #include "bittern/normal.h"
 
 #include <algorithm>

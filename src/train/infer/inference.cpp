@@ -1,3 +1,4 @@
+// Opens a model for evaluation or generation, and loads its weights.
 #include "train/infer/inference.h"
 
 #include <filesystem>

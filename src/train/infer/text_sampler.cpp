@@ -1,3 +1,4 @@
+// Chooses a token from logits, and generates text token by token.
 #include "train/infer/text_sampler.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Chooses the windows of a validation, and computes their mean loss.
 #include "train/infer/validation.h"
 
 #include <algorithm>

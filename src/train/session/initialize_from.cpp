@@ -1,3 +1,4 @@
+// Loads the weights of a checkpoint or of a Hugging Face folder into a new run (`train --init`).
 #include "train/session/initialize_from.h"
 
 #include <algorithm>

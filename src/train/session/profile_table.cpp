@@ -1,3 +1,4 @@
+// Makes the table of `train --profile`: a row for each op.
 #include "train/session/profile_table.h"
 
 #include <algorithm>

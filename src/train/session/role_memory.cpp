@@ -1,3 +1,4 @@
+// Sums the bytes of the planned tensors for each role of parameters.
 #include "train/session/role_memory.h"
 
 namespace bittern {

@@ -1,3 +1,4 @@
+// Makes or opens the folder of a run, and locks it.
 #include "train/session/run_folder.h"
 
 #include <fcntl.h>

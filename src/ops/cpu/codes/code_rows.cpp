@@ -1,3 +1,4 @@
+// Unpacks a piece of a row of codes to one byte per code, and packs it.
 #include "ops/cpu/codes/code_rows.h"
 
 #include "ops/cpu/machine/simd.h"

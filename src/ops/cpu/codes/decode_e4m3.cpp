@@ -1,3 +1,4 @@
+// Decodes E4M3 codes to bf16, with code of its own for each instruction set.
 #include "ops/cpu/codes/decode_e4m3.h"
 
 #include "ops/cpu/machine/cpu_features.h"

@@ -1,3 +1,4 @@
+// The loops of the packed matrix product: chooses blocks and parts, packs both operands, and calls microkernels.
 #include "ops/cpu/gemm/gemm.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Packs lines of an operand into panels; decodes codes first, a small piece at a time, if a packer cannot read them.
 #include "ops/cpu/gemm/gemm_pack.h"
 
 #include "ops/cpu/gemm/gemm_stage.h"

@@ -1,3 +1,4 @@
+// Decodes a piece of codes into a small matrix of bytes or bf16, which packers can read.
 #include "ops/cpu/gemm/gemm_stage.h"
 
 #include "ops/cpu/codes/decode.h"

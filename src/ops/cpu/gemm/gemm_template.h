@@ -1,21 +1,26 @@
 // The packers, the microkernel and the epilogue of gemm, written once for all instruction sets.
 //
-// gemm_portable.cpp and its like (gemm_kernels.h) each define BITTERN_TARGET (the target attribute of every function
-// here) and include this file inside an unnamed namespace, so that no wide copy can stand in for a plain one. They
-// provide
-//   Lanes:  a vector of `lanes` words or floats, and the tile: mr rows by 2 vectors
-//   Load:   the only code that knows a storage type. along(p, count): `lanes` words of one line from p on, of which
-//           `count` elements exist. across(p, q, count, has_q): one word of each of `lanes` lines, of which `count`
-//           exist; k lies in row p, and k + 1 in row q where a word is a pair. What does not exist is not read, and
-//           is zero; with scales along k it is zero times a scale, which need not be a number.
+// The file of each instruction set (gemm_portable.cpp and so on, gemm_kernels.h) defines BITTERN_TARGET, the target
+// attribute of every function here, and includes this file inside an unnamed namespace. Without that namespace the
+// linker could keep one copy of a function for all files, and run AVX-512 code on a CPU without it. The including file
+// provides
+//   Lanes:  a vector of `lanes` words or floats. A tile has at most mr rows and 2 vectors of columns.
+//   Load:   the only code that knows a storage type. It has two functions that return a vector of words:
+//           along(p, count)             the words of one line, from p on. `count` elements exist there.
+//           across(p, q, count, has_q)  one word of each of `lanes` neighbouring lines. `count` lines exist. Row p has
+//                                       element k of the lines. If a word is a pair, row q has element k + 1, and
+//                                       has_q says whether that row exists.
+//           What does not exist is not read; the words have zeros there. A Load with scales along k multiplies these
+//           zeros by a scale too, which may make a NaN of them if the scale is not finite.
 
-/// A Load that multiplies with scales: along(p, count, scales), across(p, q, count, has_q, scale of p, scale of q).
+/// A Load that multiplies elements by scales along k. It has along(p, count, scales) and
+/// across(p, q, count, has_q, scale of row p, scale of row q).
 template <class Load>
 concept ScalesK = requires {
   Load::scales_k;
 };
 
-/// `count` elements of a line from p on, where its k-th is.
+/// The words of a line from p on, where its k-th element is. `count` elements exist there.
 template <class Load>
 BITTERN_INLINE typename Load::Lanes::Words load_along(const PackJob& job, const typename Load::Stored* p,
                                                       std::int64_t k, int count) {
@@ -25,7 +30,8 @@ BITTERN_INLINE typename Load::Lanes::Words load_along(const PackJob& job, const 
     return Load::along(p, count);
 }
 
-/// A word of each of `count` lines, of the k-th row, where p is, and the next.
+/// One word of each of `count` neighbouring lines. p is at their k-th element. If a word is a pair, the (k + 1)-th is a
+/// row further, and `has_next` says whether that row exists.
 template <class Load>
 BITTERN_INLINE typename Load::Lanes::Words load_across(const PackJob& job, const typename Load::Stored* p,
                                                        std::int64_t k, int count, bool has_next) {
@@ -36,7 +42,7 @@ BITTERN_INLINE typename Load::Lanes::Words load_across(const PackJob& job, const
     return Load::across(p, next, count, has_next);
 }
 
-/// The Loads of instruction sets whose words are floats: floats may be rounded to bf16 on the way.
+/// The Load of instruction sets whose words are floats. `rounds`: f32 elements are rounded to bf16 first.
 template <class L, class T, bool rounds>
 struct LoadFloats {
   using Lanes = L;
@@ -73,7 +79,7 @@ struct LoadScaledFloats {
   }
 };
 
-/// Lines with k inside: squares of lanes x lanes words are transposed in registers.
+/// Packs lines whose elements are neighbours (Layout::along_k). It transposes squares of lanes x lanes words in registers.
 template <class Load, int width, int k_step = 1>
 BITTERN_TARGET void pack_along_k(const PackJob& job) {
   using Lanes = typename Load::Lanes;
@@ -109,8 +115,8 @@ BITTERN_TARGET void pack_along_k(const PackJob& job) {
   }
 }
 
-/// Lines side by side. A few words at a time, so that neither the rows read nor the panels written are too many
-/// streams.
+/// Packs lines that are neighbours (Layout::across_k). It goes a few words along k at a time: so it reads few rows at once
+/// and writes few panels at once, and the CPU can prefetch them all.
 template <class Load, int width, int k_step = 1>
 BITTERN_TARGET void pack_across_k(const PackJob& job) {
   using Lanes = typename Load::Lanes;
@@ -140,9 +146,9 @@ BITTERN_TARGET void pack_across_k(const PackJob& job) {
   }
 }
 
-/// The heart: `rows` x `vectors` accumulators stay in registers over all of k. C is float or bf16. A is a panel, or
-/// rows as they are stored; these are reached three from one pointer (+ 0, 1, 2 strides), which the address modes do
-/// for nothing.
+/// The innermost loop of the product. `rows` x `vectors` accumulators stay in registers over all of k. C is float or
+/// bf16. A is a packed panel, or rows as they are stored. One pointer serves three stored rows (+ 0, 1, 2 strides): x86
+/// addresses can add an index times 1 or 2, so this costs no instruction.
 template <class Lanes, class C, int rows, int vectors, bool a_is_packed>
 BITTERN_TARGET void microkernel(const MicroJob& job) {
   typename Lanes::Acc acc[rows][vectors];
@@ -184,7 +190,7 @@ BITTERN_TARGET void microkernel(const MicroJob& job) {
     }
 }
 
-/// One vector of columns from column j on, whole or not, or two whole ones.
+/// Finishes the columns from j on: one vector of them, or two. `whole`: all their columns exist; two always do.
 template <class Lanes, class Tile, class C, int vectors, bool whole>
 BITTERN_TARGET void finish_columns(const FinishJob& job, int j) {
   constexpr int lanes = Lanes::lanes;
@@ -211,7 +217,7 @@ BITTERN_TARGET void finish_columns(const FinishJob& job, int j) {
   }
 }
 
-/// A tile has at most two vectors of columns.
+/// Finishes a tile whose C has elements of type C. A tile has at most two vectors of columns.
 template <class Lanes, class Tile, class C>
 BITTERN_TARGET void finish_as(const FinishJob& job) {
   if (job.cols == 2 * Lanes::lanes) return finish_columns<Lanes, Tile, C, 2, true>(job, 0);
@@ -237,8 +243,8 @@ constexpr MicroTable microkernels(std::integer_sequence<int, row...>) {
   return table;
 }
 
-/// The table of one instruction set and compute type; LoadF32 and LoadBf16 turn each storage type into its words, and
-/// ScaledF32 and ScaledBf16 do so with scales along k. `as_stored` is the storage type that needs no turning.
+/// The kernels of one instruction set and compute type. LoadF32 and LoadBf16 turn stored f32 and bf16 into words;
+/// ScaledF32 and ScaledBf16 also multiply by scales along k. as_stored: see GemmKernels.
 template <class Lanes, class LoadF32, class LoadBf16, class ScaledF32, class ScaledBf16>
 constexpr GemmKernels make_kernels(std::optional<Storage> as_stored) {
   constexpr int mr = Lanes::mr, nr = 2 * Lanes::lanes;

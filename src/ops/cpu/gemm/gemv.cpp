@@ -1,3 +1,4 @@
+// The loops of the product of a few rows of A with B: cuts the columns of C into parts, decodes codes, and calls the kernels.
 #include "ops/cpu/gemm/gemv.h"
 
 #include <algorithm>

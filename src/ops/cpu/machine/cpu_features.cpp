@@ -1,3 +1,4 @@
+// Asks the CPU which instruction sets it has, and chooses those that kernels use.
 #include "ops/cpu/machine/cpu_features.h"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Measures the rate of multiply-adds and the memory bandwidth of this machine.
 #include "ops/cpu/machine/machine_peak.h"
 #include "ops/cpu/machine/intrinsics.h"
 

@@ -1,3 +1,4 @@
+// The thread pool behind parallel_for: starts threads, hands them parts, and waits for them.
 #include "ops/cpu/machine/parallel.h"
 
 #include <pthread.h>

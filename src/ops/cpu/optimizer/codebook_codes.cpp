@@ -1,3 +1,4 @@
+// Finds the codes of values in a codebook, and the values of codes, with code of its own for each instruction set.
 #include "ops/cpu/optimizer/codebook_codes.h"
 
 #include "bittern/quant/dynamic8.h"

@@ -1,3 +1,4 @@
+// Makes loops over rows of the element functions of each update rule, and the table of these loops.
 #include "ops/cpu/optimizer/rule_rows.h"
 
 #include <array>

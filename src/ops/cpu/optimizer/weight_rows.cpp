@@ -1,3 +1,4 @@
+// Decodes rows of a stored weight to fp32, and encodes them.
 #include "ops/cpu/optimizer/weight_rows.h"
 
 #include <algorithm>
