@@ -10,7 +10,7 @@ import pathlib, re, sys
 
 page = pathlib.Path(sys.argv[1]).read_text()
 step = re.compile(r"^The new file `(?P<new>\S+)`:\n\n```cpp\n(?P<all>.*?)```"
-                  r"|^In `(?P<file>\S+)`, (?P<place>before|after) the line `(?P<line>[^`]+)`:\n\n```cpp\n(?P<text>.*?)```"
+                  r"|^In `(?P<file>\S+)`, (?P<place>before|after) the line\s`(?P<line>[^`]+)`:\n\n```cpp\n(?P<text>.*?)```"
                   r"|^In `(?P<where>\S+)`, instead of `(?P<old>[^`]+)` write `(?P<by>[^`]+)`\.", re.M | re.S)
 steps = list(step.finditer(page))
 assert len(steps) == len(re.findall(r"^(In|The new file) `", page, re.M)), "a step of the page is not written as the others"
