@@ -49,7 +49,8 @@ bool charsmap_is_safe(std::string_view map) {
   const std::size_t units = trie_bytes / 4;
   for (std::size_t i = 0; i < units; ++i) {
     const std::uint32_t unit = word_at(map, i);
-    if (unit >> 31) continue;  // a leaf: it holds a value, and no key byte can lead through it
+    // A leaf holds a value, and no byte of a key leads through it. Every walk goes through the root, so it is none.
+    if (unit >> 31 && i > 0) continue;
     const std::size_t target = i ^ offset_of(unit);
     if ((target | 0xFF) >= units) return false;
     if (!has_leaf(unit)) continue;

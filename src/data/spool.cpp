@@ -29,7 +29,8 @@ struct Stream {
       descriptor = STDIN_FILENO;
       return;
     }
-    descriptor = ::open(input.c_str(), O_RDONLY | O_CLOEXEC);
+    // A pipe that nobody has opened for writing yet would block here, deaf to Ctrl-C. What waits for text is poll().
+    descriptor = ::open(input.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     opened = true;
     if (descriptor < 0) throw input_error("{}: cannot open: {}", input, std::strerror(errno));
   }
@@ -71,7 +72,8 @@ TextFile spool(const std::string& input, const std::string& path, const std::fun
   for (bool ended = false; !ended;) {
     tell();
     struct pollfd waiting = {.fd = stream.descriptor, .events = POLLIN, .revents = 0};
-    if (::poll(&waiting, 1, 200) == 0) continue;
+    const int ready = ::poll(&waiting, 1, 200);
+    if (ready == 0 || (ready < 0 && errno == EINTR)) continue;  // a read would wait for more text, deaf to the signal
     const ssize_t got = ::read(stream.descriptor, in.data() + have, in.size() - have);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) throw failure("{}: cannot read: {}", input, std::strerror(errno));

@@ -1,10 +1,12 @@
 // prepare: what people give it that is not quite a text: archives, foreign files, pipes, bad lines, copies.
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -13,6 +15,7 @@
 #include "bittern/prepare.h"
 #include "catch.h"
 #include "data/prepare_support.h"
+#include "data/spool.h"
 
 using namespace bittern;
 using namespace bittern_test;
@@ -106,6 +109,52 @@ TEST_CASE("prepare: a pipe is read as the file would be, whatever it holds, and 
     CHECK(names == std::set<std::string>{"data.json", "tokenizer.model", "train_00000.bin"});
     fs::remove(fifo);
   }
+}
+
+TEST_CASE("prepare: a pipe that nobody writes to, and a signal while it is silent, are no reason not to hear a stop") {
+  const Folder folder;
+  static std::atomic<bool> signalled;
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = [](int) { signalled = true; };
+  action.sa_flags = SA_RESTART;  // as the program's own handlers
+  REQUIRE(::sigaction(SIGUSR1, &action, &before) == 0);
+  const std::string fifo = folder / "fifo";
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const int stdin_before = ::dup(STDIN_FILENO);
+  REQUIRE(::dup2(ends[0], STDIN_FILENO) == STDIN_FILENO);
+  for (const std::string& input : {fifo, std::string("-")}) {
+    signalled = false;
+    std::atomic<bool> over = false, fed = false;
+    // Asks for a stop once; a copying that did not hear it gets a text after two seconds, and the test fails.
+    std::thread other([&, caller = ::pthread_self()] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      ::pthread_kill(caller, SIGUSR1);
+      for (int i = 0; i < 200 && !over; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      if (over) return;
+      fed = true;
+      const int end = input == "-" ? ends[1] : ::open(fifo.c_str(), O_WRONLY);
+      CHECK(::write(end, "text", 4) == 4);
+      ::close(end);
+    });
+    const auto [code, message] = error_of([&] {
+      spool(input, folder / "copy", [] {
+        if (signalled) throw Error(ExitCode::interrupted, "stop");
+      });
+    });
+    over = true;
+    other.join();
+    INFO(input);
+    CHECK_FALSE(fed);
+    CHECK(code == 75);
+  }
+  ::dup2(stdin_before, STDIN_FILENO);
+  ::close(stdin_before);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  ::sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST_CASE(

@@ -1,4 +1,5 @@
-// The ids of a text in parts are the tokenizer library's own ids of the whole, for every kind of SentencePiece model.
+// The ids of a text in parts are the tokenizer library's own ids of the whole, for every kind of SentencePiece model; a
+// table of a normaliser that leads out of itself is refused.
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
 
@@ -12,6 +13,7 @@
 #include "bittern/tokenizer.h"
 #include "catch.h"
 #include "data/data_test.h"
+#include "data/normalizer.h"
 
 using namespace bittern;
 using namespace bittern_test;
@@ -241,4 +243,19 @@ TEST_CASE("text encoder: where a text could be merged everywhere for more than a
   encoder.end(ids);
   CHECK(encoder.forced_cuts() == 2);
   CHECK(tokenizer.decode(ids) == letters);
+}
+
+TEST_CASE("text encoder: a normaliser's table whose root leads out of it is refused") {
+  // Its size, 256 units that lead to the first one, and one empty text.
+  std::string table("\x00\x04\x00\x00", 4);
+  table.resize(4 + 1024 + 1);
+  CHECK(charsmap_is_safe(table));
+  for (const char root :
+       {'\x40', '\xC0'}) {  // far away; the same marked as a leaf, which no byte leads to but every walk
+    table[7] = root;
+    CHECK_FALSE(charsmap_is_safe(table));
+  }
+  table[7] = 0;
+  table[11] = '\xC0';  // another unit may be a leaf
+  CHECK(charsmap_is_safe(table));
 }
