@@ -33,7 +33,8 @@ constexpr std::array<Metric<StepMetrics>, 13> step_metrics{{
      .meaning = "the factor that clipping multiplied the gradients by; 1: they were not clipped"},
     {.name = "skipped",
      .value = &StepMetrics::skipped,
-     .meaning = "true where the step changed no weight because its loss or gradients were not finite"},
+     .meaning =
+         "true where the step changed no weight: its loss or gradients were not finite, or beyond `train.skip_deviations`"},
     {.name = "skipped_steps",
      .value = &StepMetrics::skipped_steps,
      .meaning = "how many steps were skipped since the run began, this one included"},
