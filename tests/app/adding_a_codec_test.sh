@@ -69,7 +69,7 @@ int main() {
   const Shape shape{2, 96};
   const std::int64_t bytes = backend->workspace_bytes({.parameter_rows = 2, .parameter_cols = 96});
   backend->bind_workspace(Tensor(backend->allocate(bytes), DType::u8, Shape{bytes}));
-  std::vector<float> weight(192), gradient(192), v2(192), scales(4), clip = {0.0f, 1.0f};
+  std::vector<float> weight(192), gradient(192), v2(192), scales(4);
   std::vector<unsigned char> codes(96, 0x77);  // 7 is the zero of nf4
   for (int i = 0; i < 192; ++i) weight[i] = 0.01f * static_cast<float>(i % 40 - 20) + 0.005f;
   const auto energy = [&] {
@@ -93,7 +93,6 @@ int main() {
                                    .scales = Tensor(scales.data(), DType::f32, Shape{2, 2})},
                              .v = {.codes = Tensor(v2.data(), DType::f32, shape)},
                              .gradient = Tensor(gradient.data(), DType::f32, shape),
-                             .clip = Tensor(clip.data(), DType::f32, Shape{2}),
                              .rule = UpdateRule::nadamw,
                              .constants = info(UpdateRule::nadamw).constants(options, t),
                              .seed = 1,
@@ -117,7 +116,6 @@ int main() {
                            .m = {.codes = Tensor(&m1, DType::f32, Shape{1, 1})},
                            .v = {.codes = Tensor(&s1, DType::f32, Shape{1, 1})},
                            .gradient = Tensor(&g1, DType::f32, Shape{1, 1}),
-                           .clip = Tensor(clip.data(), DType::f32, Shape{2}),
                            .rule = UpdateRule::nadamw,
                            .constants = once,
                            .codec = {.storage = WeightStorage::bf16, .error_feedback = ErrorFeedback::eco},
