@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -17,6 +16,7 @@
 #include "app/app.h"
 #include "app/version.h"
 #include "base/printable.h"
+#include "base/signals.h"
 #include "bittern/progress.h"
 #include "bittern/trainer.h"
 
@@ -171,6 +171,6 @@ CLI::Validator one_of(std::vector<std::string> names) {
 
 int main(int argc, char** argv) {
   // A terminal or a pipe that goes away must not end a run: what it would have shown is in the run's files as well.
-  std::signal(SIGPIPE, SIG_IGN);
+  bittern::ignore_write_signals();
   return bittern::app::guarded(argc, argv);
 }

@@ -199,7 +199,7 @@ ExitCode train(RunConfig config, const TrainOptions& options) {
     const ExitCode code = training_loop({session, state, *watchers, saves, data_check, steps}, noted);
     watchers->end(state.step, code == ExitCode::ok ? RunStatus::finished : RunStatus::stopped);
     if (code == ExitCode::interrupted)
-      spdlog::info("stopped after step {} of {}; the same command goes on from there", state.step,
+      spdlog::info("stopped by {} after step {} of {}; the same command goes on from there", stop_signal(), state.step,
                    session.config.train.steps);
     else
       spdlog::info("finished: {} steps, {} tokens; the report is {}/report.html", state.step, with_commas(state.tokens),

@@ -14,8 +14,9 @@ cat >config.json <<'E2'
 E2
 last_step() { python3 -c 'import json,sys; print(max(json.loads(l)["step"] for l in open(sys.argv[1]) if l.endswith("\n")))' "$1/metrics.jsonl"; }
 names() { (cd "$1/checkpoints" && echo *); }
-# with_full_disk COMMAND...: no file may grow beyond 512 KiB; metrics and report fit, weights do not. Writing more is an error, no signal.
-with_full_disk() { bash -c "trap '' XFSZ; ulimit -f 512; exec \"\$@\"" - "$@"; }
+# with_full_disk COMMAND...: no file may grow beyond 512 KiB; metrics and report fit, weights do not. The program makes an error of
+# the signal that the system sends then (XFSZ).
+with_full_disk() { bash -c "ulimit -f 512; exec \"\$@\"" - "$@"; }
 
 "$BITTERN" train config.json --out undisturbed 2>log.txt || fail "the undisturbed run ended with $?"
 weights=$(stat -c %s undisturbed/checkpoints/step_00000010/model.safetensors)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# SIGTERM and Ctrl-C: the run stops between micro-batches, saves the last finished step, exits with 75, and the same command
-# goes on to the end, where weights, states and metrics are those of an undisturbed run. Also while it evaluates.
+# Every signal that a terminal, a batch system or a limit sends: the run stops between micro-batches, saves the last finished step, exits with 75, and the same command
+# goes on to the end, where weights, states and metrics are those of an undisturbed run. Also while it evaluates. A second Ctrl-C
+# ends it at once; under nohup SIGHUP does nothing.
 set -euo pipefail
 fail() { echo "FAILED: $*"; cat log.txt; exit 1; }
 
@@ -53,6 +54,23 @@ for signal in TERM INT; do
   same "$run" "undisturbed_$signal" "$end"
 done
 
+# The others, and what each is called in the log.
+config long.json 1000000 0
+for signal in HUP USR1 USR2 XCPU; do
+  stop "$signal" run_others long.json $(($(last_step run_others 2>/dev/null || echo 0) + 3))
+  grep -q "stopped by SIG$signal after step" run_others/log.txt || fail "the log does not say that SIG$signal asked"
+done
+
+# nohup: the terminal may go.
+(trap '' HUP; exec "$BITTERN" train long.json --out run_nohup 2>log.txt) &
+pid=$! code=0
+wait_for run_nohup 3
+kill -HUP $pid
+wait_for run_nohup $(($(last_step run_nohup) + 5))
+kill -TERM $pid
+wait $pid || code=$?
+[ $code -eq 75 ] || fail "under nohup: exit code $code, expected 75"
+
 # Between micro-batches, not after the step: here a step is six thousand of them and takes seconds, so a stop that waited
 # for the step would log and save the second one.
 config many.json 10 0
@@ -64,6 +82,19 @@ wait $pid || code=$?
 [ $code -eq 75 ] || fail "between micro-batches: exit code $code, expected 75"
 [ "$(last_step run_many)" -eq 1 ] || fail "the step was finished first: the last one logged is $(last_step run_many)"
 [ "$(ls run_many/checkpoints)" = step_00000001 ] || fail "not the last finished step was saved: $(ls run_many/checkpoints)"
+
+# A second Ctrl-C does not wait for the border: here a micro-batch takes seconds.
+"$BITTERN" train many.json --out run_twice --set train.batch_sequences=20000 --set train.micro_batch_sequences=20000 \
+  --set train.steps=2 2>log.txt &
+pid=$! code=0
+for _ in $(seq 600); do grep -q '"status": *"starting"' run_twice/heartbeat.json 2>/dev/null && break; sleep 0.05; done
+sleep 0.3
+kill -INT $pid
+sleep 0.2
+kill -INT $pid
+wait $pid || code=$?
+[ $code -eq 130 ] || fail "a second Ctrl-C: exit code $code, expected 130"
+[ ! -e run_twice/checkpoints/step_00000001 ] || fail "a second Ctrl-C waited for the step"
 
 # While it evaluates, which here takes most of the time, on every step: the evaluation is owed, and the resumed run begins with
 # it. The run is too long to end by itself before the signal comes, however slowly this script is served.

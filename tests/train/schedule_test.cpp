@@ -1,6 +1,7 @@
 // Schedules by worked numbers: the first rate is above zero, the last is exactly the end's, and pieces are monotone.
 #include "bittern/schedule.h"
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -59,6 +60,26 @@ TEST_CASE("schedule: ends exactly at the final rate, starts above zero, is monot
           if (step > peak + 1) CHECK(after <= before);
         }
       }
+}
+
+TEST_CASE("schedule: the last rate is exactly `end`, but for the three exceptions, whose last rate is the highest") {
+  for (const char* shape : {"constant", "linear", "cosine", "wsd", "two_stage"})
+    for (const double warmup : {0.0, 0.1, 0.5, 0.99, 1.0})
+      for (const double decay : {0.0, 1e-6, 0.25, 1.0})
+        for (const double final_lr : {0.0, 3e-5})
+          for (const std::int64_t steps : {1, 2, 3, 7, 100, 1001}) {
+            CAPTURE(shape, warmup, decay, final_lr, steps);
+            ScheduleSection s = schedule(shape, warmup);
+            s.decay_fraction = decay;
+            s.final_lr = final_lr;
+            const double end = final_lr > 0 ? final_lr : s.lr * s.final_factor;
+            const bool all_warmup = warmup_steps(s, steps) == steps;
+            const bool never_decays = s.shape == "wsd" && std::llround(decay * static_cast<double>(steps)) == 0;
+            const bool exception = s.shape == "constant" || never_decays || all_warmup;
+            const double highest = s.shape == "two_stage" ? s.second_lr : s.lr;
+            CHECK(learning_rate(s, steps, steps) == (exception ? highest : end));
+            CHECK(learning_rate(s, steps, 1) > 0.0);
+          }
 }
 
 TEST_CASE("schedule: start_factor is where the warm-up begins") {
