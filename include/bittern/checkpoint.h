@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,7 +37,8 @@ struct CheckpointContents {
 };
 
 /// Writes RUN/checkpoints/step_N and returns its path. A valid step_N that holds the same weights and states is kept as
-/// it is; one that holds others is never overwritten (an Error); a broken one is replaced. On failure (disk full, ...)
+/// it is; one that holds others is never overwritten (an Error); one that is broken, or that was saved by a run that had
+/// diverged, is replaced. On failure (disk full, ...)
 /// the half-written folder is removed, earlier checkpoints are untouched, and the Error names the path, the reason, and
 /// the bytes needed and free.
 std::string write_checkpoint(const std::string& run_dir, const CheckpointContents& contents);
@@ -44,9 +46,13 @@ std::string write_checkpoint(const std::string& run_dir, const CheckpointContent
 /// Removes what a killed writer left behind (step_N.tmp). To be called when no other process writes into the run.
 void remove_unfinished_checkpoints(const std::string& run_dir);
 
-/// Keeps the newest `keep` valid checkpoints and `protected_step` (the one just written), removes the older ones.
-/// keep = 0 keeps all. The last valid one always stays; so does everything not named step_ and digits.
-void prune_checkpoints(const std::string& run_dir, std::int64_t keep, std::int64_t protected_step = -1);
+/// Keeps the newest `keep` valid checkpoints and those of the `protected_steps`, removes the older ones. keep = 0 keeps
+/// all. The last valid one always stays; so does everything not named step_ and digits.
+void prune_checkpoints(const std::string& run_dir, std::int64_t keep,
+                       const std::vector<std::int64_t>& protected_steps = {});
+
+/// The first of the tensors that holds a number that is not finite; nullptr: none does.
+const NamedTensor* find_not_finite(const std::vector<NamedTensor>& tensors);
 
 /// manifest.json, checked.
 struct Manifest {
@@ -77,8 +83,8 @@ struct Checkpoint {
 /// Opens the folder (of any name) after checking every byte of it; `sizes`: where that was done already.
 Checkpoint load_checkpoint(const std::string& directory, CheckpointCheck depth = CheckpointCheck::checksums);
 
-/// The newest valid checkpoint of a run, every byte of it checked. `warning` says what was wrong with newer ones (one
-/// line each); a warning without a directory means that checkpoints exist but none can be used: a run should then stop
+/// The newest valid checkpoint of a run, every byte of it checked; one that a diverged run saved only where there is no
+/// other. `warning` says what was wrong with newer ones (one line each); a warning without a directory means that checkpoints exist but none can be used: a run should then stop
 /// rather than start over.
 struct LatestCheckpoint {
   std::string directory;  ///< empty: none
@@ -90,6 +96,9 @@ LatestCheckpoint find_latest(const std::string& run_dir);
 /// Opens what find_latest has checked, without reading all of it again.
 Checkpoint open_latest(const LatestCheckpoint& latest);
 
+/// The steps of the run's folders that are named as checkpoints, newest first. Nothing else of them is looked at.
+std::vector<std::int64_t> checkpoint_steps(const std::string& run_dir);
+
 /// The name of a checkpoint's folder, and the step that a folder's name says (nothing for any other name).
 std::string checkpoint_name(std::int64_t step);
 std::optional<std::int64_t> checkpoint_step(std::string_view name);
@@ -98,22 +107,27 @@ std::optional<std::int64_t> checkpoint_step(std::string_view name);
 ///   writer.wait();  copy the parameters into the snapshot;  writer.submit(contents of views into the snapshot)
 class CheckpointWriter {
  public:
-  /// Removes unfinished checkpoints of a run that was killed. Prunes to `keep` after every success.
+  /// Removes unfinished checkpoints of a run that was killed.
   CheckpointWriter(std::string run_dir, std::int64_t keep);
   /// Waits. An error that nobody asked for is printed.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  /// Starts writing and returns; first waits for the checkpoint before. Throws what that one met (then nothing is
-  /// started, and the next submit starts afresh).
-  void submit(CheckpointContents contents);
-  /// Returns when nothing is being written; throws what the writing met, once.
+  /// Starts writing and returns; after success prunes to `keep` and the `protected_steps`. Contents with a number that is
+  /// not finite are not written: an Error. First waits for the work before; throws what that met (then nothing is
+  /// started, and the next call starts afresh).
+  void submit(CheckpointContents contents, std::vector<std::int64_t> protected_steps = {});
+  /// Prunes in the background, by the same rules.
+  void prune(std::vector<std::int64_t> protected_steps);
+  /// Returns when nothing is being done; throws what the work met, once.
   void wait();
   /// True when a submit would not wait, and the snapshot may be overwritten.
   bool idle() const { return !busy_.load(); }
 
  private:
+  void start(std::function<void()> work);
+
   std::string run_dir_;
   std::int64_t keep_;
   std::thread thread_;

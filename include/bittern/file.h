@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -101,6 +102,9 @@ std::string checksum_text(std::uint64_t digest);
 /// The whole of a file of at most `limit` bytes. `what` names the kind of file in the message ("a tokenizer model").
 std::string read_whole_file(const std::string& path, std::int64_t limit, std::string_view what);
 void write_file_atomically(const std::string& path, std::string_view bytes);
+
+/// Bytes that this user may still write to the file system of a folder; nothing where the system does not say.
+std::optional<std::int64_t> free_bytes(const std::string& directory);
 
 /// Creates the folder and its parents; nothing happens where it exists.
 void make_directories(const std::string& path);

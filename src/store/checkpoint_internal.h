@@ -26,8 +26,16 @@ struct Folder {
 /// The folders named step_ and digits, newest first. None when there is no checkpoints folder.
 std::vector<Folder> checkpoint_folders(const std::string& run_dir);
 
-/// Takes the folder out of sight (its name becomes step_N.tmp, which no reader looks at), then removes it: a crash
-/// half-way leaves nothing that looks like a checkpoint.
+/// What the run that wrote a checkpoint says of it in trainer.json, in the order of what to go on from.
+enum class CheckpointStanding : std::uint8_t {
+  not_finite,  ///< a weight or a moment is not finite: nothing can go on from it
+  skipped,     ///< its last step was skipped
+  learned      ///< its last step made an update; also what is not known
+};
+CheckpointStanding standing_of(const std::string& directory);
+
+/// Takes the folder out of sight (its name becomes step_N.removed.tmp, which no reader looks at), then removes it: a
+/// crash half-way leaves nothing that looks like a checkpoint.
 void remove_checkpoint(const std::string& directory);
 
 }  // namespace bittern::checkpoint_detail

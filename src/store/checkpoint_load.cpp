@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <functional>
 #include <system_error>
 
 #include "bittern/checkpoint.h"
@@ -9,6 +10,7 @@
 #include "bittern/file.h"
 #include "bittern/strict_json.h"
 #include "store/checkpoint_internal.h"
+#include "store/training_state.h"
 
 namespace bittern {
 namespace {
@@ -16,6 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::int64_t manifest_limit = 1 << 20;
 constexpr std::int64_t small_file_limit = 256 << 20;  // the largest tokenizers are some 10 MB
+
+constexpr std::string_view unfinished_suffix = ".tmp", removed_suffix = ".removed.tmp";
 
 std::int64_t size_of_file(const std::string& path) {
   return File::open(path).size();
@@ -55,6 +59,13 @@ std::vector<checkpoint_detail::Folder> checkpoint_detail::checkpoint_folders(con
   std::sort(folders.begin(), folders.end(),
             [](const Folder& a, const Folder& b) { return std::tie(a.step, a.name) > std::tie(b.step, b.name); });
   return folders;
+}
+
+std::vector<std::int64_t> checkpoint_steps(const std::string& run_dir) {
+  std::vector<std::int64_t> steps;
+  for (const checkpoint_detail::Folder& folder : checkpoint_detail::checkpoint_folders(run_dir))
+    steps.push_back(folder.step);
+  return steps;
 }
 
 Manifest verify_checkpoint(const std::string& directory, CheckpointCheck depth) {
@@ -107,9 +118,16 @@ Checkpoint open_latest(const LatestCheckpoint& latest) {
 }
 
 LatestCheckpoint find_latest(const std::string& run_dir) {
+  using checkpoint_detail::CheckpointStanding, checkpoint_detail::Folder;
+  const auto path_of = [&](const Folder& folder) {
+    return checkpoint_detail::checkpoints_of(run_dir) + "/" + folder.name;
+  };
+  std::vector<Folder> folders = checkpoint_detail::checkpoint_folders(run_dir);
+  std::ranges::stable_sort(folders, std::greater(),
+                           [&](const Folder& folder) { return checkpoint_detail::standing_of(path_of(folder)); });
   LatestCheckpoint latest;
-  for (const checkpoint_detail::Folder& folder : checkpoint_detail::checkpoint_folders(run_dir)) {
-    const std::string directory = checkpoint_detail::checkpoints_of(run_dir) + "/" + folder.name;
+  for (const Folder& folder : folders) {
+    const std::string directory = path_of(folder);
     try {
       Manifest manifest = verify_checkpoint(directory, CheckpointCheck::checksums);
       if (manifest.step != folder.step)
@@ -127,8 +145,19 @@ LatestCheckpoint find_latest(const std::string& run_dir) {
   return latest;
 }
 
+checkpoint_detail::CheckpointStanding checkpoint_detail::standing_of(const std::string& directory) {
+  try {
+    const std::string path = directory + "/" + trainer_name;
+    const TrainerRecord record = parse_trainer_json(read_whole_file(path, small_file_limit, "a small file"), path);
+    if (!record.finite) return CheckpointStanding::not_finite;
+    return record.state.skipped_in_a_row > 0 ? CheckpointStanding::skipped : CheckpointStanding::learned;
+  } catch (const Error&) {
+    return CheckpointStanding::learned;  // whoever opens it will find what is wrong
+  }
+}
+
 void checkpoint_detail::remove_checkpoint(const std::string& directory) {
-  const std::string hidden = directory + ".tmp";
+  const std::string hidden = directory + std::string(removed_suffix);
   std::error_code code;
   fs::remove_all(hidden, code);
   if (!code) fs::rename(directory, hidden, code);
@@ -137,7 +166,6 @@ void checkpoint_detail::remove_checkpoint(const std::string& directory) {
 }
 
 void remove_unfinished_checkpoints(const std::string& run_dir) {
-  constexpr std::string_view suffix = ".tmp";
   const std::string directory = checkpoint_detail::checkpoints_of(run_dir);
   std::error_code code;
   std::vector<fs::path> unfinished;
@@ -145,8 +173,9 @@ void remove_unfinished_checkpoints(const std::string& run_dir) {
   if (code == std::errc::no_such_file_or_directory) return;
   while (!code && item != fs::directory_iterator()) {
     const std::string name = item->path().filename().string();
-    if (name.ends_with(suffix) && checkpoint_step(std::string_view(name).substr(0, name.size() - suffix.size())))
-      unfinished.push_back(item->path());
+    for (const std::string_view suffix : {unfinished_suffix, removed_suffix})
+      if (name.ends_with(suffix) && checkpoint_step(std::string_view(name).substr(0, name.size() - suffix.size())))
+        unfinished.push_back(item->path());
     item.increment(code);
   }
   for (const fs::path& path : unfinished)
@@ -155,13 +184,15 @@ void remove_unfinished_checkpoints(const std::string& run_dir) {
     throw failure("{}: cannot remove unfinished checkpoints: {}; check the permissions", directory, code.message());
 }
 
-void prune_checkpoints(const std::string& run_dir, std::int64_t keep, std::int64_t protected_step) {
+void prune_checkpoints(const std::string& run_dir, std::int64_t keep,
+                       const std::vector<std::int64_t>& protected_steps) {
   if (keep <= 0) return;
   std::int64_t kept = 0;
   for (const checkpoint_detail::Folder& folder : checkpoint_detail::checkpoint_folders(run_dir)) {
     const std::string directory = checkpoint_detail::checkpoints_of(run_dir) + "/" + folder.name;
     if (kept >= keep) {
-      if (folder.step != protected_step) checkpoint_detail::remove_checkpoint(directory);
+      if (std::ranges::find(protected_steps, folder.step) == protected_steps.end())
+        checkpoint_detail::remove_checkpoint(directory);
       continue;
     }
     try {

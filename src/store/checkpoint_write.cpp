@@ -1,11 +1,10 @@
 // Checkpoints, writing: everything under a name that no reader looks at, then one rename.
-#include <sys/statvfs.h>
-
-#include <cerrno>
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
-#include <limits>
 #include <system_error>
 
+#include "bittern/backend.h"
 #include "bittern/checkpoint.h"
 #include "bittern/error.h"
 #include "bittern/file.h"
@@ -16,15 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace checkpoint_detail;
-
-// Bytes that this user may still write; nothing where the file system does not say.
-std::optional<std::int64_t> free_bytes(const std::string& directory) {
-  struct statvfs status {};
-  if (::statvfs(directory.c_str(), &status) != 0 || status.f_blocks == 0) return std::nullopt;
-  std::int64_t bytes = 0;
-  if (__builtin_mul_overflow(status.f_bavail, status.f_frsize, &bytes)) return std::numeric_limits<std::int64_t>::max();
-  return bytes;
-}
 
 struct FileToWrite {
   std::string name;
@@ -76,7 +66,7 @@ bool same_content(const Manifest& a, const Manifest& b, const char* name) {
 }
 
 // What to do with a step_N that is there already.
-enum class Existing : std::uint8_t { none, same, broken };
+enum class Existing : std::uint8_t { none, same, worthless };
 Existing look_at_existing(const std::string& directory, const Manifest& ours) {
   if (!fs::exists(fs::symlink_status(directory))) return Existing::none;
   Manifest theirs;
@@ -84,10 +74,11 @@ Existing look_at_existing(const std::string& directory, const Manifest& ours) {
     theirs = verify_checkpoint(directory, CheckpointCheck::checksums);
   } catch (const Error& error) {
     if (error.exit_code() == ExitCode::failure) throw;  // the machine could not read it: that does not make it broken
-    return Existing::broken;
+    return Existing::worthless;
   }
   if (theirs.step == ours.step && same_content(theirs, ours, model_name) && same_content(theirs, ours, optimizer_name))
     return Existing::same;
+  if (standing_of(directory) < CheckpointStanding::learned) return Existing::worthless;
   throw failure(
       "it exists with other weights, and a valid checkpoint is never overwritten; this run went on from an older "
       "one: move the newer checkpoints away, or give the run another folder");
@@ -112,7 +103,49 @@ class TemporaryFolder {
   std::string path_;
 };
 
+/// Whether a word whose exponent's bits are all set is among `bytes`: an infinity or a NaN of f32 or bf16.
+template <typename Word>
+bool has_full_exponent(std::span<const std::byte> bytes, Word exponent) {
+  bool found = false;
+  for (std::size_t i = 0; i + sizeof(Word) <= bytes.size(); i += sizeof(Word)) {
+    Word word;
+    std::memcpy(&word, bytes.data() + i, sizeof word);
+    found |= (word & exponent) == exponent;
+  }
+  return found;
+}
+
+bool are_finite(std::string_view dtype, std::span<const std::byte> bytes) {
+  if (dtype == "F32") return !has_full_exponent<std::uint32_t>(bytes, 0x7f800000u);
+  if (dtype == "BF16") return !has_full_exponent<std::uint16_t>(bytes, 0x7f80u);
+  const auto is_nan = [](std::byte code) {
+    return (code & std::byte{0x7f}) == std::byte{0x7f};
+  };  // E4M3 has no infinity
+  return dtype != "F8_E4M3" || std::ranges::none_of(bytes, is_nan);
+}
+
+bool is_finite(const NamedTensor& tensor) {
+  constexpr std::size_t piece_bytes = 64 << 10;
+  std::vector<std::byte> copy;
+  for (std::span<const std::byte> left = tensor.data; !left.empty();) {
+    auto piece = left.first(std::min(piece_bytes, left.size()));
+    left = left.subspan(piece.size());
+    if (tensor.backend != nullptr) {
+      copy.resize(piece.size());
+      tensor.backend->to_host(copy.data(), piece.data(), static_cast<std::int64_t>(piece.size()));
+      piece = copy;
+    }
+    if (!are_finite(tensor.dtype, piece)) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+const NamedTensor* find_not_finite(const std::vector<NamedTensor>& tensors) {
+  const auto bad = std::ranges::find_if_not(tensors, is_finite);
+  return bad == tensors.end() ? nullptr : &*bad;
+}
 
 std::string write_checkpoint(const std::string& run_dir, const CheckpointContents& contents) {
   const std::string parent = checkpoints_of(run_dir);
@@ -140,7 +173,7 @@ std::string write_checkpoint(const std::string& run_dir, const CheckpointContent
 
     const Existing existing = look_at_existing(directory, manifest);
     if (existing == Existing::same) return directory;
-    if (existing == Existing::broken) fs::remove_all(directory);
+    if (existing == Existing::worthless) remove_checkpoint(directory);
     rename_path(unfinished, directory);
     temporary.release();
     sync_directory(parent);

@@ -1,9 +1,10 @@
-// CheckpointWriter: one thread per checkpoint, joined before the next one starts.
+// CheckpointWriter: one thread per piece of work, joined before the next one starts.
 #include <cstdio>
 #include <utility>
 
 #include "base/background_thread.h"
 #include "bittern/checkpoint.h"
+#include "bittern/error.h"
 
 namespace bittern {
 
@@ -19,14 +20,31 @@ CheckpointWriter::~CheckpointWriter() {
   }
 }
 
-void CheckpointWriter::submit(CheckpointContents contents) {
+void CheckpointWriter::submit(CheckpointContents contents, std::vector<std::int64_t> protected_steps) {
+  protected_steps.push_back(contents.step);
+  start([this, contents = std::move(contents), protected_steps = std::move(protected_steps)] {
+    for (const std::vector<NamedTensor>* tensors : {&contents.model, &contents.optimizer})
+      if (const NamedTensor* bad = find_not_finite(*tensors))
+        throw failure(
+            "{}/checkpoints/{}: not saved: {} holds a number that is not finite: the run has diverged; earlier "
+            "checkpoints are untouched",
+            run_dir_, checkpoint_name(contents.step), bad->name);
+    write_checkpoint(run_dir_, contents);
+    prune_checkpoints(run_dir_, keep_, protected_steps);
+  });
+}
+
+void CheckpointWriter::prune(std::vector<std::int64_t> protected_steps) {
+  start([this, protected_steps = std::move(protected_steps)] { prune_checkpoints(run_dir_, keep_, protected_steps); });
+}
+
+void CheckpointWriter::start(std::function<void()> work) {
   wait();
   busy_ = true;
   try {
-    thread_ = background_thread("checkpoint", [this, contents = std::move(contents)] {
+    thread_ = background_thread("checkpoint", [this, work = std::move(work)] {
       try {
-        write_checkpoint(run_dir_, contents);
-        prune_checkpoints(run_dir_, keep_, contents.step);
+        work();
       } catch (...) {
         error_ = std::current_exception();
       }

@@ -57,7 +57,8 @@ RunningMeans means_field(const nlohmann::json& json, const std::string& path) {
 
 }  // namespace
 
-std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config) {
+std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config,
+                         bool finite) {
   const nlohmann::ordered_json json = {{"version", trainer_version},
                                        {"step", state.step},
                                        {"update", state.update},
@@ -65,6 +66,8 @@ std::string trainer_json(const TrainingState& state, const RunIdentity& identity
                                        {"skipped_steps", state.skipped_steps},
                                        {"skipped_in_a_row", state.skipped_in_a_row},
                                        {"running_means", json_of(state.means)},
+                                       {"proven_checkpoint", state.proven_checkpoint},
+                                       {"finite", finite},
                                        {"backend", identity.backend},
                                        {"data_fingerprint", identity.data_fingerprint},
                                        {"config", nlohmann::ordered_json::parse(config_json(config))}};
@@ -79,14 +82,22 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
                       json["version"].dump(), trainer_version);
   if (!json.contains("config") || !json["config"].is_object())
     throw input_error("{}: \"config\" must be an object; the checkpoint is damaged, use another one", path);
+  // Younger than version 1: where they are missing, they are not known.
+  std::int64_t proven = -1;
+  if (json.contains("proven_checkpoint") && json["proven_checkpoint"] != -1)
+    proven = count_field(json, "proven_checkpoint", path);
+  if (json.contains("finite") && !json["finite"].is_boolean())
+    throw input_error("{}: \"finite\" must be true or false; the checkpoint is damaged, use another one", path);
   return {.state = {.step = count_field(json, "step", path),
                     .update = count_field(json, "update", path),
                     .tokens = count_field(json, "tokens", path),
                     .skipped_steps = count_field(json, "skipped_steps", path),
                     .skipped_in_a_row = count_field(json, "skipped_in_a_row", path),
-                    .means = means_field(json, path)},
+                    .means = means_field(json, path),
+                    .proven_checkpoint = proven},
           .identity = {.backend = text_field(json, "backend", path),
                        .data_fingerprint = text_field(json, "data_fingerprint", path)},
+          .finite = json.value("finite", true),
           .config_json = json["config"].dump()};
 }
 

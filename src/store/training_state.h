@@ -16,6 +16,9 @@ struct TrainingState {
   std::int64_t skipped_steps = 0;
   std::int64_t skipped_in_a_row = 0;
   RunningMeans means{};  ///< of loss and norm: what train.skip_deviations compares a step with
+  /// The step of the run's newest checkpoint that a step with an update followed; -1: none yet. Only then is it known
+  /// that the run could learn on from what was saved.
+  std::int64_t proven_checkpoint = -1;
 };
 
 /// What the bits of a run depend on beside its config.
@@ -25,11 +28,14 @@ struct RunIdentity {
   bool operator==(const RunIdentity&) const = default;
 };
 
-std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config);
+/// `finite`: every weight and moment of the checkpoint is.
+std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config,
+                         bool finite = true);
 
 struct TrainerRecord {
   TrainingState state;
   RunIdentity identity;
+  bool finite = true;       ///< also where the file does not say
   std::string config_json;  ///< the effective config of the run that wrote it
 };
 /// `path` is for messages. The file comes from outside: whatever is missing or wrong is an Error.

@@ -34,13 +34,15 @@ struct Loop {
 void check_skipped(const Loop& loop) {
   const TrainingState& state = loop.state;
   if (loop.config().max_skipped_steps == 0 || state.skipped_in_a_row < loop.config().max_skipped_steps) return;
+  const std::string before = loop.saves.newest_proven();
   throw failure(
-      "stopped at step {}: {} steps in a row had a loss or gradients that were not finite, and were skipped. The "
-      "newest checkpoint is {}. Lower schedule.lr, lengthen the warm-up, set optimizer.clip_grad_norm, or look at the "
-      "data",
+      "stopped at step {}: {} steps in a row had a loss or gradients that were not finite, and were skipped. {} with a "
+      "lower schedule.lr, a longer warm-up or optimizer.clip_grad_norm, or look at the data",
       state.step, state.skipped_in_a_row,
-      loop.saves.newest() >= 0 ? loop.session.folder->path() + "/checkpoints/" + checkpoint_name(loop.saves.newest())
-                               : "none");
+      before.empty() ? "No checkpoint is older than what went wrong: begin again in another folder,"
+                     : fmt::format("The newest checkpoint from which the run went on to learn is {}: begin a new run "
+                                   "from its weights, `bittern train CONFIG --init {} --out NEW`,",
+                                   before, before));
 }
 
 /// False if a stop was asked for before it was finished: nothing is noted then.
@@ -93,6 +95,7 @@ void finish_step(const Loop& loop) {
   step.seconds = watchers.trained_seconds;
   watchers.step(step);
   if (!step.skipped && statistics_due(loop.config(), step.step)) watchers.statistics(step_statistics(session, state));
+  saves.after_step();
   check_skipped(loop);
 }
 
@@ -131,19 +134,16 @@ ExitCode training_loop(const Loop& loop, const Noted& noted) {
     const Decision decision = decide(loop);
     if (!decision.batch) {  // what was learned so far is saved first, unless it may be wrong: then `now` says so
       finish_steps(loop, 0);
-      saves.settle(true);
       saves.now();
       std::rethrow_exception(decision.unreadable);
     }
     if (!steps.enqueue(*decision.batch)) break;
     finish_steps(loop, decision.looked_at ? 0 : ahead);
     if (decision.looked_at) looked = look_at_model(loop, {});
-    saves.settle(false);
     if (checkpoint_every > 0 && steps.waiting() == 0 && state.step % checkpoint_every == 0 && !stop_requested())
       saves.begin();
   }
   finish_steps(loop, 0);
-  saves.settle(true);
   saves.now();
   return loop.finished() && looked ? ExitCode::ok : ExitCode::interrupted;
 }
@@ -194,6 +194,7 @@ ExitCode train(RunConfig config, const TrainOptions& options) {
     spdlog::info("{}: {}", session.folder->path(), facts);
     const double peak_flops = session.backend->measure_limits(session.config.precision.compute, false).gemm_flops;
     watchers.emplace(session, state.step, console, peak_flops);
+    warn_where_checkpoints_do_not_fit(session, state);
     Saves saves(session, state, *watchers, data_check);
     StepsAhead steps(session, state);
     const ExitCode code = training_loop({session, state, *watchers, saves, data_check, steps}, noted);

@@ -1,9 +1,17 @@
 // Saves: the checkpoints of a run: those that a thread writes while training goes on, and the one that is written when
 // nothing trains.
+//
+// A run that diverges must not replace what it has learned by what it has become:
+//   at an interval   nothing is saved and nothing pruned while the last step was skipped, or where a number is not finite
+//   at the end       (a stop, too) the last finished step is saved whatever it is, and nothing is pruned then
+//   always           the newest checkpoint that a step with an update followed is kept (TrainingState::proven_checkpoint)
+// A save that fails ends the run only where no older checkpoint is whole, or at the end.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "bittern/checkpoint.h"
 #include "train/data_check.h"
@@ -15,36 +23,49 @@ namespace bittern {
 /// The checkpoint of the last finished step. `from_snapshot`: of the copy that take_snapshot made.
 CheckpointContents checkpoint_contents(const Session& session, const TrainingState& state, bool from_snapshot);
 
+/// Says where the disk of the run's folder has no room for the checkpoints that train.keep_checkpoints asks for.
+void warn_where_checkpoints_do_not_fit(const Session& session, const TrainingState& state);
+
 class Saves {
  public:
   /// All of these must outlive it. `state` is that of the last finished step whenever one of the functions is called.
-  Saves(const Session& session, const TrainingState& state, Watchers& watchers, DataCheck& data_check);
+  Saves(const Session& session, TrainingState& state, Watchers& watchers, DataCheck& data_check);
 
-  /// Begins to copy the last finished step; once it is copied, settle() hands it to the thread that writes.
+  /// After every step: takes note of a save that has ended, and of what the step says about the newest checkpoint.
+  void after_step();
+
+  /// Begins to copy the last finished step, unless that step was skipped. Once it is copied, the thread that writes gets
+  /// it.
   void begin();
 
-  /// Takes note of a save that has ended. One that failed (a full disk?) is said at once and tried again with the
-  /// present step; if that fails too, the run ends with the reason, and the checkpoints before are untouched.
-  void settle(bool wait);
-
-  /// Writes the last finished step from the device's memory, a piece at a time. Nothing changes it meanwhile.
+  /// Writes the last finished step from the device's memory, a piece at a time. Nothing changes it meanwhile. For the end
+  /// of a run: a failure is thrown.
   void now();
 
-  /// The step of the newest checkpoint; -1: there is none.
-  std::int64_t newest() const { return newest_; }
+  /// Returns when nothing is being written any more.
+  void wait() { settle(true); }
+
+  /// RUN/checkpoints/step_N of the newest checkpoint that a step with an update followed; empty: there is none.
+  std::string newest_proven() const;
 
  private:
+  /// Takes note of what the last finished step says about the newest checkpoint; true where that is news.
+  bool proves_newest();
   void write_copied(bool wait);
+  void settle(bool wait);
+  std::string path_of(std::int64_t step) const;
 
   const Session& session_;
-  const TrainingState& state_;
+  TrainingState& state_;
   Watchers& watchers_;
   DataCheck& data_check_;
   CheckpointWriter writer_;
-  std::int64_t newest_;
+  std::int64_t newest_ = -1;                  // the step of the newest checkpoint in the run's folder
   std::int64_t writing_ = -1;                 // the step that is being copied or written
   Ticket copying_;                            // reached: the copy is whole
   std::optional<CheckpointContents> copied_;  // what is to be written then; nothing once the writer has it
+  std::int64_t failed_in_a_row_ = 0;
+  bool pruning_ = false;  // the writer's work is to remove old checkpoints
 };
 
 }  // namespace bittern

@@ -97,9 +97,10 @@ for save in saves:
     durable.append(after[0])
 # An older checkpoint is taken away (renamed, to a name that no reader looks at) when the newer one is on the disk.
 taken = [(i, os.path.basename(path)) for i, (call, path, _) in enumerate(calls) if call == "rename" and is_checkpoint(path)]
-assert [name for _, name in taken] == ["step_00000004", "step_00000008"], taken
+assert [name for _, name in taken] == ["step_00000004"], taken
 for (i, name), newer in zip(taken, durable[1:]):
     assert newer < i, f"{name} was taken away before a newer checkpoint was on the disk"
-assert sorted(os.listdir("run/checkpoints")) == ["step_00000012"], os.listdir("run/checkpoints")
+# The last one is not proven by a step that followed, so the one before it stays.
+assert sorted(os.listdir("run/checkpoints")) == ["step_00000008", "step_00000012"], os.listdir("run/checkpoints")
 print(f"durability: {len(saves)} checkpoints, each on the disk before it had its name, and before an older one went")
 E2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A disk that is full while a run saves: it is said, the save is tried again, the run ends with 1, and nothing is lost: with
-# space again, the same command ends with the weights, states and metrics of an undisturbed run. A place that cannot be written
+# A disk that is full while a run saves: it is said, and where an older checkpoint is whole the run goes on and saves at the next
+# interval; without one, and at the end, the save is tried once more and the run ends with 1. Nothing is lost: with space again, the same command ends with the weights, states and metrics of an undisturbed run. A place that cannot be written
 # to is refused in a sentence. The limit on the size of a file (ulimit -f) stands for the full disk: it binds root too.
 set -euo pipefail
 fail() { echo "FAILED: $*"; cat log.txt; exit 1; }
@@ -30,20 +30,42 @@ for run in never later; do
   code=0
   with_full_disk "$BITTERN" train config.json --out $run 2>log.txt || code=$?
   [ $code -eq 1 ] || fail "$run: exit code $code, expected 1"
-  [ "$(grep -c 'cannot save the checkpoint' log.txt)" -eq 2 ] || fail "$run: a failed save and the one that was tried again are to be said"
+  # later: of step 30, of step 40 by the writer, and the one at the end.
+  [ "$(grep -c 'cannot save the checkpoint' log.txt)" -eq $([ $run = never ] && echo 2 || echo 3) ] || fail "$run: a failed save and the one that was tried again are to be said"
   grep -q 'earlier checkpoints are untouched' log.txt || fail "$run: the message does not say what became of earlier checkpoints"
   grep -q 'cannot save the checkpoint' $run/log.txt || fail "$run: log.txt does not say it"
   grep -q '"status": *"failed"' $run/heartbeat.json || fail "$run: the heartbeat does not say failed"
+  [ $run = never ] || grep -q '2 saves in a row have failed; the run goes on, the newest checkpoint is later/checkpoints/step_00000020' log.txt || fail "$run: nothing said of going on"
   [ $run = never ] || [ "$(names $run)" = "step_00000010 step_00000020" ] || fail "$run holds $(names $run)"
   [ $run = later ] || [ -z "$(ls $run/checkpoints)" ] || fail "$run holds $(names $run)"
   "$BITTERN" train config.json --out $run 2>log.txt || fail "$run: with space again it ended with $?"
   "$SOURCE/tests/app/compare_runs" "$run" undisturbed 40 || fail "$run is not the undisturbed run"
 done
 
+# Full for a while: the run lives through it, and says when it has saved again.
+sed 's/"steps": 40/"steps": 1000000/; s/"train"/"schedule": {"shape": "constant"}, "train"/; s/"keep_checkpoints": 0/"keep_checkpoints": 2/' config.json >long.json
+"$BITTERN" train long.json --out while --set train.steps=10 2>log.txt || fail "the beginning ended with $?"
+bash -c "ulimit -S -f 512; exec \"\$@\"" - "$BITTERN" train long.json --out while 2>log.txt &
+pid=$! code=0
+wait_for() { for _ in $(seq 600); do grep -q "$1" log.txt && return; sleep 0.05; done; kill $pid; fail "nothing said like '$1'"; }
+wait_for '3 saves in a row have failed'
+prlimit --pid $pid --fsize=unlimited
+wait_for 'saved again, at step'
+kill -TERM $pid
+wait $pid || code=$?
+[ $code -eq 75 ] || fail "full for a while: exit code $code, expected 75"
+
 # A disk that becomes read-only, where the test may mount one: said, and what is there stays as it is.
 mkdir disk
 if mount -t tmpfs none disk 2>/dev/null; then
   trap 'umount disk 2>/dev/null || umount -l disk' EXIT
+  mount -o remount,size=6m disk
+  "$BITTERN" train config.json --out disk/small --set train.keep_checkpoints=4 --set train.steps=1 2>log.txt || fail "the small disk: $?"
+  ! grep -q 'has room for' log.txt || fail "one checkpoint has room on the small disk"
+  "$BITTERN" train config.json --out disk/small2 --set train.keep_checkpoints=4 2>log.txt || true
+  grep -q 'warning: the disk of disk/small2 has room for' log.txt || fail "nothing said of a disk that is too small"
+  rm -r disk/small disk/small2
+  mount -o remount,size=1g disk
   mkdir disk/run
   cp -r undisturbed/. disk/run
   rm -r disk/run/checkpoints/step_000000[234]0

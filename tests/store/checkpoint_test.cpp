@@ -322,7 +322,7 @@ TEST_CASE("checkpoint: pruning does not count broken ones, never removes the las
   TemporaryFolder run;
   for (const std::int64_t step : {1, 2, 3, 4}) write_checkpoint(run.path, Sample(step).contents);
   for (const std::int64_t step : {3, 4}) fs::resize_file(checkpoint_path(run, step) + "/model.safetensors", 3);
-  prune_checkpoints(run.path, 1, 1);
+  prune_checkpoints(run.path, 1, {1});
   CHECK(names_in(run / "checkpoints") ==
         std::vector<std::string>{"step_00000001", "step_00000002", "step_00000003", "step_00000004"});
   prune_checkpoints(run.path, 1);
@@ -350,11 +350,57 @@ TEST_CASE("checkpoint: a valid one is never overwritten, a broken one is replace
   CHECK(holds_sample(load_checkpoint(directory), 6));
 }
 
+TEST_CASE("checkpoint: killed while a broken one is replaced: it is there as it was, or gone, or whole") {
+  TemporaryFolder run;
+  constexpr std::int64_t rows = 1000;
+  write_checkpoint(run.path, Sample(1, rows).contents);
+  const std::string directory = checkpoint_path(run, 2);
+  const Sample sample(2, rows);
+  Random random(5);
+  int as_it_was = 0, gone = 0, whole = 0;
+  for (int round = 0; round < 60; ++round) {
+    remove_unfinished_checkpoints(run.path);
+    fs::remove_all(directory);
+    write_checkpoint(run.path, sample.contents);
+    fs::remove(directory + "/manifest.json");  // broken, with three large files more that take time to remove
+    for (int i = 0; i < 3; ++i) write_bytes(directory + "/more" + std::to_string(i), std::string(2 << 20, 'x'));
+    const std::vector<std::string> before = names_in(directory);
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      write_checkpoint(run.path, sample.contents);
+      ::_exit(0);
+    }
+    // From the moment on at which the new one is written but for its name, which is when the broken one goes.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (round % 4 != 0 && !fs::exists(directory + ".tmp/manifest.json") &&
+           !fs::exists(directory + "/manifest.json") && std::chrono::steady_clock::now() < deadline) {
+    }
+    ::usleep(static_cast<useconds_t>(random.below(2000)));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(holds_sample(load_checkpoint(checkpoint_path(run, 1)), 1, rows));
+    if (!fs::exists(directory)) {
+      ++gone;
+    } else if (fs::exists(directory + "/manifest.json")) {
+      ++whole;
+      CHECK(holds_sample(load_checkpoint(directory), 2, rows));
+    } else {
+      ++as_it_was;
+      CHECK(names_in(directory) == before);
+    }
+  }
+  CAPTURE(as_it_was, gone, whole);
+  CHECK(as_it_was + whole > 0);
+}
+
 TEST_CASE("checkpoint: what a killed run left is removed at the start, and nothing else") {
   TemporaryFolder run;
   write_checkpoint(run.path, Sample(1).contents);
   fs::create_directory(run / "checkpoints/step_00000002.tmp");
   write_bytes(run / "checkpoints/step_00000002.tmp/model.safetensors", "half");
+  fs::create_directory(run / "checkpoints/step_00000001.removed.tmp");
   fs::create_directory(run / "checkpoints/mine.tmp");
   fs::create_directory(run / "checkpoints/step_x.tmp");
   remove_unfinished_checkpoints(run.path);
@@ -556,7 +602,7 @@ TEST_CASE("checkpoint: killed 50 times at random moments of writing, there is al
           writer.wait();
         } else {  // the same without the writer's low priority: a busy machine would take long
           write_checkpoint(run.path, sample.contents);
-          prune_checkpoints(run.path, 2, step);
+          prune_checkpoints(run.path, 2, {step});
         }
       }
     }

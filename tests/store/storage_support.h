@@ -141,6 +141,9 @@ inline OwnedTensor random_tensor(std::string name, std::string dtype, std::vecto
   OwnedTensor tensor{std::move(name), std::move(dtype), std::move(shape), std::vector<std::byte>(std::size_t(size))};
   Random random(seed);
   for (std::byte& byte : tensor.bytes) byte = static_cast<std::byte>(random.word());
+  // Finite numbers: one bit of every exponent is 0.
+  const std::size_t width = tensor.dtype == "F32" ? 4 : tensor.dtype == "BF16" ? 2 : 0;
+  for (std::size_t i = width; width > 0 && i <= tensor.bytes.size(); i += width) tensor.bytes[i - 1] &= std::byte{0xbf};
   return tensor;
 }
 inline std::vector<NamedTensor> views(const std::vector<OwnedTensor>& tensors) {

@@ -123,7 +123,10 @@ TrainingState fill_weights(Session& session, const StartingPoint& start) {
   session.allocate();
   if (start.checkpoint) {
     restore(session, *start.checkpoint);
-    const TrainingState state = trainer_record(*start.checkpoint).state;
+    TrainingState state = trainer_record(*start.checkpoint).state;
+    // Of another folder's checkpoints this one knows nothing.
+    if (!start.checkpoint->directory.starts_with(session.folder->path() + "/checkpoints/"))
+      state.proven_checkpoint = -1;
     session.optimizer->set_record(*session.arena, {.updates = state.update, .means = state.means});
     spdlog::info("going on from {}: step {} of {}", start.checkpoint->directory, state.step,
                  session.config.train.steps);
