@@ -10,24 +10,12 @@
 #include <span>
 #include <string>
 
+#include "bittern/noted_call.h"
 #include "bittern/ops.h"
 #include "bittern/tensor.h"
 #include "bittern/ticket.h"
 
 namespace bittern {
-
-/// What the workspace of a back end must serve.
-struct WorkspaceNeeds {
-  std::int64_t max_rows = 0;         ///< N of a micro-batch
-  std::int64_t max_cols = 0;         ///< widest row of any norm, embedding or bias
-  std::int64_t sequence_length = 0;  ///< T
-  std::int64_t head_dim = 0;
-  std::int64_t heads = 0;  ///< query heads
-  std::int64_t kv_heads = 0;
-  std::int64_t batch = 0;                               ///< B of a micro-batch
-  std::int64_t vocab_size = 0;                          ///< V
-  std::int64_t parameter_rows = 0, parameter_cols = 0;  ///< training: most rows, widest row of any parameter
-};
 
 /// What a machine can do at most: the yardstick of `--profile` and of the progress line.
 struct MachineLimits {
@@ -88,7 +76,11 @@ class Backend {
 
   /// Measured now, in some milliseconds; the bandwidth takes longer and is measured only if asked for.
   virtual MachineLimits measure_limits(DType compute, bool stream) const = 0;
-  virtual std::int64_t workspace_bytes(const WorkspaceNeeds& needs) const = 0;
+  /// What a call needs of the workspace beside what all calls share. It serves the same call of fewer rows too. Reads
+  /// shapes and types, no memory.
+  virtual std::int64_t scratch_bytes(const OpArgs& args) const = 0;
+  /// What serves each of these calls.
+  virtual std::int64_t workspace_bytes(std::span<const NotedCall> calls) const = 0;
   virtual void bind_workspace(const Tensor& workspace) = 0;
 
   // ---- the op list. Each throws where its arguments do not fit, naming op, tensor and what was expected.

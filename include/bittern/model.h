@@ -87,7 +87,6 @@ class Transformer {
   std::vector<Tensor> gradients() const;
   const ModelSpec& spec() const;
   const ModelOptions& options() const;
-  WorkspaceNeeds workspace_needs() const;
   /// Floating-point operations of forward and backward for one token: 6 per weight of a matrix, and those of causal
   /// attention.
   double flops_per_token() const;

@@ -262,6 +262,7 @@ struct Zero {
 struct Cost {
   double bytes = 0;
   double flops = 0;
+  bool operator==(const Cost&) const = default;
 };
 Cost cost_of(const EmbeddingForward& args);
 Cost cost_of(const EmbeddingBackward& args);

@@ -42,9 +42,6 @@ class Optimizer {
   /// to the plan. Writes the decisions and the ids of the planned tensors into `parameters`.
   Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan);
 
-  /// Adds to `needs` the workspace of the back end that a step uses.
-  void add_needs(WorkspaceNeeds& needs) const;
-
   /// The record of the step (step_record.h). It lies in the back end's memory.
   Tensor record(const Arena& arena) const { return arena.view(record_); }
   /// Copies `record` to the back end. A run does this once, when it starts or is resumed.
@@ -73,7 +70,6 @@ class Optimizer {
   std::uint32_t seed_;  ///< of stochastic rounding
   double skip_deviations_;
   TensorId record_, record_copies_, square_parts_, statistics_;
-  std::int64_t max_rows_ = 0, max_cols_ = 0;
 };
 
 }  // namespace bittern

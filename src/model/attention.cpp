@@ -52,13 +52,6 @@ void Attention::plan_cache(ActivationPlan& plan, std::int64_t length) {
   generation_.v_cache = plan.cache("v_cache", shape);
 }
 
-void Attention::add_needs(WorkspaceNeeds& needs) const {
-  needs.max_cols = std::max(needs.max_cols, data_.packed());
-  needs.head_dim = std::max(needs.head_dim, data_.head_dim);
-  needs.heads = std::max(needs.heads, data_.heads);
-  needs.kv_heads = std::max(needs.kv_heads, data_.kv_heads);
-}
-
 double Attention::attention_flops_per_token(std::int64_t sequence_length) const {
   return 6.0 * static_cast<double>(sequence_length * data_.query_cols());
 }

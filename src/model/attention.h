@@ -35,7 +35,6 @@ class Attention {
   void plan_positions(Plan& plan, RopeTables& ropes, std::int64_t positions);
   /// Keys and values of `length` positions, for generation.
   void plan_cache(ActivationPlan& plan, std::int64_t length);
-  void add_needs(WorkspaceNeeds& needs) const;
 
   void forward(const PartContext& c, const Pass& pass, Flow& flow, bool output_wanted) const;
   void backward(const PartContext& c, const Pass& pass, const BackwardFlow& flow) const;

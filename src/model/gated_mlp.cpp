@@ -27,10 +27,6 @@ void GatedMlp::plan(ActivationPlan& plan) {
   if (sub_norm_) dsub_norm_ = plan.gradient("dsub_norm", F);
 }
 
-void GatedMlp::add_needs(WorkspaceNeeds& needs) const {
-  needs.max_cols = std::max(needs.max_cols, 2 * data_.intermediate_size);
-}
-
 Tensor GatedMlp::down_input(const PartContext& c, const Pass& pass) const {
   return c.rows(tensors(pass).down_input, pass.rows()).slice_cols(0, data_.intermediate_size);
 }

@@ -26,7 +26,6 @@ class GatedMlp {
  public:
   GatedMlp(const GatedMlpData& data, LayerRows& rows);
   void plan(ActivationPlan& plan);
-  void add_needs(WorkspaceNeeds& needs) const;
 
   void forward(const PartContext& c, const Pass& pass, Flow& flow, bool output_wanted) const;
   void backward(const PartContext& c, const Pass& pass, const BackwardFlow& flow) const;

@@ -17,10 +17,6 @@ void Stream::plan(ActivationPlan& plan) {
   t.rstd = plan.kept(name + ".rstd", Shape{plan.rows()}, DType::f32);
 }
 
-void Stream::add_needs(WorkspaceNeeds& needs) const {
-  needs.max_cols = std::max(needs.max_cols, data_.hidden_size);
-}
-
 Tensor Stream::x(const PartContext& c, const Pass& pass) const {
   return c.rows(tensors(pass).x, pass.rows());
 }

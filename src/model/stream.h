@@ -27,7 +27,6 @@ class Stream {
  public:
   Stream(const StreamData& data, LayerRows& rows);
   void plan(ActivationPlan& plan);
-  void add_needs(WorkspaceNeeds& needs) const;
 
   void forward(const PartContext& c, const Pass& pass, Flow& flow, bool output_wanted) const;
   void backward(const PartContext& c, const Pass& pass, const BackwardFlow& flow) const;

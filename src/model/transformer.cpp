@@ -106,17 +106,6 @@ const ModelOptions& Transformer::options() const {
   return body_->options;
 }
 
-WorkspaceNeeds Transformer::workspace_needs() const {
-  const ModelOptions& options = body_->options;
-  WorkspaceNeeds needs{.max_rows = std::max(options.batch * options.sequence_length, rows_of_generation(options)),
-                       .sequence_length = std::max(options.sequence_length, options.cache_length),
-                       .batch = options.batch,
-                       .vocab_size = body_->spec.vocab_size};
-  for (const Block& block : body_->layers.blocks)
-    for (const Part& part : block) std::visit([&](const auto& of) { of.add_needs(needs); }, part);
-  return needs;
-}
-
 void Transformer::load_parameter(const Parameter& parameter, std::span<const float> values) {
   check(static_cast<std::int64_t>(values.size()) == parameter.spec.shape.elements(), "{}: {} values for {} elements",
         parameter.spec.name, values.size(), parameter.spec.shape.elements());

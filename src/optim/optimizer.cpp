@@ -81,8 +81,6 @@ Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parame
     parts += square_parts_of(view);
     decide_update(parameter, config_);
     if (!parameter.rule) continue;
-    max_rows_ = std::max(max_rows_, view.rows());
-    max_cols_ = std::max(max_cols_, view.cols());
     if (parameter.codec.master != Master::none) {
       const WeightCodec master = master_codec(parameter.codec);
       parameter.master = plan.add("master." + name, parameter.spec.shape, master.dtype(), Category::masters);
@@ -101,11 +99,6 @@ Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parame
   statistics_ = plan.add("step_statistics",
                          Shape{static_cast<std::int64_t>(parameters.size()), static_cast<int>(StepStatistic::count)},
                          DType::f32, Category::data);
-}
-
-void Optimizer::add_needs(WorkspaceNeeds& needs) const {
-  needs.parameter_rows = std::max(needs.parameter_rows, max_rows_);
-  needs.parameter_cols = std::max(needs.parameter_cols, max_cols_);
 }
 
 void Optimizer::set_record(const Arena& arena, const StepRecord& record) {

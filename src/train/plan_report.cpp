@@ -1,10 +1,16 @@
 // `bittern plan`: where the bytes and the FLOPs of a run go, without allocating them.
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "bittern/progress.h"
 #include "bittern/trainer.h"
+#include "train/session/noted_calls.h"
 #include "train/session/role_memory.h"
 #include "train/session/session.h"
 
@@ -50,6 +56,47 @@ void print_roles(const std::vector<RoleMemory>& roles) {
     fmt::print("\n");
   }
   fmt::print("kept: from step to step and in a checkpoint; m, v and master with their scales\n\n");
+}
+
+/// The ops of a step, those with the most FLOPs first, then those with the most bytes.
+using OpRow = std::pair<std::string_view, OpCost>;
+std::vector<OpRow> op_rows(const Session& session) {
+  const auto costs = step_costs(session.calls);
+  std::vector<OpRow> rows(costs.begin(), costs.end());
+  std::stable_sort(rows.begin(), rows.end(), [](const OpRow& a, const OpRow& b) {
+    return std::pair(a.second.flops, a.second.bytes) > std::pair(b.second.flops, b.second.bytes);
+  });
+  return rows;
+}
+
+OpCost sum_of(const std::vector<OpRow>& rows) {
+  OpCost sum;
+  for (const auto& [op, cost] : rows) {
+    sum.calls += cost.calls;
+    sum.bytes += cost.bytes;
+    sum.flops += cost.flops;
+  }
+  return sum;
+}
+
+nlohmann::ordered_json step_json(const std::vector<OpRow>& rows) {
+  const auto json = [](const OpCost& cost) -> nlohmann::ordered_json {
+    return {{"calls", cost.calls}, {"flops", cost.flops}, {"bytes", cost.bytes}};
+  };
+  nlohmann::ordered_json step = json(sum_of(rows));
+  for (const auto& [op, cost] : rows) step["ops"][std::string(op)] = json(cost);
+  return step;
+}
+
+void print_step(const std::vector<OpRow>& rows) {
+  const auto print = [](std::string_view op, const OpCost& cost) {
+    fmt::print("{:<30} {:>9} {:>9} {:>12}\n", op, with_commas(cost.calls),
+               cost.flops > 0 ? short_number(cost.flops) : "-", short_bytes(cost.bytes));
+  };
+  fmt::print("{:<30} {:>9} {:>9} {:>12}\n", "ops of a step", "calls", "FLOP", "bytes moved");
+  for (const auto& [op, cost] : rows) print(op, cost);
+  print("total", sum_of(rows));
+  fmt::print("FLOP: of products, as they are run; bytes: each input read once, each output written once\n\n");
 }
 
 }  // namespace
@@ -98,7 +145,8 @@ void print_plan(RunConfig requested, bool json) {
         {"available_bytes", available},
         {"tokens_per_step", tokens},
         {"flops_per_token", flops_per_token},
-        {"flops_total", flops_per_token * static_cast<double>(tokens * config.train.steps)}};
+        {"flops_total", flops_per_token * static_cast<double>(tokens * config.train.steps)},
+        {"step", step_json(op_rows(*session))}};
     fmt::print("{}\n", out.dump(2));
   } else {
     fmt::print("{}: {} parameters, {} of {} layers\n\n", config.run.name, with_commas(parameters),
@@ -112,6 +160,7 @@ void print_plan(RunConfig requested, bool json) {
     fmt::print("{:<44} {:>16} {:>12}\n\n", "available on this machine", with_commas(available),
                short_bytes(static_cast<double>(available)));
     print_roles(role_memory(*session));
+    print_step(op_rows(*session));
     fmt::print(
         "compute: {} tokens a step, {} FLOP a token (6 per matrix weight, causal attention), {} FLOP in {} steps\n",
         with_commas(tokens), short_number(flops_per_token),

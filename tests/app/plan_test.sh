@@ -32,6 +32,13 @@ def check(plan, refused):
     assert memory.pop("checkpoint snapshot") == by_role("kept"), "what a checkpoint holds"
     assert all(memory.pop(name) > 0 for name in ("scratch", "data", "activations and scratch of a step, shared"))
     assert memory.keys() <= {"sampling"}, f"categories that nobody expects: {memory}"
+    # The step's work: its ops add up, and the products of matrices are nearly all of what a token costs by the usual count.
+    step = plan["step"]
+    for number in ("calls", "flops", "bytes"):
+        assert step[number] == sum(op[number] for op in step["ops"].values()), f"{number} of the ops"
+    assert all(op["calls"] > 0 and op["bytes"] > 0 for op in step["ops"].values()), step
+    usual = plan["flops_per_token"] * plan["tokens_per_step"]
+    assert 1 <= step["flops"] / usual < 1.4, f"{step['flops']} FLOP are run, the usual count is {usual}"  # 4/3: recomputed
     assert plan["parameters"] == sum(role["parameters"] for role in plan["roles"].values())
 
 
@@ -58,5 +65,7 @@ whole, text = json.loads(plan(config, "--json")[0]), plan(config)[0]
 rows = {name: int(count.replace(",", "")) for name, count in re.findall(r"^(\S.*?) {2,}([\d,]{4,}) {2,}.*B +[\d.]+$", text, re.M)}
 expected = {name: count for name, count in whole["memory"].items() if name != "alignment"} | {"total": whole["total_bytes"]}
 assert rows == expected, f"the text has {rows}, the JSON {expected}"
+calls = {op: int(count.replace(",", "")) for op, count in re.findall(r"^([a-z_]+) +([\d,]+) +\S+ +[\d.]+ \S*B$", text, re.M)}
+assert calls == {op: cost["calls"] for op, cost in whole["step"]["ops"].items()} | {"total": whole["step"]["calls"]}, calls
 print(f"plan: the bytes of {len(configs)} configs add up")
 E2

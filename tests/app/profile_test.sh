@@ -13,9 +13,11 @@ E2
 "$BITTERN" train config.json --profile 2 >f32.txt 2>log.txt
 "$BITTERN" train config.json --profile 2 --set model.architecture=qwen2 --set precision.activations=fp8_e4m3_row --set precision.compute=bf16 \
   --set 'weights.block_linear={"codec": "fp8_e4m3", "scale_per": "row", "rounding": "stochastic", "error_feedback": "eco"}' >codes.txt 2>log.txt
+"$BITTERN" plan config.json --json >plan.json 2>log.txt
 [ ! -e runs ] || { echo "FAILED: --profile made a run"; exit 1; }
 
 python3 - <<'E2'
+import json
 import re
 
 layers, micro_batches = 2, 3
@@ -41,6 +43,8 @@ for name, expected in recipes.items():
         rows[op], before = int(calls), float(ms)
         shares += float(share[:-1])
         work += float(gflops)
+    if name == "f32.txt":  # the plan foretells the calls
+        assert rows == {op: cost["calls"] for op, cost in json.load(open("plan.json"))["step"]["ops"].items()}, rows
     # What is zeroed, copied and made codes is counted by no formula here.
     assert rows.pop("zero") > 0 and rows.pop("copy", 1) > 0
     assert (rows.pop("quantize", 0) > 0) == (name == "codes.txt"), "quantize"

@@ -334,14 +334,8 @@ double speed_in_cache(Backend& backend, const Line& line) {
 void run(int threads, std::string_view filter) {
   const std::unique_ptr<Backend> backend = make_cpu_backend(threads);
   Memory memory(*backend);
-  const std::int64_t bytes = backend->workspace_bytes({.max_rows = 1 << 16,
-                                                       .max_cols = 1 << 13,
-                                                       .sequence_length = 512,
-                                                       .head_dim = 128,
-                                                       .heads = 8,
-                                                       .kv_heads = 8,
-                                                       .batch = 1,
-                                                       .vocab_size = 32000});
+  const std::int64_t bytes =
+      backend->workspace_bytes({}) + (std::int64_t{64} << 20);  // and room for every op's scratch
   const Tensor workspace(backend->allocate(bytes), DType::u8, Shape{bytes});
   backend->bind_workspace(workspace);
   Stream stream(memory);

@@ -120,17 +120,16 @@ struct Training {
     }
     return list;
   }
-  static TensorId workspace_of(Backend& backend, const Optimizer& optimizer, Plan& plan) {
-    WorkspaceNeeds needs;
-    optimizer.add_needs(needs);
-    const TensorId id = plan.add("workspace", Shape{backend.workspace_bytes(needs)}, DType::u8, Category::scratch);
+  static TensorId workspace_of(Backend& backend, Plan& plan) {
+    const std::int64_t bytes = backend.workspace_bytes({}) + (std::int64_t{64} << 20);  // and room for a step's scratch
+    const TensorId id = plan.add("workspace", Shape{bytes}, DType::u8, Category::scratch);
     plan.lay_out();
     return id;
   }
   Training(Backend& b, const Recipe& recipe, const std::vector<Shape>& shapes)
       : parameters(parameters_of(recipe, shapes, plan)),
         optimizer(b, config_of(recipe), parameters, plan),
-        workspace(workspace_of(b, optimizer, plan)),
+        workspace(workspace_of(b, plan)),
         arena(b, plan),
         backend(b) {
     backend.bind_workspace(arena.view(workspace));

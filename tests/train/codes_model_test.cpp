@@ -183,11 +183,3 @@ TEST_CASE("codes in a model: the plan of low-bit states differs from that of f32
           f32->plan.whole_run_bytes(Category::optimizer_states));
   }
 }
-
-TEST_CASE("codes in a model: what the optimizer's step works in is a small part of a parameter") {
-  const auto backend = make_cpu_backend(2);
-  const std::int64_t n = 4096, without = backend->workspace_bytes({}),
-                     with = backend->workspace_bytes({.parameter_rows = n, .parameter_cols = n});
-  CHECK(with > without);
-  CHECK(with - without < n * n * 4 / 16);
-}

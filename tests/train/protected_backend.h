@@ -103,7 +103,8 @@ class ProtectedBackend final : public Backend {
   MachineLimits measure_limits(DType compute, bool stream) const override {
     return cpu_->measure_limits(compute, stream);
   }
-  std::int64_t workspace_bytes(const WorkspaceNeeds& needs) const override { return cpu_->workspace_bytes(needs); }
+  std::int64_t scratch_bytes(const OpArgs& args) const override { return cpu_->scratch_bytes(args); }
+  std::int64_t workspace_bytes(std::span<const NotedCall> calls) const override { return cpu_->workspace_bytes(calls); }
   void bind_workspace(const Tensor& workspace) override { cpu_->bind_workspace(workspace); }
 
  protected:

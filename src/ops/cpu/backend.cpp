@@ -6,17 +6,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <variant>
 
 #include "base/machine_memory.h"
 #include "bittern/error.h"
-#include "ops/cpu/attention/attention.h"
-#include "ops/cpu/codes/quantize_rows.h"
 #include "ops/cpu/gemm/gemm.h"
 #include "ops/cpu/machine/cpu_features.h"
 #include "ops/cpu/machine/machine_peak.h"
 #include "ops/cpu/machine/multiples.h"
 #include "ops/cpu/machine/parallel.h"
-#include "ops/cpu/machine/row_parts.h"
 
 namespace bittern {
 
@@ -97,15 +95,14 @@ Ticket CpuBackend::copy_aside(std::span<const CopyOut> copies) {
   return {};
 }
 
-std::int64_t CpuBackend::workspace_bytes(const WorkspaceNeeds& needs) const {
-  const std::int64_t columns = std::max(needs.max_cols, 2 * needs.head_dim);
-  const std::int64_t sums = row_parts(needs.max_rows) * columns * size_of(DType::f32);
-  const std::int64_t exponentials =
-      thread_count() * cross_entropy_scratch_floats(needs.vocab_size) * size_of(DType::f32);
-  return round_up(gemm_workspace_bytes(thread_count()), page) +
-         round_up(std::max({sums, exponentials, row_buffer_bytes(needs.max_cols), attention_workspace_bytes(needs),
-                            optimizer_scratch_bytes(needs.parameter_rows, needs.parameter_cols)}),
-                  page);
+std::int64_t CpuBackend::scratch_bytes(const OpArgs& args) const {
+  return std::visit([](const auto& of) { return scratch_for(of); }, args);
+}
+
+std::int64_t CpuBackend::workspace_bytes(std::span<const NotedCall> calls) const {
+  std::int64_t most = 0;
+  for (const NotedCall& call : calls) most = std::max(most, call.scratch);
+  return round_up(gemm_workspace_bytes(thread_count()), page) + round_up(most, page);
 }
 
 void CpuBackend::bind_workspace(const Tensor& workspace) {
@@ -118,28 +115,12 @@ void CpuBackend::bind_workspace(const Tensor& workspace) {
 }
 
 void* CpuBackend::scratch(std::string_view op, std::int64_t bytes) const {
+  if (bytes == 0) return nullptr;
   check(bytes <= static_cast<std::int64_t>(scratch_.size()),
         "{}: needs {} bytes of scratch, the workspace has {}; it was made for a smaller batch, fewer threads or "
         "another instruction set",
         op, bytes, scratch_.size());
   return scratch_.data();
-}
-
-float* CpuBackend::row_buffers(std::string_view op, const Tensor& out) const {
-  if (!is_quantized(out.dtype)) return nullptr;
-  return static_cast<float*>(scratch(op, row_buffer_bytes(out.cols())));
-}
-
-void CpuBackend::do_attention_forward(const AttentionForward& args) {
-  cpu::attention_forward(args, scratch(args.name, attention_workspace_bytes(args.shape)));
-}
-
-void CpuBackend::do_attention_backward(const AttentionBackward& args) {
-  cpu::attention_backward(args, scratch(args.name, attention_workspace_bytes(args.shape)));
-}
-
-void CpuBackend::do_attention_cached(const AttentionCached& args) {
-  cpu::attention_cached(args, scratch(args.name, attention_workspace_bytes(args.shape)));
 }
 
 }  // namespace cpu

@@ -3,7 +3,7 @@
 // the types and the scratch. What an op checks and costs is in src/ops/NAME.cpp, for all back ends.
 //
 // The workspace is two regions: the GEMM's panels (their size follows from the machine alone), then one scratch that
-// belongs to whichever op runs: ops run one after another, so each asks for scratch_bytes from its start.
+// belongs to whichever op runs: ops run one after another, so each begins at its start (scratch.h).
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,7 @@
 
 #include "bittern/backend.h"
 #include "bittern/tensor.h"
+#include "ops/cpu/scratch.h"
 
 namespace bittern::cpu {
 
@@ -40,7 +41,8 @@ class CpuBackend final : public Backend {
   void copy_out(void* host, const void* device, std::int64_t bytes) override { to_host(host, device, bytes); }
   Ticket copy_aside(std::span<const CopyOut> copies) override;
   MachineLimits measure_limits(DType compute, bool stream) const override;
-  std::int64_t workspace_bytes(const WorkspaceNeeds& needs) const override;
+  std::int64_t scratch_bytes(const OpArgs& args) const override;
+  std::int64_t workspace_bytes(std::span<const NotedCall> calls) const override;
   void bind_workspace(const Tensor& workspace) override;
 
  protected:
@@ -72,21 +74,17 @@ class CpuBackend final : public Backend {
   void do_zero(const Zero& args) override;
 
  private:
-  /// The first `bytes` bytes of the scratch, 64-byte aligned, content undefined. Fails, naming the op, if the workspace
-  /// that was bound is too small for it.
+  /// The scratch of this call, 64-byte aligned, content undefined; null where it needs none. Fails, naming the op, if
+  /// the workspace that was bound is too small for it.
+  template <class Args>
+  void* scratch(const Args& args) const {
+    return scratch(args.name, scratch_for(args));
+  }
   void* scratch(std::string_view op, std::int64_t bytes) const;
   void update_parameter(const OptimizerStep& args);
-  /// For an output that is codes, what OutputRows (quantize_rows.h) makes its rows in; else null.
-  float* row_buffers(std::string_view op, const Tensor& out) const;
 
   std::span<std::byte> gemm_workspace_, scratch_;
   std::int64_t allocated_ = 0;
 };
-
-/// Scratch that cross_entropy needs for each thread, in floats (cross_entropy.cpp).
-std::int64_t cross_entropy_scratch_floats(std::int64_t V);
-
-/// Scratch of optimizer_step for parameters of at most so many rows and columns (optimizer_step.cpp).
-std::int64_t optimizer_scratch_bytes(std::int64_t max_rows, std::int64_t max_cols);
 
 }  // namespace bittern::cpu

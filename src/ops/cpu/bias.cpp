@@ -31,10 +31,13 @@ void launch(float* dbias, const Tensor& dy, float* partial) {
 
 }  // namespace
 
+std::int64_t scratch_for(const BiasBackward& args) {
+  return row_parts(args.dy.rows()) * args.dy.cols() * size_of(DType::f32);
+}
+
 void CpuBackend::do_bias_backward(const BiasBackward& args) {
-  const Tensor& dy = args.dy;
-  auto* partial = static_cast<float*>(scratch(args.name, row_parts(dy.rows()) * dy.cols() * size_of(DType::f32)));
-  with_act(dy.dtype, [&](auto t) { launch<decltype(t)>(args.dbias.as<float>(), dy, partial); });
+  auto* const partial = static_cast<float*>(scratch(args));
+  with_act(args.dy.dtype, [&](auto t) { launch<decltype(t)>(args.dbias.as<float>(), args.dy, partial); });
 }
 
 }  // namespace bittern::cpu

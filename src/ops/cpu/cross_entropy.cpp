@@ -26,6 +26,11 @@ std::int64_t blocks_of(std::int64_t V) {
   return (V + block_size - 1) / block_size;
 }
 
+/// A thread's exponentials, and the maximum of each block.
+std::int64_t scratch_floats(std::int64_t V) {
+  return (blocks_of(V) + V + 15) / 16 * 16;
+}
+
 template <typename T>
 [[gnu::always_inline]] inline float max_of(const T* x, std::int64_t n, float start) {
   return max_over(n, start, [=](std::int64_t i) { return to_float(x[i]); });
@@ -100,7 +105,7 @@ void launch(const Tensor& logits, const std::int32_t* targets, float* loss, floa
       if (backward) std::fill_n(logits_row, V, T{});
       return;
     }
-    float* own = scratch + worker * cross_entropy_scratch_floats(V);
+    float* own = scratch + worker * scratch_floats(V);
     const Row row{.V = V, .target = targets[r], .scale = scale, .z_loss = z_loss, .block_m = own + V, .exps = own};
     simd([&](auto fused) {
       const auto [lse, row_loss] = cross_entropy_row<fused(), backward>(logits_row, row);
@@ -112,13 +117,12 @@ void launch(const Tensor& logits, const std::int32_t* targets, float* loss, floa
 
 }  // namespace
 
-std::int64_t cross_entropy_scratch_floats(std::int64_t V) {
-  return (blocks_of(V) + V + 15) / 16 * 16;
+std::int64_t scratch_for(const CrossEntropy& args) {
+  return thread_count() * scratch_floats(args.logits.cols()) * size_of(DType::f32);
 }
 
 void CpuBackend::do_cross_entropy(const CrossEntropy& args) {
-  const std::int64_t floats = thread_count() * cross_entropy_scratch_floats(args.logits.cols());
-  auto* memory = static_cast<float*>(scratch(args.name, floats * size_of(DType::f32)));
+  auto* const memory = static_cast<float*>(scratch(args));
   with_act(args.logits.dtype, [&](auto t) {
     const auto run = args.backward ? launch<true, decltype(t)> : launch<false, decltype(t)>;
     run(args.logits, args.targets.as<std::int32_t>(), args.loss.as<float>(), args.lse_squared.as<float>(), args.scale,

@@ -66,8 +66,15 @@ void launch_backward(const OutputRows<O>& out, const Tensor& gate_up, const Tens
 
 }  // namespace
 
+std::int64_t scratch_for(const GluForward& args) {
+  return row_buffer_bytes(args.out);
+}
+std::int64_t scratch_for(const GluBackward& args) {
+  return row_buffer_bytes(args.out);
+}
+
 void CpuBackend::do_glu_forward(const GluForward& args) {
-  with_output(args.out, row_buffers(args.name, args.out), [&](const auto& rows) {
+  with_output(args.out, scratch(args), [&](const auto& rows) {
     with_act(args.gate_up.dtype, [&](auto g) {
       switch (args.activation) {
         case Activation::silu:
@@ -78,7 +85,7 @@ void CpuBackend::do_glu_forward(const GluForward& args) {
 }
 
 void CpuBackend::do_glu_backward(const GluBackward& args) {
-  with_output(args.out, row_buffers(args.name, args.out), [&](const auto& rows) {
+  with_output(args.out, scratch(args), [&](const auto& rows) {
     with_act(args.gate_up.dtype, [&](auto g) {
       with_act(args.dout.dtype, [&](auto d) {
         switch (args.activation) {

@@ -175,13 +175,17 @@ void CpuBackend::do_qk_norm_rope_forward(const QkNormRopeForward& args) {
   });
 }
 
+std::int64_t scratch_for(const QkNormRopeBackward& args) {
+  if (!args.q_norm) return 0;
+  return row_parts(args.shape.rows()) * 2 * args.shape.head_dim * size_of(DType::f32);
+}
+
 void CpuBackend::do_qk_norm_rope_backward(const QkNormRopeBackward& args) {
   if (!args.q_norm)
     return with_act(args.dqkv.dtype, [&](auto t) {
       launch_rotate<decltype(t)>(args.dqkv, args.shape, first_row(args.rope, args.first_position), Turn::back);
     });
-  const std::int64_t floats = row_parts(args.shape.rows()) * 2 * args.shape.head_dim;
-  auto* const partial = static_cast<float*>(scratch(args.name, floats * size_of(DType::f32)));
+  auto* const partial = static_cast<float*>(scratch(args));
   with_act(args.dqkv.dtype, [&](auto t) {
     with_act(args.qkv_raw.dtype, [&](auto r) { launch_norm_backward<decltype(t), decltype(r)>(args, partial); });
   });

@@ -113,13 +113,17 @@ void launch_backward(const Tensor& dx, float* dw, const Tensor& dn, const Tensor
 
 }  // namespace
 
+std::int64_t scratch_for(const ResidualRmsnormForward& args) {
+  return row_buffer_bytes(args.n);
+}
+
 void CpuBackend::do_residual_rmsnorm_forward(const ResidualRmsnormForward& args) {
   const Tensor &sum = args.sum, &x = args.x, &y = args.y;
   // Without y, a sum that is x itself (or nothing) has nothing to store.
   const bool store = y || (sum && sum.data != x.data);
   auto* const rstd = args.rstd.as<float>();
   const auto* const w = args.w.as<float>();
-  with_output(args.n, row_buffers(args.name, args.n), [&](const auto& rows) {
+  with_output(args.n, scratch(args), [&](const auto& rows) {
     with_act(x.dtype, [&](auto xt) {
       using X = decltype(xt);
       if (!store) return launch_norm<X>(rows, rstd, x, w, args.eps);
@@ -131,9 +135,12 @@ void CpuBackend::do_residual_rmsnorm_forward(const ResidualRmsnormForward& args)
   });
 }
 
+std::int64_t scratch_for(const ResidualRmsnormBackward& args) {
+  return row_parts(args.dx.rows()) * args.dx.cols() * size_of(DType::f32);
+}
+
 void CpuBackend::do_residual_rmsnorm_backward(const ResidualRmsnormBackward& args) {
-  auto* const partial =
-      static_cast<float*>(scratch(args.name, row_parts(args.dx.rows()) * args.dx.cols() * size_of(DType::f32)));
+  auto* const partial = static_cast<float*>(scratch(args));
   with_act(args.dx.dtype, [&](auto d) {
     with_act(args.dn.dtype, [&](auto g) {
       with_act(args.sum.dtype, [&](auto s) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bittern/progress.h"
+#include "train/session/noted_calls.h"
 
 namespace bittern {
 namespace {
@@ -45,10 +46,9 @@ std::unique_ptr<Session> Session::assemble(RunConfig&& effective, const ModelOpt
   if (options.training)
     session->optimizer =
         std::make_unique<Optimizer>(*session->backend, config, session->model->parameters(), session->plan);
-  WorkspaceNeeds needs = session->model->workspace_needs();
-  if (session->optimizer) session->optimizer->add_needs(needs);
-  session->workspace =
-      session->plan.add("workspace", Shape{session->backend->workspace_bytes(needs)}, DType::u8, Category::scratch);
+  session->calls = noted_calls(*session->backend, config, options);
+  session->workspace = session->plan.add("workspace", Shape{session->backend->workspace_bytes(session->calls)},
+                                         DType::u8, Category::scratch);
   if (snapshot) {
     std::int64_t bytes = 0;
     for (const PlannedTensor& tensor : session->plan.tensors())

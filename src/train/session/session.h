@@ -15,6 +15,7 @@
 #include "bittern/communicator.h"
 #include "bittern/config.h"
 #include "bittern/model.h"
+#include "bittern/noted_call.h"
 #include "bittern/optimizer.h"
 #include "bittern/plan.h"
 #include "bittern/safetensors.h"
@@ -38,6 +39,7 @@ struct Session {
   std::unique_ptr<Optimizer> optimizer;  ///< training only
   std::unique_ptr<Arena> arena;          ///< after allocate()
   TensorId workspace, snapshot;
+  std::vector<NotedCall> calls;  ///< of a step, and of evaluation and generation (noted_calls.h)
 
   // Of a session that trains, filled by set_up_training:
   std::optional<TrainingData> data;

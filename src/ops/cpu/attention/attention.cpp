@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "ops/cpu/attention/attention_parts.h"
+#include "ops/cpu/backend.h"
 
 namespace bittern::cpu {
 
@@ -165,13 +166,24 @@ std::int64_t attention_workspace_bytes(const AttentionShape& shape) {
   return most;
 }
 
-std::int64_t attention_workspace_bytes(const WorkspaceNeeds& needs) {
-  if (needs.heads == 0) return 0;  // no attention
-  return attention_workspace_bytes(AttentionShape{.batch = needs.batch,
-                                                  .sequence_length = needs.sequence_length,
-                                                  .heads = needs.heads,
-                                                  .kv_heads = needs.kv_heads,
-                                                  .head_dim = needs.head_dim});
+std::int64_t scratch_for(const AttentionForward& args) {
+  return attention_workspace_bytes(args.shape);
+}
+std::int64_t scratch_for(const AttentionBackward& args) {
+  return attention_workspace_bytes(args.shape);
+}
+std::int64_t scratch_for(const AttentionCached& args) {
+  return attention_workspace_bytes(args.shape);
+}
+
+void CpuBackend::do_attention_forward(const AttentionForward& args) {
+  cpu::attention_forward(args, scratch(args));
+}
+void CpuBackend::do_attention_backward(const AttentionBackward& args) {
+  cpu::attention_backward(args, scratch(args));
+}
+void CpuBackend::do_attention_cached(const AttentionCached& args) {
+  cpu::attention_cached(args, scratch(args));
 }
 
 }  // namespace bittern::cpu

@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "bittern/backend.h"
 #include "bittern/ops.h"
 #include "bittern/tensor.h"
 #include "ops/cpu/machine/multiples.h"
@@ -24,7 +23,6 @@ void attention_backward(const AttentionBackward& args, void* workspace);
 void attention_cached(const AttentionCached& args, void* workspace);
 
 /// Bytes that any of the three needs for such a batch, for the instruction set and the thread count in use.
-std::int64_t attention_workspace_bytes(const WorkspaceNeeds& needs);
 std::int64_t attention_workspace_bytes(const AttentionShape& shape);
 
 namespace attention {

@@ -75,9 +75,9 @@ inline std::int64_t row_buffer_stride(std::int64_t cols) {
   return round_up(cols, 16);
 }
 
-/// Of the buffers of all threads.
-inline std::int64_t row_buffer_bytes(std::int64_t cols) {
-  return thread_count() * row_buffer_stride(cols) * size_of(DType::f32);
+/// Of the buffers of all threads, where the output is codes.
+inline std::int64_t row_buffer_bytes(const Tensor& out) {
+  return is_quantized(out.dtype) ? thread_count() * row_buffer_stride(out.cols()) * size_of(DType::f32) : 0;
 }
 
 /// The rows of an op's output: of O, or codes by way of `buffers`, a row of floats for each thread.
@@ -101,8 +101,10 @@ struct OutputRows {
 
 /// f(OutputRows<T>) for the T that an op computes the rows of `out` in: its element type, or float for codes.
 template <class F>
-void with_output(const Tensor& out, float* buffers, F&& f) {
-  with_act(is_quantized(out.dtype) ? DType::f32 : out.dtype, [&](auto t) { f(OutputRows<decltype(t)>{out, buffers}); });
+void with_output(const Tensor& out, void* buffers, F&& f) {
+  with_act(is_quantized(out.dtype) ? DType::f32 : out.dtype, [&](auto t) {
+    f(OutputRows<decltype(t)>{out, static_cast<float*>(buffers)});
+  });
 }
 
 }  // namespace bittern::cpu

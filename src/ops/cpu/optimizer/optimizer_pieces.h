@@ -25,10 +25,6 @@ inline constexpr std::int64_t piece_elements = 2048;  ///< 8 KiB for each of wei
 inline std::int64_t piece_columns(std::int64_t cols, std::int64_t unit) {
   return std::min(cols, unit * std::max<std::int64_t>(1, piece_elements / unit));
 }
-/// No row of at most `cols` columns has more pieces than this, whatever the unit: what the plan counts.
-inline std::int64_t most_pieces_per_row(std::int64_t cols) {
-  return cols / (piece_elements / 2) + 1;
-}
 
 /// One thread's memory for a piece.
 struct PieceScratch {

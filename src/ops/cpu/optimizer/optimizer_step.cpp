@@ -184,7 +184,34 @@ std::int64_t lay_out_scratch(Step& step, std::byte* base) {
   return used * static_cast<std::int64_t>(sizeof(float));
 }
 
+/// What follows from shapes and types: sizes, and how the parameter is cut. Reads no memory.
+void prepare(Step& step) {
+  OptimizerStep& own = step.args;
+  if (own.shard.rows == 0 && one_row(own)) {
+    for (Tensor* tensor : {&own.weight, &own.master, &own.m.codes, &own.v.codes, &own.gradient})
+      if (*tensor) *tensor = Tensor(tensor->data, tensor->dtype, Shape{tensor->elements()});
+  }
+  step.has_m = static_cast<bool>(own.m);
+  step.has_v = static_cast<bool>(own.v);
+  step.m.stored = &own.m;
+  step.v.stored = &own.v;
+  step.rows = own.weight.rows();
+  step.cols = own.weight.cols();
+  step.piece = step.cols == 0 ? 0 : columns_of_piece(own, step.cols);
+}
+
+/// A shard without rows has nothing to update, but where shards exchange numbers it takes part.
+bool has_work(const Step& step) {
+  return step.cols > 0 && (step.rows > 0 || step.args.shard.exchange != nullptr);
+}
+
 }  // namespace
+
+std::int64_t scratch_for(const OptimizerStep& args) {
+  Step step{.args = args, .rule = &rule_rows(args.rule), .constants = {}};
+  prepare(step);
+  return has_work(step) ? lay_out_scratch(step, nullptr) : 0;
+}
 
 void CpuBackend::do_optimizer_steps(std::span<const OptimizerStep> all) {
   for (const OptimizerStep& args : all)
@@ -196,41 +223,20 @@ void CpuBackend::update_parameter(const OptimizerStep& args) {
   Step step{.args = args,
             .rule = &rule_rows(args.rule),
             .constants = constants_of(args.constants, update),
-            .clip = args.record ? record_at(args.record).clip : 1.0f,
-            .has_m = static_cast<bool>(args.m),
-            .has_v = static_cast<bool>(args.v)};
-  OptimizerStep& own = step.args;
-  if (own.shard.rows == 0 && one_row(own)) {
-    for (Tensor* tensor : {&own.weight, &own.master, &own.m.codes, &own.v.codes, &own.gradient})
-      if (*tensor) *tensor = Tensor(tensor->data, tensor->dtype, Shape{tensor->elements()});
-  }
-  step.rows = own.weight.rows();
-  step.cols = own.weight.cols();
-  if (step.cols == 0 || (step.rows == 0 && own.shard.exchange == nullptr)) {
+            .clip = args.record ? record_at(args.record).clip : 1.0f};
+  prepare(step);
+  const OptimizerStep& own = step.args;
+  if (!has_work(step)) {
     if (own.statistics) std::fill_n(own.statistics.as<float>(), own.statistics.elements(), 0.0f);
     return;
   }
-  step.piece = columns_of_piece(own, step.cols);
-  step.m.stored = &own.m;
   step.m.book = codebook_of(own.m.codec, true);
   step.m.random = step.random(Purpose::first_moment_rounding);
-  step.v.stored = &own.v;
   step.v.book = codebook_of(own.v.codec, false);
   step.v.random = step.random(Purpose::second_moment_rounding);
-  const std::int64_t bytes = lay_out_scratch(step, nullptr);
-  lay_out_scratch(step, static_cast<std::byte*>(scratch(args.name, bytes)));
+  lay_out_scratch(step, static_cast<std::byte*>(scratch(args)));
   if (step.has_v && own.v.codec.info->kind == StateKind::rank1) step.v.new_column = step.new_column;
   run(step);
-}
-
-std::int64_t optimizer_scratch_bytes(std::int64_t max_rows, std::int64_t max_cols) {
-  if (max_rows * max_cols == 0) return 0;
-  const std::int64_t piece = std::max(max_cols, piece_elements);
-  const std::int64_t pieces = max_rows * most_pieces_per_row(max_cols);
-  const std::int64_t sums = 256 * static_cast<std::int64_t>(sizeof(StepSums) / sizeof(float));
-  const std::int64_t floats = thread_count() * 5 * padded(piece) + padded(pieces) + padded(sums) + padded(max_cols) +
-                              padded(row_parts(max_rows) * max_cols);
-  return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace bittern::cpu

@@ -1,0 +1,88 @@
+// Runs the passes of a step (train/step.cpp) on a back end that notes their ops.
+#include "train/session/noted_calls.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <span>
+
+#include "bittern/error.h"
+#include "bittern/noting_backend.h"
+#include "bittern/optimizer.h"
+#include "bittern/plan.h"
+
+namespace bittern {
+namespace {
+
+/// Ids of a micro-batch. Memory that is only read: the system gives no page of its own for it, so that a plan of any
+/// size costs none.
+class Zeros {
+ public:
+  explicit Zeros(std::size_t count)
+      : count_(count), memory_(static_cast<std::int32_t*>(std::calloc(count, sizeof(std::int32_t)))) {
+    check(memory_ != nullptr || count == 0, "no memory for the ids of a micro-batch of {} tokens", count);
+  }
+  ~Zeros() { std::free(memory_); }
+  Zeros(const Zeros&) = delete;
+  Zeros& operator=(const Zeros&) = delete;
+  std::span<const std::int32_t> ids() const { return {memory_, count_}; }
+
+ private:
+  std::size_t count_;
+  std::int32_t* memory_;
+};
+
+}  // namespace
+
+std::vector<NotedCall> noted_calls(const Backend& device, const RunConfig& config, const ModelOptions& options) {
+  NotingBackend backend(device);
+  Plan plan(backend.traits().alignment);
+  Transformer model(backend, config.model, options, plan);
+  std::optional<Optimizer> optimizer;
+  if (options.training) optimizer.emplace(backend, config, model.parameters(), plan);
+  plan.lay_out();
+  const Arena arena(backend, plan);
+  model.bind(arena);
+
+  const Zeros zeros(static_cast<std::size_t>(options.batch * options.sequence_length));
+  const std::span<const std::int32_t> ids = zeros.ids();
+  if (options.training) {
+    // The micro-batches after the first are alike.
+    const std::int64_t micro_batches = config.train.batch_sequences / options.batch;
+    const MicroBatch micro_batch{.tokens = ids, .targets = ids, .total_targets = 1};
+    const Tensor record = optimizer->record(arena);
+    backend.begin_step({.record = record});
+    model.forward_backward(micro_batch, sums_of(record), true);
+    if (micro_batches > 1) {
+      backend.set_times(micro_batches - 1);
+      model.forward_backward(micro_batch, sums_of(record), false);
+      backend.set_times(1);
+    }
+    optimizer->decide(arena, model.gradients());
+    optimizer->step(arena, model.parameters(), 1e-3, 0, 1, 1);
+  }
+  backend.set_times(0);
+  model.forward(ids, ids);
+  if (options.cache_length > 0) {
+    // A prompt goes through in pieces of which one is like the other, then token by token.
+    const std::int64_t prompt = std::min<std::int64_t>(options.cache_length, 256);
+    model.next_logits(std::vector<std::int32_t>(static_cast<std::size_t>(prompt)), 0);
+    model.next_logits(std::vector<std::int32_t>(1), 0);
+  }
+  return backend.calls();
+}
+
+std::map<std::string_view, OpCost> step_costs(std::span<const NotedCall> calls) {
+  std::map<std::string_view, OpCost> costs;
+  for (const NotedCall& call : calls) {
+    if (call.times == 0) continue;
+    OpCost& sum = costs[call.op];
+    sum.calls += call.times;
+    sum.bytes += static_cast<double>(call.times) * call.cost.bytes;
+    sum.flops += static_cast<double>(call.times) * call.cost.flops;
+  }
+  return costs;
+}
+
+}  // namespace bittern
