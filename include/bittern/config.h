@@ -160,4 +160,9 @@ struct ConfigChange {
 };
 ConfigChange compare_for_resume(const RunConfig& before, const RunConfig& after);
 
+/// Decides a model.residual_init that is "auto". A run that goes on keeps what `before`, the config in its checkpoint,
+/// says; a checkpoint that is older than the key was plain. A run that begins (before = nullptr) takes what measured
+/// better.
+void settle_residual_init(RunConfig& config, RunConfig* before);
+
 }  // namespace bittern

@@ -32,6 +32,15 @@ struct RopeScaling {
   bool operator==(const RopeScaling&) const = default;
 };
 
+/// How o_proj and down_proj, whose outputs join the residual stream, begin. With L layers the stream is a sum of 2 L of
+/// them. plain: as every other matrix, N(0, initializer_range). scaled: N(0, initializer_range / sqrt(2 L)).
+/// automatic: a run that begins takes residual_init_of_a_new_run, a run that goes on keeps what it had
+/// (settle_residual_init of config.h).
+enum class ResidualInit : std::uint8_t { automatic, plain, scaled };
+inline constexpr std::array<std::string_view, 3> residual_init_names = {"auto", "plain", "scaled"};
+/// What measured better (docs/measurements/eco_mini.md).
+inline constexpr ResidualInit residual_init_of_a_new_run = ResidualInit::plain;
+
 struct ModelSpec {
   std::string architecture = "llama";  ///< transformers' model_type; config/model_table.cpp has the list
   std::int64_t vocab_size = 0;         ///< 0: the data's
@@ -48,6 +57,7 @@ struct ModelSpec {
   std::int64_t sliding_window = 0;
   double rms_norm_eps = 1e-5;
   double initializer_range = 0.02;
+  ResidualInit residual_init = ResidualInit::automatic;
   bool tie_word_embeddings = false;
   bool attention_bias = false;  ///< biases on q, k, v
   bool qk_norm = false;         ///< rmsnorm of every query and key head

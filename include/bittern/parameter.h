@@ -20,7 +20,7 @@ namespace bittern {
 /// What a parameter begins as in a new run.
 enum class Initial : std::uint8_t {
   normal,        ///< ~ N(0, initializer_range)
-  joins_stream,  ///< the same; its linear's output is added to the residual stream
+  joins_stream,  ///< as ModelSpec::residual_init says; its linear's output is added to the residual stream
   ones,
   zeros
 };

@@ -193,6 +193,13 @@ std::string config_reference() {
   return page;
 }
 
+void settle_residual_init(RunConfig& config, RunConfig* before) {
+  if (before && before->model.residual_init == ResidualInit::automatic)
+    before->model.residual_init = ResidualInit::plain;
+  if (config.model.residual_init == ResidualInit::automatic)
+    config.model.residual_init = before ? before->model.residual_init : residual_init_of_a_new_run;
+}
+
 ConfigChange compare_for_resume(const RunConfig& before, const RunConfig& after) {
   // Without a warm-up that is a part of the steps and with a constant rate, the steps decide only where the run ends.
   const bool rates_stay = before.schedule.shape == "constant" && before.schedule.warmup_fraction == 0 &&

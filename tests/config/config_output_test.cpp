@@ -111,3 +111,26 @@ TEST_CASE("config: more steps are the same run only where no rate depends on the
   CHECK(change({"schedule.shape=constant", "schedule.warmup_steps=10"}).refuse.empty());
   CHECK(change({"schedule.shape=constant"}).notice == std::vector<std::string>{"train.steps: 1000 -> 2000"});
 }
+
+TEST_CASE("config: model.residual_init auto is what a new run takes, and what a run that goes on had") {
+  const auto config = [](const char* value) {
+    return parse_config("{}", "a.json", std::vector<std::string>{std::string("model.residual_init=") + value});
+  };
+  RunConfig fresh = config("auto");
+  settle_residual_init(fresh, nullptr);
+  CHECK(fresh.model.residual_init == residual_init_of_a_new_run);
+  for (const char* had : {"plain", "scaled"}) {
+    RunConfig before = config(had), after = config("auto");
+    settle_residual_init(after, &before);
+    CHECK(after.model.residual_init == before.model.residual_init);
+    CHECK(compare_for_resume(before, after).refuse.empty());
+  }
+  // A checkpoint of a program without the key.
+  RunConfig older = parse_config("{}", "a.json"), after = config("auto"), other = config("scaled");
+  settle_residual_init(after, &older);
+  CHECK(older.model.residual_init == ResidualInit::plain);
+  CHECK(after.model.residual_init == ResidualInit::plain);
+  settle_residual_init(other, &older);
+  CHECK(compare_for_resume(older, other).refuse ==
+        std::vector<std::string>{"model.residual_init: \"plain\" -> \"scaled\""});
+}

@@ -12,7 +12,7 @@ namespace {
 
 /// The first weights of a small model that has biases, and norms on q and k.
 struct Model {
-  explicit Model(std::uint32_t seed)
+  explicit Model(std::uint32_t seed, ResidualInit residual_init = ResidualInit::plain)
       : backend(make_cpu_backend(2)),
         model(*backend,
               {.vocab_size = 300,
@@ -23,6 +23,7 @@ struct Model {
                .head_dim = 16,
                .intermediate_size = 96,
                .initializer_range = 0.05,
+               .residual_init = residual_init,
                .attention_bias = true,
                .qk_norm = true,
                .sub_norm = true},
@@ -77,4 +78,27 @@ TEST_CASE("initialize is a function of the seed") {
   const Parameter& embedding = a.model.parameters()[0];
   CHECK(a.values(embedding) == b.values(embedding));
   CHECK(a.values(embedding) != c.values(embedding));
+}
+
+TEST_CASE("initialize: scaled, o_proj and down_proj are the plain ones divided by sqrt(2 L); all else is equal") {
+  const Model plain(1, ResidualInit::plain), scaled(1, ResidualInit::scaled);
+  int smaller = 0;
+  for (std::size_t i = 0; i < plain.model.parameters().size(); ++i) {
+    const Parameter& parameter = plain.model.parameters()[i];
+    INFO(parameter.spec.name);
+    const std::vector<float> before = plain.values(parameter), after = scaled.values(scaled.model.parameters()[i]);
+    if (parameter.spec.name.ends_with("o_proj.weight") || parameter.spec.name.ends_with("down_proj.weight")) {
+      ++smaller;  // 2 layers: sqrt(2 L) is 2, and halves are exact
+      CHECK(std::ranges::equal(before, after, {}, {}, [](float x) { return 2 * x; }));
+    } else {
+      CHECK(before == after);
+    }
+  }
+  CHECK(smaller == 2 * 2);
+}
+
+TEST_CASE("initialize: auto is what a new run takes") {
+  const Model automatic(1, ResidualInit::automatic), taken(1, residual_init_of_a_new_run);
+  for (std::size_t i = 0; i < taken.model.parameters().size(); ++i)
+    CHECK(automatic.values(automatic.model.parameters()[i]) == taken.values(taken.model.parameters()[i]));
 }

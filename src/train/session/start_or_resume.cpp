@@ -78,9 +78,12 @@ std::optional<Checkpoint> checkpoint_to_resume(const RunFolder& folder, const Tr
   return source;
 }
 
-/// Refuses a config that makes another run; says what else changed.
-void compare_configs(const std::string& before_json, const std::string& origin, const RunConfig& after) {
-  const ConfigChange change = compare_for_resume(parse_config(before_json, origin), after);
+/// Takes over what the config leaves to the run that goes on. Refuses a config that makes another run; says what else
+/// changed.
+void compare_configs(const std::string& before_json, const std::string& origin, RunConfig& after) {
+  RunConfig before = parse_config(before_json, origin);
+  settle_residual_init(after, &before);
+  const ConfigChange change = compare_for_resume(before, after);
   std::string list;
   for (const std::string& line : change.refuse) list += "\n  " + line;
   if (!list.empty())
@@ -92,7 +95,7 @@ void compare_configs(const std::string& before_json, const std::string& origin, 
 }
 
 /// Refuses a checkpoint of another run than the session's; says what differs without making another run.
-void check_same_run(const Session& session, const Checkpoint& checkpoint, const TrainerRecord& record) {
+void check_same_run(Session& session, const Checkpoint& checkpoint, const TrainerRecord& record) {
   compare_configs(record.config_json, checkpoint.directory, session.config);
   if (record.identity.data_fingerprint != session.identity.data_fingerprint)
     throw input_error(
@@ -110,12 +113,14 @@ TrainerRecord trainer_record(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-StartingPoint where_to_start(const Session& session, const TrainOptions& options) {
+StartingPoint where_to_start(Session& session, const TrainOptions& options) {
   StartingPoint start{.checkpoint = checkpoint_to_resume(*session.folder, options), .init = {}};
-  if (start.checkpoint)
+  if (start.checkpoint) {
     check_same_run(session, *start.checkpoint, trainer_record(*start.checkpoint));
-  else
+  } else {
     start.init = options.init;
+    settle_residual_init(session.config, nullptr);
+  }
   return start;
 }
 

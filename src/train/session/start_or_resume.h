@@ -18,9 +18,10 @@ struct StartingPoint {
   std::string init;                      ///< folder of the weights that a new run begins with
 };
 
-/// Looks at the run's folder, at its start.json and at what the command asks for. Throws where they contradict each
-/// other, and where the config or the data would make another run of the one that the folder holds.
-StartingPoint where_to_start(const Session& session, const TrainOptions& options);
+/// Looks at the run's folder, at its start.json and at what the command asks for, and decides what the config leaves to
+/// that (settle_residual_init). Throws where they contradict each other, and where the config or the data would make
+/// another run of the one that the folder holds.
+StartingPoint where_to_start(Session& session, const TrainOptions& options);
 
 /// Allocates the session's memory and fills its weights and moments. Returns the state that training goes on from.
 TrainingState fill_weights(Session& session, const StartingPoint& start);
