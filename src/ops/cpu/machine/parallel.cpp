@@ -1,21 +1,21 @@
 // The thread pool behind parallel_for: starts threads, hands them parts, and waits for them.
 #include "ops/cpu/machine/parallel.h"
 
-#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <deque>
 #include <exception>
+#include <iterator>
 #include <mutex>
 #include <system_error>
 #include <thread>
 
 #include "bittern/error.h"
+#include "ops/cpu/machine/no_signals.h"
 
 namespace bittern::cpu {
 namespace {
@@ -93,13 +93,10 @@ class Pool {
   void set_threads(int count) { threads_.store(count == 0 ? affinity_cpus() : count, std::memory_order_relaxed); }
 
   void run(std::int64_t parts, detail::RunPart run_part, void* body) {
+    if (current_worker >= 0) return run_serially(parts, run_part, body);  // nested
+    const std::lock_guard one_caller(caller_mutex_);                      // a serial call too is worker 0
     const int workers = static_cast<int>(std::min<std::int64_t>(threads(), parts));
-    const bool serial = workers <= 1 || current_worker >= 0 || busy_.exchange(true);
-    if (serial) return run_serially(parts, run_part, body);
-    struct Release {
-      std::atomic<bool>& busy;
-      ~Release() { busy.store(false); }
-    } const release{busy_};
+    if (workers <= 1) return run_serially(parts, run_part, body);
     hire(workers - 1);
     run_part_ = run_part;
     body_ = body;
@@ -140,24 +137,20 @@ class Pool {
     }
   }
 
-  // Starts threads until there are `helpers` of them. Signals are for the program's main thread.
+  // Starts threads until there are `helpers` of them.
   void hire(int helpers) {
     if (hired_ >= helpers) return;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    try {
-      while (hired_ < helpers) {
-        beds_.emplace_back();
+    const NoSignals scope;
+    while (hired_ < helpers) {
+      if (std::ssize(beds_) == hired_) beds_.emplace_back();
+      try {
         std::thread(&Pool::serve, this, hired_ + 1, &beds_.back(), gate_.load()).detach();
-        ++hired_;
+      } catch (const std::system_error& e) {
+        throw failure("threads: cannot start thread {} of {}: {}; use fewer threads", hired_ + 2, helpers + 1,
+                      e.what());
       }
-    } catch (const std::system_error& e) {
-      beds_.pop_back();
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
-      throw failure("threads: cannot start thread {} of {}: {}; use fewer threads", hired_ + 2, helpers + 1, e.what());
+      ++hired_;
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   void serve(int worker, Bed* bed, std::uint64_t seen) {
@@ -177,7 +170,7 @@ class Pool {
   }
 
   std::atomic<int> threads_{affinity_cpus()};
-  std::atomic<bool> busy_{false};  // a call is in progress
+  std::mutex caller_mutex_;  // held by the thread whose call is in progress
   int hired_ = 0;
   std::deque<Bed> beds_;  // one per helper; a deque, because a Bed never moves
   Bed caller_bed_;

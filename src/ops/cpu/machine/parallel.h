@@ -9,7 +9,8 @@
 //
 //   - `worker` is in [0, thread_count()); no two threads have the same one at a time.
 //   - An exception of a body reaches the caller; parts not yet handed out are dropped.
-//   - A call inside a body, or from a second thread while the first one's call runs, is done serially by its caller.
+//   - A call inside a body is done serially by its caller, as the worker that it is.
+//   - A call from a second thread waits until the first one's is done. A body must not wait for another thread's call.
 //   - A thread that finds no work spins for some tens of microseconds, then sleeps. A sleeper that wakes too late for a
 //     call is not waited for, so processes that share cores do not stand still for each other.
 #pragma once

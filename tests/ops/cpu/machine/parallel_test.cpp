@@ -1,7 +1,11 @@
 #include "ops/cpu/machine/parallel.h"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <chrono>
+#include <csignal>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -9,6 +13,7 @@
 
 #include "bittern/error.h"
 #include "catch.h"
+#include "ops/cpu/machine/no_signals.h"
 
 using namespace bittern;
 using namespace bittern::cpu;
@@ -111,6 +116,41 @@ TEST_CASE("parallel_for: two calling threads do not disturb each other") {
   work();
   other.join();
   CHECK(sum == 2 * 2000 * 28);
+}
+
+TEST_CASE("parallel_for: threads that call at once share no worker index, whether their calls are serial or not") {
+  const Threads scope(4);
+  std::vector<std::atomic<int>> inside(4);
+  std::atomic<bool> shared{false};
+  const auto work = [&](std::int64_t parts) {
+    for (int call = 0; call < 300; ++call)
+      parallel_for(parts, [&](std::int64_t, int worker) {
+        if (inside[static_cast<std::size_t>(worker)]++ != 0) shared = true;
+        std::this_thread::yield();  // with fewer CPUs than threads, others come here now
+        --inside[static_cast<std::size_t>(worker)];
+      });
+  };
+  std::vector<std::thread> callers;
+  for (const std::int64_t parts : {1, 1, 8, 8}) callers.emplace_back(work, parts);
+  for (std::thread& caller : callers) caller.join();
+  CHECK_FALSE(shared);
+}
+
+TEST_CASE("no_signals: an exception gives the mask back") {
+  const auto blocked = [] {
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    return sigismember(&mask, SIGTERM) == 1;
+  };
+  REQUIRE_FALSE(blocked());
+  CHECK_THROWS_AS(
+      [&] {
+        const NoSignals scope;
+        CHECK(blocked());
+        throw std::bad_alloc();
+      }(),
+      std::bad_alloc);
+  CHECK_FALSE(blocked());
 }
 
 TEST_CASE("set_thread_count: 0 means every CPU, nonsense is refused") {
