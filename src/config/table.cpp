@@ -201,7 +201,7 @@ std::vector<Key> make_rows() {
      "two_stage: the weight decay in the second half of the steps.", "optimizer.weight_decay"},
 
     {"optimizer.rule", [](C c) -> Field { return choice(c.optimizer.rule); }, none, rule_names(), identity,
-     "The update rule; adamw is PyTorch's, decoupled decay and place of eps included."},
+     "The update rule; adamw is PyTorch's, decoupled decay and place of eps included, but that decay and step are one subtraction, so that a small decay is not rounded away."},
     {"optimizer.betas", [](C c) -> Field { return std::array{&c.optimizer.beta1, &c.optimizer.beta2}; }, {0, 1, false, true}, {}, identity,
      "Decay of the first and of the second moment; the latter is adamw's alone."},
     {"optimizer.eps", [](C c) -> Field { return &c.optimizer.eps; }, {1e-30, 1}, {}, identity,

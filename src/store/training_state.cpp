@@ -11,6 +11,9 @@ namespace {
 
 constexpr int trainer_version = 1;
 
+/// Absent in checkpoints older than it, which are of arithmetic 1.
+constexpr const char* arithmetic_key = "arithmetic";
+
 std::int64_t count_field(const nlohmann::json& json, const char* key, const std::string& path) {
   const auto at = json.find(key);
   if (at == json.end() || !at->is_number_unsigned() || at->get<std::uint64_t>() > (std::uint64_t{1} << 62))
@@ -60,6 +63,7 @@ RunningMeans means_field(const nlohmann::json& json, const std::string& path) {
 std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config,
                          bool finite) {
   const nlohmann::ordered_json json = {{"version", trainer_version},
+                                       {arithmetic_key, current_arithmetic},
                                        {"step", state.step},
                                        {"update", state.update},
                                        {"tokens", state.tokens},
@@ -98,7 +102,8 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
           .identity = {.backend = text_field(json, "backend", path),
                        .data_fingerprint = text_field(json, "data_fingerprint", path)},
           .finite = json.value("finite", true),
-          .config_json = json["config"].dump()};
+          .config_json = json["config"].dump(),
+          .arithmetic = json.contains(arithmetic_key) ? count_field(json, arithmetic_key, path) : 1};
 }
 
 }  // namespace bittern

@@ -28,6 +28,11 @@ struct RunIdentity {
   bool operator==(const RunIdentity&) const = default;
 };
 
+/// Counts changes of the program after which a run that goes on takes other bits than the old program would have. A
+/// checkpoint says with which it was made.
+///   2  decay and step are one subtraction (decayed, optim/rule_constants.h)
+inline constexpr std::int64_t current_arithmetic = 2;
+
 /// `finite`: every weight and moment of the checkpoint is.
 std::string trainer_json(const TrainingState& state, const RunIdentity& identity, const RunConfig& config,
                          bool finite = true);
@@ -37,6 +42,7 @@ struct TrainerRecord {
   RunIdentity identity;
   bool finite = true;       ///< also where the file does not say
   std::string config_json;  ///< the effective config of the run that wrote it
+  std::int64_t arithmetic = current_arithmetic;
 };
 /// `path` is for messages. The file comes from outside: whatever is missing or wrong is an Error.
 TrainerRecord parse_trainer_json(const std::string& text, const std::string& path);

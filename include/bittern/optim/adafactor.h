@@ -1,7 +1,7 @@
 // adafactor (Shazeer & Stern 2018), with the schedule's rate and decoupled weight decay:
 //   v = b2 v + (1-b2) (g^2 + 1e-30)      b2 = 1 - t^-0.8, so the first update forgets the zeros that v began with
 //   u = g / sqrt(v)                      u = u / max(1, rms(u) / d),  d = 1, rms over the tensor
-//   m = b1 m + (1-b1) u                  w = w (1 - lr wd) - lr m
+//   m = b1 m + (1-b1) u                  w = w - (lr wd w + lr m)
 // The paper's v is factored, which is the state codec `factored` here; any other codec may hold v too. Its relative
 // step sizes are left out: a run has a schedule. betas[1] and eps are not used. With beta1 = 0 no first moment is kept.
 #pragma once
@@ -21,7 +21,7 @@ inline RuleConstants adafactor_constants(const RuleOptions& options, long long t
           .eps = 1e-30f,
           .step_size = static_cast<float>(options.lr),
           .inv_sqrt_correction2 = 1.0f,
-          .decay = static_cast<float>(1.0 - options.lr * options.weight_decay),
+          .decay = static_cast<float>(options.lr * options.weight_decay),
           .eco_gain = static_cast<float>(eco_gain(options, options.lr))};
 }
 
@@ -42,7 +42,7 @@ inline float adafactor_update_scale(double rms) {
 BITTERN_HD void adafactor(float& w, float& m, float& v, float g, const RuleConstants& c) {
   v = adafactor_second_moment(v, g, c);
   m = c.beta1 * m + c.one_minus_beta1 * (adafactor_direction(v, g) * c.update_scale);
-  w = w * c.decay - c.step_size * m;
+  w = decayed(w, c.step_size * m, c);
 }
 
 BITTERN_HD void adafactor_eco(float& m, float e, const RuleConstants& c) {

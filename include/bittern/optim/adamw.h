@@ -1,6 +1,7 @@
-// adamw: Adam with decoupled weight decay (Loshchilov & Hutter 2019), in PyTorch's order of operations:
+// adamw: Adam with decoupled weight decay (Loshchilov & Hutter 2019), bias corrections and eps where PyTorch has them:
 //   m = b1 m + (1-b1) g      v = b2 v + (1-b2) g^2
-//   w = w (1 - lr wd) - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)             t = 1, 2, ...
+//   w = w - (lr wd w + lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps))             t = 1, 2, ...
+// PyTorch multiplies w by 1 - lr wd first; decayed() in rule_constants.h says what that loses.
 #pragma once
 
 #include <cmath>
@@ -20,7 +21,7 @@ inline RuleConstants adamw_constants(const RuleOptions& options, long long t) {
           .eps = static_cast<float>(options.eps),
           .step_size = static_cast<float>(step_size),
           .inv_sqrt_correction2 = static_cast<float>(1.0 / std::sqrt(correction2)),
-          .decay = static_cast<float>(1.0 - options.lr * options.weight_decay),
+          .decay = static_cast<float>(options.lr * options.weight_decay),
           .eco_gain = static_cast<float>(eco_gain(options, step_size)),
           .eco_cap = static_cast<float>(options.eco_cap)};
 }
@@ -34,7 +35,7 @@ BITTERN_HD void adamw(float& w, float& m, float& v, float g, const RuleConstants
   m = c.beta1 * m + c.one_minus_beta1 * g;
   v = adamw_second_moment(v, g, c);
   const float denominator = std::sqrt(v) * c.inv_sqrt_correction2 + c.eps;
-  w = w * c.decay - c.step_size * (m / denominator);
+  w = decayed(w, c.step_size * (m / denominator), c);
 }
 
 /// m takes up the error e that storing w made in this update; v is the updated one.

@@ -107,6 +107,16 @@ void check_same_run(Session& session, const Checkpoint& checkpoint, const Traine
                  record.identity.backend, session.identity.backend);
 }
 
+/// Says what an older program computed otherwise. The next checkpoint is of this program's arithmetic, so a run says it
+/// once.
+void tell_of_older_arithmetic(const RunConfig& config, const TrainerRecord& record) {
+  if (record.arithmetic < 2 && config.optimizer.weight_decay > 0)
+    spdlog::warn(
+        "the run was begun by an older program, which rounded small weight decays away or up; from here on "
+        "optimizer.weight_decay {} is what the weights lose, so the bits will differ from those of the older program",
+        config.optimizer.weight_decay);
+}
+
 TrainerRecord trainer_record(const Checkpoint& checkpoint) {
   return parse_trainer_json(checkpoint.trainer_json, checkpoint.directory + "/trainer.json");
 }
@@ -116,7 +126,9 @@ TrainerRecord trainer_record(const Checkpoint& checkpoint) {
 StartingPoint where_to_start(Session& session, const TrainOptions& options) {
   StartingPoint start{.checkpoint = checkpoint_to_resume(*session.folder, options), .init = {}};
   if (start.checkpoint) {
-    check_same_run(session, *start.checkpoint, trainer_record(*start.checkpoint));
+    const TrainerRecord record = trainer_record(*start.checkpoint);
+    check_same_run(session, *start.checkpoint, record);
+    tell_of_older_arithmetic(session.config, record);
   } else {
     start.init = options.init;
     settle_residual_init(session.config, nullptr);
