@@ -39,7 +39,7 @@ struct RopeScaling {
 enum class ResidualInit : std::uint8_t { automatic, plain, scaled };
 inline constexpr std::array<std::string_view, 3> residual_init_names = {"auto", "plain", "scaled"};
 /// What measured better (docs/measurements/eco_mini.md).
-inline constexpr ResidualInit residual_init_of_a_new_run = ResidualInit::plain;
+inline constexpr ResidualInit residual_init_of_a_new_run = ResidualInit::scaled;
 
 struct ModelSpec {
   std::string architecture = "llama";  ///< transformers' model_type; config/model_table.cpp has the list

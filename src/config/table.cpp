@@ -127,7 +127,7 @@ std::vector<Key> make_rows() {
     {"model.initializer_range", [](C c) -> Field { return &c.model.initializer_range; }, {0, 10, true}, {}, identity,
      "Standard deviation of the initial weights."},
     {"model.residual_init", [](C c) -> Field { return choice(c.model.residual_init); }, none, list(residual_init_names), identity,
-     "How o_proj and down_proj begin. plain: as other weights; scaled: smaller by 1/sqrt(2 * num_hidden_layers); auto: plain in a new run, what it had in a run that goes on. RUN/config.json says which."},
+     "How o_proj and down_proj begin. plain: as other weights; scaled: smaller by 1/sqrt(2 * num_hidden_layers); auto: scaled in a new run, what it had in a run that goes on. RUN/config.json says which."},
     {"model.tie_word_embeddings", [](C c) -> Field { return &c.model.tie_word_embeddings; }, none, {}, identity,
      "The head is the embedding."},
     {"model.attention_bias", [](C c) -> Field { return &c.model.attention_bias; }, none, {}, identity,

@@ -19,7 +19,7 @@ double sum(const std::vector<float>& x) {
 /// update moves weights by some spacings of their floats, and rounding is even in the mean.
 double measured_decay(StepOptions options, double lr, double weight_decay, int repetitions) {
   const TestBackend backend(make_cpu_backend(2));
-  const std::vector<float> normal = normals(rows * cols, 1, 0.01f), g = normals(rows * cols, 2, 10.0f);
+  const std::vector<float> normal = normals(rows * cols, 1, 0.01f), g = normals(rows * cols, 2, 2.0f);
   std::vector<float> positive(normal.size());
   std::ranges::transform(normal, positive.begin(), [](float x) { return 0.02f + x / 4; });  // 0.015 to 0.025
   options.shape = Shape{rows, cols};
@@ -43,7 +43,7 @@ TEST_CASE("decay: every rule takes lr * weight_decay of an f32 weight, for rates
     for (const double lr : {1e-8, 1e-7, 2e-7, 1e-6, 1e-5, 1e-4, 1e-3}) {
       INFO(info(rule).name << " at lr " << lr);
       // The spacing of floats at 0.02 is 1.9e-9: the mean of 5e5 roundings is known to 1e-12, a tenth of decay at 1e-8.
-      const double tolerance = 0.005 + 0.15 * std::min(1.0, 1e-8 / lr);
+      const double tolerance = 0.01 + 0.15 * std::min(1.0, 1e-8 / lr);
       CHECK(std::abs(measured_decay({.rule = rule}, lr, 0.1, 1) - 1) < tolerance);
     }
 }
