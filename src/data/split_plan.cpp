@@ -16,7 +16,7 @@ constexpr std::int64_t most_stretches = 16;
 constexpr double shortest_piece = 64 << 10;
 constexpr std::size_t ordinary_line = 1024;
 
-// The address of the draws: no other use of this purpose has this key.
+// The key of the draws.
 constexpr std::uint32_t split_seed = 0x73706C74;
 
 }  // namespace
@@ -36,7 +36,7 @@ bool SplitPlan::by_document(double fraction, std::int64_t documents) {
 }
 
 Split SplitPlan::of_document(std::uint64_t hash) const {
-  const PhiloxKey key = philox_key(split_seed, Purpose::data_order);
+  const PhiloxKey key = philox_key(split_seed, Purpose::document_split);
   return philox(key, hash, 0, 0) < threshold_ ? Split::valid : Split::train;
 }
 

@@ -8,7 +8,7 @@ namespace bittern {
 namespace {
 
 constexpr std::int64_t stretch_bytes = 4096;
-constexpr std::uint32_t sample_seed = 0x736D706C;  // no other use of this purpose has this key
+constexpr std::uint32_t sample_seed = 0x736D706C;
 
 }  // namespace
 
@@ -16,7 +16,7 @@ void TextSample::add(std::int64_t position, std::string_view line) {
   const std::int64_t index = position / stretch_bytes;
   if (index != current_) {
     current_ = index;
-    draw_ = philox(philox_key(sample_seed, Purpose::data_order), static_cast<std::uint64_t>(index), 0, 0);
+    draw_ = philox(philox_key(sample_seed, Purpose::tokenizer_sample), static_cast<std::uint64_t>(index), 0, 0);
   }
   if (draw_ >= threshold_) return;
   if (stretches_.empty() || stretches_.back().index != index) stretches_.push_back({index, draw_, {}});

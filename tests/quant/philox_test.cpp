@@ -51,7 +51,9 @@ TEST_CASE("philox: the numbers of the purposes, which checkpoints and published 
               {Purpose::sampling, 5},
               {Purpose::test, 6},
               {Purpose::second_moment_rounding, 7},
-              {Purpose::master_rounding, 8}};
+              {Purpose::master_rounding, 8},
+              {Purpose::document_split, 9},
+              {Purpose::tokenizer_sample, 10}};
   for (const auto& [purpose, number] : rows) {
     CHECK(philox_key(17, purpose).seed == 17);
     CHECK(philox_key(17, purpose).purpose == number);

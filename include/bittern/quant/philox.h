@@ -19,7 +19,9 @@ enum class Purpose : std::uint32_t {
   sampling = 5,
   test = 6,
   second_moment_rounding = 7,
-  master_rounding = 8
+  master_rounding = 8,
+  document_split = 9,
+  tokenizer_sample = 10
 };
 
 struct PhiloxKey {
