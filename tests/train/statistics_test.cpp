@@ -83,7 +83,8 @@ TEST_CASE("statistics: every number of a role is what the checkpoints before and
                    error_before = std::sqrt(dot(before.error, before.error));
       const auto is = [&](const char* key, double expected) {
         CAPTURE(key, expected, told[key].get<double>());
-        CHECK(std::fabs(told[key].get<double>() - expected) <= 1e-5 * std::fabs(expected));
+        // A cosine near 0 is what is left of sums that cancel: it is known to some 1e-7 of 1.
+        CHECK(std::fabs(told[key].get<double>() - expected) <= 1e-5 * std::fabs(expected) + 1e-7);
       };
       is("relative_error", error / std::sqrt(dot(after.master, after.master)));
       is("error_ratio", error / error_before);
