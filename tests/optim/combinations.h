@@ -129,9 +129,9 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
-inline Outcome outcome(Backend& backend, const StepOptions& options) {
+inline Outcome outcome(Backend& backend, const StepOptions& options, bool with_statistics = true) {
   Quadratic problem(backend, options);
-  problem.p.with_statistics = true;
+  problem.p.with_statistics = with_statistics;
   problem.run(2);
   return {problem.p.all_bytes(), problem.p.statistics()};
 }
