@@ -68,15 +68,16 @@ std::string Saves::newest_proven() const {
 }
 
 bool Saves::proves_newest() {
-  if (state_.skipped_in_a_row > 0 || newest_ < 0 || newest_ == state_.step || newest_ == state_.proven_checkpoint)
-    return false;
+  const std::int64_t last_update = state_.step - state_.skipped_in_a_row;  // the last step that made one
+  if (newest_ < 0 || newest_ >= last_update || newest_ == state_.proven_checkpoint) return false;
   state_.proven_checkpoint = newest_;
   return true;
 }
 
 void Saves::after_step() {
   settle(false);
-  if (!proves_newest() || writing_ >= 0 || pruning_) return;  // while a save is under way, the next one prunes
+  if (!proves_newest() || state_.skipped_in_a_row > 0) return;
+  if (writing_ >= 0 || pruning_) return;  // while a save is under way, the next one prunes
   writer_.prune({newest_});
   pruning_ = true;
 }

@@ -47,9 +47,10 @@ TEST_CASE("refused start: the heartbeat says failed, why, and where the run stan
           .get<std::string>()
           .find("--resume never") == 0);
 
-  // A folder that cannot be written to after the weights are filled.
+  // A run's folder that cannot be written to after the weights are filled.
   const std::string blocked = folder / "blocked";
-  std::filesystem::create_directories(blocked + "/config.json");
+  REQUIRE(train(config(R"({"schedule":{"shape":"constant"},"train":{"steps":2}})"), {.out = blocked}) == ExitCode::ok);
+  std::filesystem::create_directories(blocked + "/config.json.tmp");
   after_refusal(config(R"({"schedule":{"shape":"constant"},"train":{"steps":2}})"), {.out = blocked});
 
   // What the loop itself needs before its first step: metrics that can be written, from the checkpoint's step on.
