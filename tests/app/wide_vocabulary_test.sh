@@ -46,7 +46,7 @@ cat >config.json <<'E2'
  "schedule": {"lr": 0.1, "warmup_steps": 4}, "precision": {"compute": "f32"}}
 E2
 "$BITTERN" train config.json --out run 2>log.txt || { cat log.txt; exit 1; }
-"$BITTERN" eval run --data text.txt --max-sequences 8 --json >eval.json
+"$BITTERN" eval run --data text.txt --max-sequences 64 --json >eval.json
 "$BITTERN" generate run --prompt "" --tokens 12 --temperature 0 >text_made.txt
 
 python3 - <<'E2'
