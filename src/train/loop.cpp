@@ -36,9 +36,13 @@ void check_skipped(const Loop& loop) {
   if (loop.config().max_skipped_steps == 0 || state.skipped_in_a_row < loop.config().max_skipped_steps) return;
   const std::string before = loop.saves.newest_proven();
   throw failure(
-      "stopped at step {}: {} steps in a row had a loss or gradients that were not finite, and were skipped. {} with a "
+      "stopped at step {}: {} steps in a row had a loss or gradients that were not finite{}, and were skipped. {} with a "
       "lower schedule.lr, a longer warm-up or optimizer.clip_grad_norm, or look at the data",
       state.step, state.skipped_in_a_row,
+      loop.config().skip_deviations > 0
+          ? fmt::format(", or farther above their running means than train.skip_deviations ({}) allows",
+                        loop.config().skip_deviations)
+          : std::string(),
       before.empty() ? "No checkpoint is older than what went wrong: begin again in another folder,"
                      : fmt::format("The newest checkpoint from which the run went on to learn is {}: begin a new run "
                                    "from its weights, `bittern train CONFIG --init {} --out NEW`,",
@@ -126,10 +130,21 @@ Decision decide(const Loop& loop) {
   return decision;
 }
 
+/// look_at_model, before which nothing may be ahead. If the validation data cannot be read, what was learned is saved
+/// first.
+bool look_or_save(const Loop& loop, const Noted& noted) {
+  try {
+    return look_at_model(loop, noted);
+  } catch (const Error&) {
+    loop.saves.now();
+    throw;
+  }
+}
+
 ExitCode training_loop(const Loop& loop, const Noted& noted) {
   const auto& [session, state, watchers, saves, data_check, steps] = loop;
   const std::int64_t checkpoint_every = loop.config().checkpoint_every, ahead = session.backend->traits().steps_ahead;
-  bool looked = look_at_model(loop, noted);
+  bool looked = look_or_save(loop, noted);
   while (steps.next_step() <= loop.config().steps && !stop_requested()) {
     const Decision decision = decide(loop);
     if (!decision.batch) {  // what was learned so far is saved first, unless it may be wrong: then `now` says so
@@ -139,7 +154,11 @@ ExitCode training_loop(const Loop& loop, const Noted& noted) {
     }
     if (!steps.enqueue(*decision.batch)) break;
     finish_steps(loop, decision.looked_at ? 0 : ahead);
-    if (decision.looked_at) looked = look_at_model(loop, {});
+    if (saves.owed()) {
+      finish_steps(loop, 0);
+      saves.now();
+    }
+    if (decision.looked_at) looked = look_or_save(loop, {});
     if (checkpoint_every > 0 && steps.waiting() == 0 && state.step % checkpoint_every == 0 && !stop_requested())
       saves.begin();
   }

@@ -84,6 +84,7 @@ void Saves::after_step() {
 
 void Saves::now() {
   settle(true);
+  owed_ = false;
   if (newest_ == state_.step || state_.step == 0) return;
   proves_newest();  // that of a save that has only ended now
   data_check_.wait_for_save();
@@ -126,7 +127,10 @@ void Saves::settle(bool wait) {
     spdlog::error("{}", error.what());
     if (step < 0) return;  // an old checkpoint that could not be removed
     ++failed_in_a_row_;
-    if (newest_ < 0) return now();  // nothing of the run is on the disk yet
+    if (newest_ < 0) {  // nothing of the run is on the disk yet
+      owed_ = true;
+      return;
+    }
     spdlog::warn(
         "{} saves in a row have failed; the run goes on, the newest checkpoint is {}, and the next save is due "
         "at the next interval",
@@ -141,6 +145,7 @@ void Saves::begin() {
     return;
   }
   settle(true);
+  if (owed_) return now();
   proves_newest();  // that of a save that has only ended now
   data_check_.wait_for_save();
   watchers_.progress.activity("saving");

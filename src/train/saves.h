@@ -42,6 +42,10 @@ class Saves {
   /// of a run: a failure is thrown.
   void now();
 
+  /// A save has failed before any checkpoint of the run was whole: now() is to be called once nothing is ahead of the
+  /// last finished step.
+  bool owed() const { return owed_; }
+
   /// Returns when nothing is being written any more.
   void wait() { settle(true); }
 
@@ -65,6 +69,7 @@ class Saves {
   Ticket copying_;                            // reached: the copy is whole
   std::optional<CheckpointContents> copied_;  // what is to be written then; nothing once the writer has it
   std::int64_t failed_in_a_row_ = 0;
+  bool owed_ = false;
   bool pruning_ = false;  // the writer's work is to remove old checkpoints
 };
 
