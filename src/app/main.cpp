@@ -12,6 +12,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "app/app.h"
 #include "app/version.h"
@@ -37,7 +38,8 @@ std::string version() {
 
 int run(int argc, char** argv) {
   CLI::App program("bittern pretrains language models.", "bittern");
-  program.set_version_flag("--version", version, "Print the version, the commit, the compiler and the instruction set");
+  program.set_version_flag("-v,--version", version,
+                           "Print the version, the commit, the compiler and the instruction set");
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   program.footer(
@@ -53,18 +55,29 @@ int run(int argc, char** argv) {
   for (const auto add : {add_prepare, add_train, add_plan, add_eval, add_generate, add_export, add_report, add_config})
     add(program, action);
 
-  // The parser would only say that a subcommand is missing.
-  if (argc > 1 && argv[1][0] != '-') {
+  // `bittern help` and `bittern help COMMAND` are what --help is.
+  std::vector<const char*> words(argv, argv + argc);
+  if (argc > 1 && std::string_view(argv[1]) == "help") {
+    words = {argv[0]};
+    if (argc > 2) words.push_back(argv[2]);
+    words.push_back("--help");
+  }
+  // Of a wrong word in the place of the command the parser would only say that a subcommand is missing.
+  const std::string_view first = words.size() > 1 ? words[1] : "";
+  if (first.starts_with('-') && first != "-h" && first != "--help" && first != "-v" && first != "--version")
+    throw input_error(
+        "{} is no option of bittern itself; expected a command, --help or --version; see `bittern --help`", first);
+  if (!first.empty() && !first.starts_with('-')) {
     std::string names;
     bool known = false;
     for (const CLI::App* command : program.get_subcommands([](CLI::App*) { return true; })) {
-      known = known || command->get_name() == argv[1];
+      known = known || command->get_name() == first;
       names += (names.empty() ? "" : ", ") + command->get_name();
     }
-    if (!known) throw input_error("{} is not a command; expected one of {}; see `bittern --help`", argv[1], names);
+    if (!known) throw input_error("{} is not a command; expected one of {}; see `bittern --help`", first, names);
   }
   try {
-    program.parse(argc, argv);
+    program.parse(static_cast<int>(words.size()), words.data());
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help and --version
       program.exit(error);

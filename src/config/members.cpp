@@ -131,6 +131,15 @@ std::string nested(std::string_view path, const json& value) {
   return fmt::format("{{\"{}\": {}}}", path.substr(0, dot), nested(path.substr(dot + 1), value));
 }
 
+// How a person should write a text that is meant as a number, a truth value or a list.
+std::string how_it_is_written(const std::string& text) {
+  if (json::accept(text)) return "; write it without quotes";
+  if (text.find(',') != std::string::npos) return "; a list is written as [0.9,0.95]";
+  if (text == "True" || text == "False" || text == "TRUE" || text == "FALSE")
+    return "; a truth value is written as true";
+  return "; a number is written as 0.001 or 1e-3";
+}
+
 // What a person should do about a value of the wrong kind.
 std::string advice(const Key& key, const json& value) {
   if (!key.names.empty()) {
@@ -145,7 +154,7 @@ std::string advice(const Key& key, const json& value) {
   }
   const Field where = field(key, {});
   const bool wants_text = std::holds_alternative<std::string*>(where);
-  if (value.is_string() && !wants_text) return "; write it without quotes";
+  if (value.is_string() && !wants_text) return how_it_is_written(value.get_ref<const std::string&>());
   if (value.is_number() && wants_text) return "; write it in double quotes";
   if (value.is_string() && wants_text && value.get_ref<const std::string&>().find('\0') != std::string::npos)
     return " without a zero byte";

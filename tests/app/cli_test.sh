@@ -37,6 +37,11 @@ for command in prepare train plan eval generate export report config; do
   expect 2 "see \`bittern $command --help\`" "$BITTERN" $command
 done
 expect 2 "subcommand is required" "$BITTERN"
+expect 0 "bittern 0." "$BITTERN" -v
+expect 0 "prepare book.txt" "$BITTERN" help
+expect 0 "--valid-fraction" "$BITTERN" help prepare
+expect 2 "--verison is no option of bittern itself" "$BITTERN" --verison
+expect 2 "hepl is not a command" "$BITTERN" hepl
 expect 2 "trian is not a command; expected one of prepare, train, plan, eval, generate, export, report, config" \
   "$BITTERN" trian x.json
 expect 2 "following argument was not expected: --nope" "$BITTERN" report x --nope
