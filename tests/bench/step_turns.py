@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Two configs' training steps beside each other on a machine that is not quiet: their processes run in turns of a second or two.
+"""The training steps of two configs, or of two programs, beside each other on a machine that is not quiet: their processes
+run in turns of a second or two.
 
-    python tests/bench/step_turns.py BITTERN DATA A.json B.json [--seconds 120] [--turn 1] [KEY=VALUE...]
+    python tests/bench/step_turns.py BITTERN DATA A.json B.json [--other OTHER] [--seconds 120] [--turn 1] [KEY=VALUE...]
+
+BITTERN trains A and B; with --other, the program OTHER trains B.
 
 While one of the two trains, the other is stopped (SIGSTOP), so what else happens on the machine, which moves whole runs by half,
 meets both alike. KEY=VALUE is set in both. After a warm-up of three steps each, counts the steps that each made and the time that
@@ -71,6 +74,7 @@ def main():
     parser.add_argument("a")
     parser.add_argument("b")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--other", metavar="OTHER", help="the program that trains B [BITTERN]")
     parser.add_argument("--seconds", type=float, default=120, help="for each of the two [120]")
     parser.add_argument("--turn", type=float, default=1.0, help="seconds [1]")
     given = parser.parse_args()
@@ -78,8 +82,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         trainers = []
         try:
-            for name, config in (("a", given.a), ("b", given.b)):
-                trainers.append(Trainer(given.bittern, config, pathlib.Path(folder) / name, settings))
+            for name, program, config in (("a", given.bittern, given.a), ("b", given.other or given.bittern, given.b)):
+                trainers.append(Trainer(program, config, pathlib.Path(folder) / name, settings))
                 while trainers[-1].steps()[0] < 3:  # warm, alone
                     trainers[-1].alive()
                     time.sleep(0.05)
@@ -89,10 +93,10 @@ def main():
                 for trainer in trainers if int(trainers[0].seconds / given.turn) % 2 == 0 else trainers[::-1]:
                     trainer.turn(given.turn)
             rates = []
-            for trainer, config in zip(trainers, (given.a, given.b)):
+            for name, trainer, config in zip("AB", trainers, (given.a, given.b)):
                 steps, seconds, rate = trainer.rate()
                 rates.append(rate)
-                print(f"{config}: {steps} steps in {seconds:.1f} s, {rate:,.0f} tokens/s")
+                print(f"{name}, {config}: {steps} steps in {seconds:.1f} s, {rate:,.0f} tokens/s")
             print(f"a step of the second takes {rates[0] / rates[1]:.3f} times as long")
         finally:
             for trainer in trainers:
