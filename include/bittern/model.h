@@ -46,6 +46,7 @@ struct ModelOptions {
 struct MicroBatch {
   std::span<const std::int32_t> tokens, targets;
   std::int64_t total_targets = 0;
+  std::span<const std::int32_t> order{};  ///< token_order (token_order.h) of the tokens; empty: the model makes it
 };
 
 class Transformer {

@@ -2,8 +2,11 @@
 // counts FLOPs and bytes from, and what a back end sizes its workspace by. Calls that are alike are one entry.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "bittern/ops.h"
@@ -16,6 +19,15 @@ using OpArgs = std::variant<EmbeddingForward, EmbeddingBackward, ResidualRmsnorm
                             GluForward, GluBackward, LinearForward, LinearBackwardInput, LinearBackwardWeight,
                             BiasBackward, CrossEntropy, BeginStep, AddLosses, SquareParts, NormOfParts, DecideStep,
                             Quantize, EncodeWeight, OptimizerStep, Copy, Zero>;
+
+/// The name of the op at a place of that list.
+inline std::string_view op_at(std::size_t place) {
+  constexpr auto names = []<std::size_t... i>(std::index_sequence<i...>) {
+    return std::array{std::variant_alternative_t<i, OpArgs>::name...};
+  }
+  (std::make_index_sequence<std::variant_size_v<OpArgs>>());
+  return place < names.size() ? names[place] : "unknown";
+}
 
 struct NotedCall {
   std::string_view op;       ///< the op's name, a literal

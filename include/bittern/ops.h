@@ -23,6 +23,8 @@
 namespace bittern {
 
 // ---- embedding: out[n] = w[tokens[n]].   backward: dw[tokens[n]] += dout[n], in order of n.
+//   backward is given the rows twice: as tokens, and grouped by token, so that a back end may add up the rows of one
+//   token by itself. It may read either; the bits are the same.
 struct EmbeddingForward {
   static constexpr std::string_view name = "embedding_forward";
   Tensor out;     ///< (N,C) act =
@@ -34,6 +36,7 @@ struct EmbeddingBackward {
   Tensor dw;      ///< (V,C) f32 +=
   Tensor dout;    ///< (N,C) act
   Tensor tokens;  ///< (N) i32, each in 0..V-1
+  Tensor order;   ///< (2N+2) i32: token_order (token_order.h) of the tokens
 };
 
 // ---- residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * w
@@ -174,7 +177,7 @@ struct CrossEntropy {
   Tensor targets;      ///< (R) i32, each in -1..V-1
   Tensor loss;         ///< (R) f32 =
   Tensor lse_squared;  ///< (R) f32 =  lse^2; of a row with target -1: 0
-  float scale;
+  Tensor scale{};      ///< (1) f32 with backward: the device's own number, as it differs from step to step
   float z_loss;
   bool backward;
 };
@@ -217,7 +220,8 @@ struct NormOfParts {
 
 // ---- decide_step: whether the update is made. Called once in a step, when sums and norm are whole.
 //   The rows of `shares` are added to the record's sums, in order. skipped = not_finite, where the loss or the norm is
-//   not finite, no row has a target, or an op met a fault; or far_from_mean, where the loss or the norm is more than
+//   not finite, norm * clip is above 1e19 (its square, which second moments hold, would be infinite in fp32), no row
+//   has a target, or an op met a fault; or far_from_mean, where the loss or the norm is more than
 //   `deviations` standard deviations above its running mean, which is asked for by deviations > 0 and from the 100th
 //   update on. Where it is neither, updates += 1 and the running means move.
 struct DecideStep {

@@ -49,8 +49,11 @@ class Optimizer {
   /// The copy of the record on the host, for slot `slot`. There is a slot for each step that may be under way.
   StepRecord* record_copy(const Arena& arena, std::int64_t slot) const;
 
-  /// Computes the norm of `gradients`, the factor of clipping, and whether the update is made. All go into the record.
-  void decide(const Arena& arena, std::span<const Tensor> gradients);
+  /// Adds up the squares of the gradients of `parameters`, which follow each other in the table. Every parameter's turn
+  /// comes once in a step, in any order.
+  void square_parts(const Arena& arena, std::span<const Parameter> parameters);
+  /// After that: the norm of all gradients, the factor of clipping, and whether the update is made, into the record.
+  void decide(const Arena& arena);
 
   /// Updates every parameter once, if the record says that the update is made; else changes none. Adam's t is the number
   /// of updates made, this one included. The host may not know yet whether the step before was skipped, so it gives
@@ -70,6 +73,7 @@ class Optimizer {
   std::uint32_t seed_;  ///< of stochastic rounding
   double skip_deviations_;
   TensorId record_, record_copies_, square_parts_, statistics_;
+  std::vector<std::int64_t> first_part_;  // of each parameter's squares, by its id; then their number
 };
 
 }  // namespace bittern

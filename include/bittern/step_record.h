@@ -23,7 +23,7 @@ static_assert(sizeof(LossSums) == 24);
 /// Why a step changes no weight, no moment and no t.
 enum class Skipped : std::uint32_t {
   no = 0,            ///< the update is made
-  not_finite = 1,    ///< the loss or the norm is not finite, or no row has a target
+  not_finite = 1,    ///< the loss or the norm is not finite, or too large to be squared, or no row has a target
   far_from_mean = 2  ///< the loss or the norm is too far above its running mean (train.skip_deviations)
 };
 
@@ -41,7 +41,7 @@ struct StepRecord {
   float norm = 0;                 ///< of all gradients
   float clip = 0;                 ///< what the update multiplies the gradients by
   Skipped skipped = Skipped::no;  ///< decide_step's answer
-  std::uint32_t fault = 0;        ///< 0, or 1 + the number of an op that met an id outside the vocabulary; it stays
+  std::uint32_t fault = 0;        ///< 0, or 1 + the place in OpArgs of an op that met a wrong id; it stays
   std::int64_t fault_at = 0;      ///< the row of the first one
   RunningMeans means{};
   std::int64_t unused[4] = {};

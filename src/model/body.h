@@ -27,6 +27,7 @@ struct Transformer::Body {
   Head head;
   RopeTables ropes;
   TensorId tokens, generation_tokens;  // (B,T), (rows of a pass) i32
+  TensorId order;                      // (2 B T + 2) i32 in training: token_order of tokens
   TensorId dx, dn;                     // (N,C) gradients of the residual stream, and of what a branch or the head read
   const Arena* arena = nullptr;
   LayerEvents* events = nullptr;

@@ -14,12 +14,13 @@ void Head::plan(ActivationPlan& plan) {
     logits_ = plan.head_scratch("logits", rows_, vocab_size_);
 }
 
-void Head::plan_losses(Plan& plan, std::int64_t batch, std::int64_t sequence_length) {
+void Head::plan_losses(Plan& plan, std::int64_t batch, std::int64_t sequence_length, bool training) {
   const Shape rows{batch * sequence_length};
   targets_ = plan.add("targets", Shape{batch, sequence_length}, DType::i32, Category::data);
   losses_ = plan.add("losses", rows, DType::f32, Category::data);
   lse_squared_ = plan.add("lse_squared", rows, DType::f32, Category::data);
   sums_ = plan.add("loss_sums", Shape{loss_sums_bytes}, DType::u8, Category::data);
+  if (training) scale_ = plan.add("loss_scale", Shape{1}, DType::f32, Category::data);
 }
 
 void Head::upload_targets(const PartContext& c, std::span<const std::int32_t> targets) const {
@@ -31,12 +32,16 @@ void Head::upload_targets(const PartContext& c, std::span<const std::int32_t> ta
   c.backend.from_host(to.data, targets.data(), to.bytes());
 }
 
-void Head::loss(const PartContext& c, const Tensor& n, const BackwardFlow& flow, const Tensor& sums,
-                std::int64_t total_targets, float z_loss, bool backward) const {
+void Head::upload_scale(const PartContext& c, std::int64_t total_targets) const {
+  const float scale = total_targets > 0 ? 1.0f / static_cast<float>(total_targets) : 0.0f;
+  c.backend.from_host(c.arena.view(scale_).data, &scale, sizeof scale);
+}
+
+void Head::loss(const PartContext& c, const Tensor& n, const BackwardFlow& flow, const Tensor& sums, float z_loss,
+                bool backward) const {
   Tensor targets = c.arena.view(targets_);
   targets.shape = Shape{n.rows()};
   const Tensor losses = c.arena.view(losses_), lse_squared = c.arena.view(lse_squared_);
-  const float scale = total_targets > 0 ? 1.0f / static_cast<float>(total_targets) : 0.0f;
   for (std::int64_t first = 0; first < n.rows(); first += rows_) {
     const std::int64_t count = std::min(rows_, n.rows() - first);
     const Tensor logits = c.rows(logits_, count), chunk = n.slice_rows(first, count);
@@ -45,7 +50,7 @@ void Head::loss(const PartContext& c, const Tensor& n, const BackwardFlow& flow,
                              .targets = targets.slice_rows(first, count),
                              .loss = losses.slice_rows(first, count),
                              .lse_squared = lse_squared.slice_rows(first, count),
-                             .scale = scale,
+                             .scale = c.arena.view(scale_),
                              .z_loss = z_loss,
                              .backward = backward});
     if (!backward) continue;
@@ -63,7 +68,7 @@ void Head::loss(const PartContext& c, const Tensor& n, const BackwardFlow& flow,
 LossSums Head::evaluate(const PartContext& c, const Tensor& n, float z_loss) const {
   const Tensor sums = c.arena.view(sums_);
   c.backend.zero({.x = sums});
-  loss(c, n, {}, sums, 1, z_loss, false);
+  loss(c, n, {}, sums, z_loss, false);
   LossSums values;
   c.backend.to_host(&values, sums.data, sizeof values);
   return values;

@@ -5,6 +5,7 @@
 // accumulated element by element (norms, biases, an untied embedding) is zeroed before the first.
 #include <algorithm>
 
+#include "bittern/token_order.h"
 #include "model/body.h"
 
 namespace bittern {
@@ -92,7 +93,8 @@ void Transformer::Body::backward(const BackwardFlow& flow) {
   reach(timeline.embedding_gradient());
   Tensor ids = arena->view(tokens);
   ids.shape = Shape{flow.dx.rows()};
-  backend.embedding_backward({.dw = c.gradient(layers.embedding), .dout = flow.dx, .tokens = ids});
+  backend.embedding_backward(
+      {.dw = c.gradient(layers.embedding), .dout = flow.dx, .tokens = ids, .order = arena->view(order)});
   gradients(embedding_bucket());
 }
 
@@ -105,9 +107,16 @@ void Transformer::forward_backward(const MicroBatch& batch, const Tensor& sums, 
         m.backend.zero({.x = m.arena->view(parameter.gradient)});
 
   upload(batch.tokens, batch.targets);
+  std::vector<std::int32_t> made;
+  if (batch.order.empty()) made = token_order(batch.tokens, m.spec.vocab_size);
+  const std::span<const std::int32_t> order = batch.order.empty() ? made : batch.order;
+  check(static_cast<std::int64_t>(order.size()) == token_order_size(m.whole_pass().rows()),
+        "model: a token order of {} numbers; expected {}", order.size(), token_order_size(m.whole_pass().rows()));
+  m.backend.from_host(m.arena->view(m.order).data, order.data(), static_cast<std::int64_t>(order.size_bytes()));
+  m.head.upload_scale(m.context(), batch.total_targets);
   const Tensor n = m.forward(m.whole_pass());
   const BackwardFlow flow{.dx = m.arena->view(m.dx), .dn = m.arena->view(m.dn), .n = {}, .accumulate = !first};
-  m.head.loss(m.context(), n, flow, sums, batch.total_targets, m.options.z_loss, true);
+  m.head.loss(m.context(), n, flow, sums, m.options.z_loss, true);
   m.backward(flow);
 }
 

@@ -2,6 +2,7 @@
 // passes.cpp, the first weights in initialize.cpp, what a model is made of in layers.cpp and families.cpp.
 #include <algorithm>
 
+#include "bittern/token_order.h"
 #include "model/body.h"
 
 namespace bittern {
@@ -35,7 +36,8 @@ Transformer::Body::Body(Backend& back_end, const ModelSpec& model, const ModelOp
   parameters.plan(plan, options.codecs, options.training);
   const std::int64_t B = options.batch, T = options.sequence_length, N = B * T, C = spec.hidden_size;
   tokens = plan.add("tokens", Shape{B, T}, DType::i32, Category::data);
-  head.plan_losses(plan, B, T);
+  if (options.training) order = plan.add("token_order", Shape{token_order_size(N)}, DType::i32, Category::data);
+  head.plan_losses(plan, B, T, options.training);
   for (Block& block : layers.blocks)
     for (Part& part : block)
       if (auto* attention = std::get_if<Attention>(&part))

@@ -17,6 +17,7 @@ void Backend::cross_entropy(const CrossEntropy& args) {
   Checked{args.name, "targets", args.targets}.of(DType::i32).vector(R);
   Checked{args.name, "loss", args.loss}.of(DType::f32).vector(R);
   Checked{args.name, "lse_squared", args.lse_squared}.of(DType::f32).vector(R);
+  if (args.backward) Checked{args.name, "scale", args.scale}.of(DType::f32).vector(1);
   const OpScope scope(args.name, cost_of(args));
   do_cross_entropy(args);
 }

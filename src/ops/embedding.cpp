@@ -3,6 +3,7 @@
 
 #include "bittern/backend.h"
 #include "bittern/profile.h"
+#include "bittern/token_order.h"
 #include "ops/checked.h"
 
 namespace bittern {
@@ -29,6 +30,7 @@ void Backend::embedding_backward(const EmbeddingBackward& args) {
   Checked{args.name, "dout", args.dout}.act().matrix(N, C);
   Checked{args.name, "dw", args.dw}.of(DType::f32).matrix(args.dw.rows(), C);
   Checked{args.name, "tokens", args.tokens}.of(DType::i32).vector(N);
+  Checked{args.name, "order", args.order}.of(DType::i32).vector(token_order_size(N));
   const OpScope scope(args.name, cost_of(args));
   do_embedding_backward(args);
 }

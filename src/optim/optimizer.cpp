@@ -9,6 +9,8 @@ namespace bittern {
 
 namespace {
 
+constexpr std::int64_t part_bytes = sizeof(double);  // of a part's sum of squares
+
 bool is_decayed(const RoleInfo& role, const OptimizerSection& config) {
   if (config.decay_on == "all") return true;
   return config.decay_on == "linears" ? role.decayed && role.is_linear : role.decayed;
@@ -74,11 +76,18 @@ Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parame
       config_(config.optimizer),
       seed_(static_cast<std::uint32_t>(config.run.seed)),
       skip_deviations_(config.train.skip_deviations) {
-  std::int64_t parts = 0;
+  check(
+      backend.traits().steps_ahead < UpdateConstants::candidates,
+      "optimizer: the back end {} is given {} steps before the host looks at the first of them; expected at most {}: an "
+      "update's constants are made for so many answers to whether those steps were skipped",
+      backend.description(), backend.traits().steps_ahead + 1, UpdateConstants::candidates);
+  first_part_.push_back(0);
   for (Parameter& parameter : parameters) {
     const std::string& name = parameter.spec.name;
     const Tensor view(nullptr, DType::f32, parameter.spec.shape);
-    parts += square_parts_of(view);
+    check(parameter.id + 1 == first_part_.size(), "optimizer: {} has id {}; expected its place in the table, {}", name,
+          parameter.id, first_part_.size() - 1);
+    first_part_.push_back(first_part_.back() + square_parts_of(view));
     decide_update(parameter, config_);
     if (!parameter.rule) continue;
     if (parameter.codec.master != Master::none) {
@@ -94,8 +103,7 @@ Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parame
   record_ = plan.add("step_record", Shape{step_record_bytes}, DType::u8, Category::data);
   record_copies_ = plan.add_on_host("step_record.copies", Shape{backend.traits().steps_ahead + 1, step_record_bytes},
                                     DType::u8, Category::data);
-  square_parts_ =
-      plan.add("gradient_squares", Shape{parts * static_cast<std::int64_t>(sizeof(double))}, DType::u8, Category::data);
+  square_parts_ = plan.add("gradient_squares", Shape{first_part_.back() * part_bytes}, DType::u8, Category::data);
   statistics_ = plan.add("step_statistics",
                          Shape{static_cast<std::int64_t>(parameters.size()), static_cast<int>(StepStatistic::count)},
                          DType::f32, Category::data);
@@ -109,9 +117,18 @@ StepRecord* Optimizer::record_copy(const Arena& arena, std::int64_t slot) const 
   return reinterpret_cast<StepRecord*>(arena.view(record_copies_).slice_rows(slot, 1).as<std::uint8_t>());
 }
 
-void Optimizer::decide(const Arena& arena, std::span<const Tensor> gradients) {
+void Optimizer::square_parts(const Arena& arena, std::span<const Parameter> parameters) {
+  if (parameters.empty()) return;
+  std::vector<Tensor> gradients;
+  for (const Parameter& parameter : parameters) gradients.push_back(arena.view(parameter.gradient));
+  const std::int64_t first = first_part_[parameters.front().id], last = first_part_[parameters.back().id + 1];
+  std::uint8_t* const all = arena.view(square_parts_).as<std::uint8_t>();
+  backend_.square_parts({.parts = Tensor(all + first * part_bytes, DType::u8, Shape{(last - first) * part_bytes}),
+                         .gradients = gradients});
+}
+
+void Optimizer::decide(const Arena& arena) {
   const Tensor own_record = record(arena), parts = arena.view(square_parts_);
-  backend_.square_parts({.parts = parts, .gradients = gradients});
   backend_.norm_of_parts(
       {.norm = norm_of(own_record), .parts = parts, .max_norm = static_cast<float>(config_.clip_grad_norm)});
   backend_.decide_step({.record = own_record, .deviations = static_cast<float>(skip_deviations_)});
@@ -136,10 +153,9 @@ void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, 
   const UpdateConstants decayed = constants(weight_decay), plain = constants(0.0);
   const Tensor statistics = arena.view(statistics_);
   std::vector<OptimizerStep> updates;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const Parameter& parameter = parameters[i];
+  for (const Parameter& parameter : parameters) {
     if (!parameter.rule) continue;
-    const Tensor row = statistics.slice_rows(static_cast<std::int64_t>(i), 1);
+    const Tensor row = statistics.slice_rows(parameter.id, 1);
     updates.push_back({.weight = scaled(arena, parameter.weight, parameter.scale),
                        .master = scaled(arena, parameter.master, parameter.master_scale),
                        .m = stored(arena, parameter.m),

@@ -91,10 +91,20 @@ bool look_at_model(const Loop& loop, const Noted& noted) {
   return noted.sample || !due(loop.config().sample_every) || sample_step(loop);
 }
 
+/// The oldest step that is under way. If an op of it met a fault, what was learned before it is saved first.
+StepMetrics finished_step(const Loop& loop) {
+  try {
+    return loop.steps.finish();
+  } catch (const StepFault&) {
+    loop.saves.now();
+    throw;
+  }
+}
+
 /// Looks at the oldest step that is under way.
 void finish_step(const Loop& loop) {
   const auto& [session, state, watchers, saves, data_check, steps] = loop;
-  StepMetrics step = steps.finish();
+  StepMetrics step = finished_step(loop);
   watchers.trained_seconds += 1e-3 * step.step_ms;
   step.seconds = watchers.trained_seconds;
   watchers.step(step);

@@ -1,4 +1,4 @@
-// A step reads as the story of docs/architecture.md: batch, forward and backward per micro-batch, reduce, norm, update.
+// A step reads as the story of docs/architecture.md: batch, forward and backward per micro-batch, norm, update.
 // A stop takes effect between micro-batches: the partial accumulation is dropped. The host gives a step to the back end
 // and waits for nothing; it looks at the step's record when the step is done.
 #include "train/step.h"
@@ -11,8 +11,10 @@
 
 #include "base/machine_memory.h"
 #include "base/signals.h"
+#include "bittern/noted_call.h"
 #include "bittern/progress.h"
 #include "bittern/schedule.h"
+#include "train/session/gradient_buckets.h"
 #include "train/statistics.h"
 
 namespace bittern {
@@ -41,16 +43,17 @@ bool StepsAhead::enqueue(const Batch& batch) {
 
   const Tensor record = optimizer.record(arena);
   session_.backend->begin_step({.record = record});
+  GradientBuckets buckets(*session_.model, optimizer, arena, session_.communicator.get());
   const std::size_t micro = static_cast<std::size_t>(config.micro_batch() * config.data.sequence_length);
   for (std::size_t first = 0; first < batch.tokens.size(); first += micro) {
     if (stop_requested()) return false;
+    if (first + micro == batch.tokens.size()) buckets.last_micro_batch();
     session_.model->forward_backward({.tokens = std::span(batch.tokens).subspan(first, micro),
                                       .targets = std::span(batch.targets).subspan(first, micro),
                                       .total_targets = batch.total_targets},
                                      sums_of(record), first == 0);
   }
-  for (const Tensor& gradient : session_.gradients) session_.communicator->all_reduce_sum(gradient);
-  optimizer.decide(arena, session_.gradients);
+  optimizer.decide(arena);
   optimizer.step(arena, session_.model->parameters(), pending.lr, weight_decay(config, step), state_.update + 1, step,
                  statistics_due(config.train, step));
 
@@ -66,8 +69,10 @@ StepMetrics StepsAhead::finish() {
   waiting_.pop_front();
   session_.backend->wait(pending.ticket);
   const StepRecord record = *pending.copy;
-  check(record.fault == 0, "step {}: op {} met an id outside the vocabulary in row {}; nothing was updated since",
-        pending.step, record.fault - 1, record.fault_at);
+  if (record.fault != 0)
+    throw StepFault(ExitCode::failure,
+                    fmt::format("step {}: {} met an id outside the vocabulary in row {}; nothing was updated since",
+                                pending.step, op_at(record.fault - 1), record.fault_at));
   const bool skipped = record.skipped != Skipped::no;
   if (record.skipped == Skipped::far_from_mean)
     spdlog::warn(

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "bittern/error.h"
 #include "bittern/metrics.h"
 #include "train/session/session.h"
 
@@ -17,6 +18,11 @@ struct Batch {
   std::int64_t total_targets = 0;  ///< of `targets`, those that are not ignored (negative)
 
   Batch(const Session& session, std::int64_t step);
+};
+
+/// An op of a step met what the host should have refused. Nothing was updated in that step or after it.
+struct StepFault : Error {
+  using Error::Error;
 };
 
 /// Steps that were given to the back end and that the host has not looked at yet: at most BackendTraits::steps_ahead and
@@ -31,7 +37,7 @@ class StepsAhead {
   std::int64_t next_step() const { return state_.step + waiting() + 1; }
   /// Gives the next step to the back end. False if a stop was asked for on the way: then it changes nothing.
   bool enqueue(const Batch& batch);
-  /// Waits for the oldest of them and takes its numbers into the state. A loss or gradients that are not finite, or a
+  /// Waits for the oldest of them and takes its numbers into the state; a StepFault leaves that as it was. A loss or gradients that are not finite, or a
   /// batch without targets, have changed no weight and no moment: the step is counted as skipped.
   StepMetrics finish();
 

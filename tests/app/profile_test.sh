@@ -27,7 +27,7 @@ every = {"embedding_forward": per_block(0, 1), "embedding_backward": per_block(0
          "residual_rmsnorm_backward": per_block(2, 1), "qk_norm_rope_forward": per_block(1), "qk_norm_rope_backward": per_block(1),
          "attention_forward": per_block(1), "attention_backward": per_block(1), "glu_forward": per_block(1), "glu_backward": per_block(1),
          "linear_forward": per_block(4, 1), "linear_backward_input": per_block(4, 1), "linear_backward_weight": per_block(4, 1),
-         "cross_entropy": per_block(0, 1), "add_losses": micro_batches, "begin_step": 1, "square_parts": 1, "norm_of_parts": 1,
+         "cross_entropy": per_block(0, 1), "add_losses": micro_batches, "begin_step": 1, "square_parts": layers + 2, "norm_of_parts": 1,
          "decide_step": 1, "optimizer_step": 1}  # of all parameters
 recipes = {"f32.txt": every, "codes.txt": every | {"bias_backward": per_block(1)}}  # with biases of q, k and v
 

@@ -25,6 +25,7 @@
 #include "bittern/error.h"
 #include "bittern/profile.h"
 #include "bittern/quant/philox.h"
+#include "bittern/token_order.h"
 #include "ops/cpu/machine/parallel.h"
 #include "ops/cpu/machine/simd.h"
 
@@ -92,6 +93,15 @@ class Memory {
       t.as<std::int32_t>()[i] =
           static_cast<std::int32_t>(philox(philox_key(1, Purpose::test), static_cast<std::uint64_t>(i), 0, 0) %
                                     static_cast<std::uint32_t>(limit));
+    return t;
+  }
+  /// token_order of such ids.
+  Tensor order(const Tensor& ids, std::int64_t limit) {
+    const std::vector<std::int32_t> numbers =
+        token_order({ids.as<std::int32_t>(), static_cast<std::size_t>(ids.elements())}, limit);
+    const Tensor t(allocate(static_cast<std::int64_t>(4 * numbers.size())), DType::i32,
+                   Shape{static_cast<std::int64_t>(numbers.size())});
+    std::copy(numbers.begin(), numbers.end(), t.as<std::int32_t>());
     return t;
   }
 
@@ -191,12 +201,14 @@ std::vector<Line> lines(Where where) {
     });
     // f32 gradient rows are updated, activations' gradient rows read.
     add("embedding_backward", t == DType::f32 ? Mix{1, 0, 1} : Mix{1, 0, 2}, [=](Backend& b, Memory& m) {
-      const Tensor dw = m.tensor(DType::f32, V, C), dout = m.tensor(t, N, C), ids = m.ids(N, V);
-      return [=, &b] { b.embedding_backward({.dw = dw, .dout = dout, .tokens = ids}); };
+      const Tensor dw = m.tensor(DType::f32, V, C), dout = m.tensor(t, N, C), ids = m.ids(N, V),
+                   order = m.order(ids, V);
+      return [=, &b] { b.embedding_backward({.dw = dw, .dout = dout, .tokens = ids, .order = order}); };
     });
     add("embedding_backward, one token", {1, 0, 0}, [=](Backend& b, Memory& m) {
-      const Tensor dw = m.tensor(DType::f32, V, C), dout = m.tensor(t, N, C), ids = m.ids(N, 1);
-      return [=, &b] { b.embedding_backward({.dw = dw, .dout = dout, .tokens = ids}); };
+      const Tensor dw = m.tensor(DType::f32, V, C), dout = m.tensor(t, N, C), ids = m.ids(N, 1),
+                   order = m.order(ids, V);
+      return [=, &b] { b.embedding_backward({.dw = dw, .dout = dout, .tokens = ids, .order = order}); };
     });
     add("residual_rmsnorm_forward", {2, 2, 0}, [=](Backend& b, Memory& m) {
       const Tensor x = m.tensor(t, N, C), y = m.tensor(t, N, C), sum = m.tensor(t, N, C), n = m.tensor(t, N, C);
@@ -255,13 +267,14 @@ std::vector<Line> lines(Where where) {
       add(backward ? "cross_entropy, backward" : "cross_entropy, loss", backward ? Mix{0, 0, 1} : Mix{1, 0, 0},
           [=](Backend& b, Memory& m) {
             const Tensor logits = m.tensor(t, R, L, 4.0f), ids = m.ids(R, L);
-            const Tensor loss = m.tensor(DType::f32, 1, R), squared = m.tensor(DType::f32, 1, R);
+            const Tensor loss = m.tensor(DType::f32, 1, R), squared = m.tensor(DType::f32, 1, R),
+                         scale = m.tensor(DType::f32, 1, 1);
             return [=, &b] {
               b.cross_entropy({.logits = logits,
                                .targets = ids,
                                .loss = loss,
                                .lse_squared = squared,
-                               .scale = 1.0f,
+                               .scale = scale,
                                .z_loss = 0.0f,
                                .backward = backward});
             };

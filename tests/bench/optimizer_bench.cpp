@@ -152,7 +152,8 @@ struct Training {
       elements += n;
     }
     optimizer.set_record(arena, {.sums = {.loss = 1, .lse_squared = 1, .targets = 1}});
-    optimizer.decide(arena, gradients);
+    optimizer.square_parts(arena, parameters);
+    optimizer.decide(arena);
   }
   void run() {
     backend.bind_workspace(arena.view(workspace));

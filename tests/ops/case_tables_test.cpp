@@ -13,6 +13,7 @@
 #include "ops/cases/qk_norm_rope.h"
 #include "ops/cases/quantize.h"
 #include "ops/cases/residual_rmsnorm.h"
+#include "ops/cases/step.h"
 
 namespace bittern {
 namespace {
@@ -98,6 +99,19 @@ constexpr auto tables = std::to_array<CaseTable>({
              {fmt::format("quantize N={} C={} {} -> e4m3", c.N, c.C, text(t)), [c](Backend& b) { return c.run(b); }}};
        });
      }},
+    {"begin_step", begin_step_cases, [] { return std::vector<Case>{}; }},
+    {"add_losses", add_losses_cases,
+     []() -> std::vector<Case> {
+       const AddLossesCase c{.N = 32768};
+       return {{c.name(), [c](Backend& b) { return c.run(b); }}};
+     }},
+    {"square_parts", square_parts_cases,
+     []() -> std::vector<Case> {
+       const SquarePartsCase c{.shapes = {{1536, 512}, {512, 512}, {2816, 512}, {512, 1408}}};
+       return {{c.name(), [c](Backend& b) { return c.run(b); }}};
+     }},
+    {"norm_of_parts", norm_of_parts_cases, [] { return std::vector<Case>{}; }},
+    {"decide_step", decide_step_cases, [] { return std::vector<Case>{}; }},
     {"copy", copy_cases,  // and zero
      [] {
        return of_acts([](DType t) -> std::vector<Case> {
@@ -130,15 +144,20 @@ std::set<std::string> names_of_ops(std::index_sequence<I...>) {
 TEST_CASE("case tables: every op has one") {
   std::set<std::string> with_table = {"zero",  // in copy's
                                       // in tests/optim
-                                      "encode_weight", "optimizer_step",
-                                      // of a few numbers, with tests of their own
-                                      "begin_step", "add_losses", "square_parts", "norm_of_parts", "decide_step"};
+                                      "encode_weight", "optimizer_step"};
   for (const CaseTable& table : tables) with_table.insert(std::string(table.op));
   CHECK(names_of_ops(std::make_index_sequence<std::variant_size_v<OpArgs>>()) == with_table);
 }
 
 TEST_CASE("case tables: those that the options ask for", "[tables_asked]") {
   run_tables_asked(tables);
+}
+
+TEST_CASE("case tables: the ops of a step") {
+  const TestBackend backend(make_cpu_backend(2));
+  for (const auto& cases :
+       {begin_step_cases(), add_losses_cases(), square_parts_cases(), norm_of_parts_cases(), decide_step_cases()})
+    check_cases(*backend, cases);
 }
 
 TEST_CASE("case tables: a wrong number is an error above 1") {

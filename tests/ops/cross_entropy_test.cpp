@@ -27,12 +27,13 @@ namespace {
 std::pair<double, Values> one_row(Backend& backend, const Values& logits, double target, DType dtype = DType::f32) {
   const Array x(backend, dtype, 1, static_cast<std::int64_t>(logits.size()), logits),
       t(backend, DType::i32, 1, 1, {target});
-  const Array loss(backend, DType::f32, 1, 1), squared(backend, DType::f32, 1, 1);
+  const Array loss(backend, DType::f32, 1, 1), squared(backend, DType::f32, 1, 1),
+      one(backend, DType::f32, 1, 1, {1.0});
   backend.cross_entropy({.logits = x,
                          .targets = t,
                          .loss = loss,
                          .lse_squared = squared,
-                         .scale = 1.0f,
+                         .scale = one,
                          .z_loss = 0.0f,
                          .backward = true});
   return {loss.values()[0], x.values()};
@@ -76,7 +77,7 @@ TEST_CASE("cross_entropy: unequal micro-batches with masks, scaled by the whole 
   const TestBackend backend(make_cpu_backend(1));
   const std::int64_t R = 11, V = 37;
   const Values logits = noise(1, R * V, 3.0), targets = {3, -1, 5, -1, -1, 36, 0, 7, -1, 9, 1};
-  const float scale = 1.0f / 7.0f;
+  const Array scale(*backend, DType::f32, 1, 1, {1.0 / 7.0});
   const auto run = [&](std::int64_t first, std::int64_t rows, double& loss_sum) {
     const Array x(*backend, DType::f32, rows, V,
                   Values(logits.begin() + first * V, logits.begin() + (first + rows) * V));
@@ -99,4 +100,15 @@ TEST_CASE("cross_entropy: unequal micro-batches with masks, scaled by the whole 
   for (const double v : run(5, 6, parts_loss)) parts.push_back(v);
   CHECK(same_bits(whole, parts));
   CHECK(std::abs(whole_loss - parts_loss) < 1e-9);
+}
+
+TEST_CASE("cross_entropy: the loss alone needs no scale, the gradient does") {
+  const TestBackend backend(make_cpu_backend(1));
+  const Array x(*backend, DType::f32, 1, 3), t(*backend, DType::i32, 1, 1, {1}), loss(*backend, DType::f32, 1, 1),
+      squared(*backend, DType::f32, 1, 1);
+  CrossEntropy args{.logits = x, .targets = t, .loss = loss, .lse_squared = squared, .z_loss = 0.0f, .backward = false};
+  CHECK_NOTHROW(backend->cross_entropy(args));
+  args.backward = true;
+  CHECK_THROWS_WITH(backend->cross_entropy(args),
+                    "cross_entropy: scale must have 1 elements without gaps, got (0) without data");
 }

@@ -76,8 +76,10 @@ TEST_CASE("profile: element-wise ops move what their comments say") {
              [&] { backend->embedding_forward({.out = make(N, C, half), .w = make(V, C), .tokens = make.ids(N)}); });
   check_cost("embedding_forward", N * C * (in_f32 + in_codes), 0,
              [&] { backend->embedding_forward({.out = make(N, C), .w = make(V, C, e4m3), .tokens = make.ids(N)}); });
-  check_cost("embedding_backward", N * C * (in_bf16 + 2 * in_f32), 0,
-             [&] { backend->embedding_backward({.dw = make(V, C), .dout = make(N, C, half), .tokens = make.ids(N)}); });
+  check_cost("embedding_backward", N * C * (in_bf16 + 2 * in_f32), 0, [&] {
+    backend->embedding_backward(
+        {.dw = make(V, C), .dout = make(N, C, half), .tokens = make.ids(N), .order = make.ids(2 * N + 2)});
+  });
 
   // Forward: x and y in, sum and n out; without y nothing but n, unless the sum is another tensor than x.
   const Tensor x = make(N, C), w = make.vector(C), rstd = make.vector(N), none;
@@ -115,7 +117,7 @@ TEST_CASE("profile: element-wise ops move what their comments say") {
                             .targets = make.ids(N),
                             .loss = make.vector(N),
                             .lse_squared = make.vector(N),
-                            .scale = 1,
+                            .scale = make.vector(1),
                             .z_loss = 0,
                             .backward = backward});
   };

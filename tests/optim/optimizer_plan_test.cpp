@@ -121,6 +121,7 @@ TEST_CASE("optimizer: statistics of a step, by role") {
   std::vector<Parameter> parameters(2);
   parameters[0].spec = {.name = "a", .shape = Shape{4, 32}, .role = Role::mlp_linear};
   parameters[1].spec = {.name = "b", .shape = Shape{32}, .role = Role::norm};
+  parameters[1].id = 1;
   parameters[0].codec = {.storage = WeightStorage::integer, .bits = 4};
   Plan plan;
   const auto backend = make_cpu_backend(1);
@@ -145,7 +146,8 @@ TEST_CASE("optimizer: statistics of a step, by role") {
   std::vector<Tensor> gradients = {arena.view(parameters[0].gradient), arena.view(parameters[1].gradient)};
   gradients[0].as<float>()[7] = 2.0f;
   optimizer.set_record(arena, {.sums = {.loss = 1, .lse_squared = 1, .targets = 1}});
-  optimizer.decide(arena, gradients);
+  optimizer.square_parts(arena, parameters);
+  optimizer.decide(arena);
   optimizer.step(arena, parameters, 0.5, 0.0, 1, 1, true);
   const auto roles = optimizer.statistics(arena, parameters);
   const RoleStatistics& linear = roles[Role::mlp_linear];

@@ -32,7 +32,8 @@ inline float update_weights(const Session& run, double lr, double weight_decay, 
   record.updates = update - 1;
   record.sums = {.loss = 1.0, .lse_squared = 1.0, .targets = 1};  // a step that is not skipped
   run.optimizer->set_record(*run.arena, record);
-  run.optimizer->decide(*run.arena, run.model->gradients());
+  run.optimizer->square_parts(*run.arena, run.model->parameters());
+  run.optimizer->decide(*run.arena);
   run.optimizer->step(*run.arena, run.model->parameters(), lr, weight_decay, update, step);
   return record_of(run).norm;
 }

@@ -17,6 +17,7 @@
 #include "bittern/backend.h"
 #include "bittern/config.h"
 #include "bittern/error.h"
+#include "bittern/step_record.h"
 
 namespace bittern {
 
@@ -30,6 +31,16 @@ class ProtectedBackend final : public Backend {
     static Counts all;
     return all;
   }
+  /// What it says that it may be ahead of the host.
+  static int& ahead() {
+    static int steps = 1;
+    return steps;
+  }
+  /// The step that meets an id outside the vocabulary in row 5; 0: none does.
+  static int& fault_in() {
+    static int step = 0;
+    return step;
+  }
   /// Goes where make_backend is (session.h).
   static std::unique_ptr<Backend> make(const RunSection& run) {
     return std::make_unique<ProtectedBackend>(static_cast<int>(run.threads));
@@ -41,7 +52,7 @@ class ProtectedBackend final : public Backend {
   BackendTraits traits() const override {
     BackendTraits traits = cpu_->traits();
     traits.alignment = 256;
-    traits.steps_ahead = 1;
+    traits.steps_ahead = ahead();
     traits.own_memory = true;
     return traits;
   }
@@ -112,7 +123,12 @@ class ProtectedBackend final : public Backend {
     const Open open(*this);
     cpu_->begin_step(args);
     in_step_ = true;
-    ++counts().steps;
+    if (++counts().steps != fault_in()) return;
+    StepRecord record;
+    cpu_->to_host(&record, args.record.data, sizeof record);
+    record.fault = 1;  // embedding_forward
+    record.fault_at = 5;
+    cpu_->from_host(args.record.data, &record, sizeof record);
   }
   void do_optimizer_steps(std::span<const OptimizerStep> all) override {
     const Open open(*this);

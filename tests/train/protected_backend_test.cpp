@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <utility>
 
@@ -117,6 +118,28 @@ TEST_CASE("protected back end: steps that are skipped are the CPU's, and so is t
   CHECK(message.find("3 steps in a row") != std::string::npos);
   CHECK(train_protected(with, {.out = scratch.path + "/run"}).substr(0, 30) == message.substr(0, 30));
   CHECK(metrics(scratch.path + "/run") == metrics(scratch.path + "/cpu"));
+}
+
+TEST_CASE("protected back end: an op's fault is told by name, and what was learned before it is saved") {
+  const Scratch scratch("protected_fault");
+  const std::string run = scratch.path + "/run";
+  ProtectedBackend::counts() = {};
+  ProtectedBackend::fault_in() = 8;
+  const std::string message = train_protected(config(), {.out = run});
+  ProtectedBackend::fault_in() = 0;
+  CHECK(message == "step 8: embedding_forward met an id outside the vocabulary in row 5; nothing was updated since");
+  // Step 7 is what a run that stops there saves.
+  REQUIRE(std::ranges::max(checkpoint_steps(run)) == 7);
+  REQUIRE(train(config(), {.out = run}) == ExitCode::ok);
+  for (const std::int64_t step : {9, 12}) check_same_weights(run, reference_run(), step);
+}
+
+TEST_CASE("protected back end: more steps ahead than an update has constants for are refused") {
+  ProtectedBackend::ahead() = 2;
+  const Protected on;
+  CHECK_THROWS_WITH(Session::for_training(config(R"({"model": {"vocab_size": 320}})"), 0),
+                    Catch::Contains("is given 3 steps before the host looks at the first of them; expected at most 2"));
+  ProtectedBackend::ahead() = 1;
 }
 
 TEST_CASE("protected back end: evaluation, generation and export of a checkpoint in codes") {

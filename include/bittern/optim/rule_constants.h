@@ -23,6 +23,7 @@ struct RuleConstants {
 /// The constants of the updates that a step may turn out to be. The host may not know yet whether the step before it was
 /// skipped, so it makes both sets; the one that is read is that of update t = StepRecord::updates.
 struct UpdateConstants {
+  static constexpr int candidates = 2;
   RuleConstants of_first, of_next;  ///< of updates first, first + 1
   std::int64_t first = 0;
 

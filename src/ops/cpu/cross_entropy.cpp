@@ -125,8 +125,8 @@ void CpuBackend::do_cross_entropy(const CrossEntropy& args) {
   auto* const memory = static_cast<float*>(scratch(args));
   with_act(args.logits.dtype, [&](auto t) {
     const auto run = args.backward ? launch<true, decltype(t)> : launch<false, decltype(t)>;
-    run(args.logits, args.targets.as<std::int32_t>(), args.loss.as<float>(), args.lse_squared.as<float>(), args.scale,
-        args.z_loss, memory);
+    run(args.logits, args.targets.as<std::int32_t>(), args.loss.as<float>(), args.lse_squared.as<float>(),
+        args.backward ? *args.scale.as<float>() : 0.0f, args.z_loss, memory);
   });
 }
 

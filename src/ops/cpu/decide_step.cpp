@@ -22,8 +22,13 @@ void move(double& mean, double x, double weight) {
   mean += weight * (x - mean);
 }
 
+/// Gradients so large that a second moment, which holds their squares, would be infinite and stay so: the weight would
+/// never move again. The square of this is below the largest fp32 number.
+constexpr double largest_gradient = 1e19;
+
 Skipped decision(const StepRecord& record, double loss, double norm, double deviations) {
-  if (!std::isfinite(loss) || !std::isfinite(norm) || record.sums.targets == 0 || record.fault != 0)
+  if (!std::isfinite(loss) || !std::isfinite(norm) || record.sums.targets == 0 || record.fault != 0 ||
+      norm * static_cast<double>(record.clip) > largest_gradient)
     return Skipped::not_finite;
   const RunningMeans& means = record.means;
   if (deviations > 0.0 && means.steps >= mean_over &&

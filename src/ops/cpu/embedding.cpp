@@ -2,7 +2,8 @@
 //   tokens (N) i32   w (V,C) f32|bf16|codes   out (N,C) f32|bf16   dw (V,C) f32   dout (N,C) f32|bf16
 //   forward  overwrites out. Reads N rows of w, writes out.
 //   backward dw[tokens[n]] += dout[n], ACCUMULATES dw. Reads dout and N rows of dw, writes these.
-//            Threads take ranges of columns, each goes through all tokens: every element is added to in the order of n,
+//            It does not need the rows grouped by token:
+//            threads take ranges of columns, each goes through all tokens: every element is added to in the order of n,
 //            so the bits depend on no split, equal tokens never meet, and a batch of one single token is as fast as any
 //            other.
 #include <algorithm>

@@ -11,25 +11,25 @@
 #include "bittern/noting_backend.h"
 #include "bittern/optimizer.h"
 #include "bittern/plan.h"
+#include "bittern/token_order.h"
+#include "train/session/gradient_buckets.h"
 
 namespace bittern {
 namespace {
 
-/// Ids of a micro-batch. Memory that is only read: the system gives no page of its own for it, so that a plan of any
-/// size costs none.
+/// Ids of a micro-batch, and their order. Memory that is only read: the system gives no page of its own for it, so that
+/// a plan of any size costs none.
 class Zeros {
  public:
-  explicit Zeros(std::size_t count)
-      : count_(count), memory_(static_cast<std::int32_t*>(std::calloc(count, sizeof(std::int32_t)))) {
-    check(memory_ != nullptr || count == 0, "no memory for the ids of a micro-batch of {} tokens", count);
+  explicit Zeros(std::size_t count) : memory_(static_cast<std::int32_t*>(std::calloc(count, sizeof(std::int32_t)))) {
+    check(memory_ != nullptr || count == 0, "no memory for {} ids of a micro-batch", count);
   }
   ~Zeros() { std::free(memory_); }
   Zeros(const Zeros&) = delete;
   Zeros& operator=(const Zeros&) = delete;
-  std::span<const std::int32_t> ids() const { return {memory_, count_}; }
+  std::span<const std::int32_t> numbers(std::size_t count) const { return {memory_, count}; }
 
  private:
-  std::size_t count_;
   std::int32_t* memory_;
 };
 
@@ -45,21 +45,26 @@ std::vector<NotedCall> noted_calls(const Backend& device, const RunConfig& confi
   const Arena arena(backend, plan);
   model.bind(arena);
 
-  const Zeros zeros(static_cast<std::size_t>(options.batch * options.sequence_length));
-  const std::span<const std::int32_t> ids = zeros.ids();
+  const std::int64_t rows = options.batch * options.sequence_length;
+  const Zeros zeros(static_cast<std::size_t>(token_order_size(rows)));
+  const std::span<const std::int32_t> ids = zeros.numbers(static_cast<std::size_t>(rows)),
+                                      order = zeros.numbers(static_cast<std::size_t>(token_order_size(rows)));
   if (options.training) {
-    // The micro-batches after the first are alike.
     const std::int64_t micro_batches = config.train.batch_sequences / options.batch;
-    const MicroBatch micro_batch{.tokens = ids, .targets = ids, .total_targets = 1};
     const Tensor record = optimizer->record(arena);
+    GradientBuckets buckets(model, *optimizer, arena, nullptr);
     backend.begin_step({.record = record});
-    model.forward_backward(micro_batch, sums_of(record), true);
-    if (micro_batches > 1) {
-      backend.set_times(micro_batches - 1);
-      model.forward_backward(micro_batch, sums_of(record), false);
-      backend.set_times(1);
-    }
-    optimizer->decide(arena, model.gradients());
+    const auto pass = [&](std::int64_t times, bool first, bool last) {
+      if (times <= 0) return;
+      backend.set_times(times);
+      if (last) buckets.last_micro_batch();
+      model.forward_backward({.tokens = ids, .targets = ids, .total_targets = 1, .order = order}, sums_of(record),
+                             first);
+    };
+    pass(1, true, micro_batches == 1);
+    pass(micro_batches - 2, false, false);  // those between the first and the last are alike
+    pass(micro_batches > 1 ? 1 : 0, false, true);
+    optimizer->decide(arena);
     optimizer->step(arena, model.parameters(), 1e-3, 0, 1, 1);
   }
   backend.set_times(0);

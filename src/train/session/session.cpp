@@ -115,7 +115,6 @@ void Session::allocate() {
   arena = std::make_unique<Arena>(*backend, plan);
   backend->bind_workspace(arena->view(workspace));
   model->bind(*arena);
-  if (optimizer) gradients = model->gradients();
 }
 
 std::vector<NamedTensor> Session::checkpoint_tensors(bool optimizer_states, bool from_snapshot) const {

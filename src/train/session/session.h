@@ -46,7 +46,6 @@ struct Session {
   std::optional<RunFolder> folder;  ///< none while profiling: nothing is kept
   std::unique_ptr<Communicator> communicator;
   RunIdentity identity;
-  std::vector<Tensor> gradients;
 
   /// Plans and lays out everything; allocates nothing. `cache_length`: positions for generation, or 0.
   static std::unique_ptr<Session> for_training(RunConfig config, std::int64_t cache_length);

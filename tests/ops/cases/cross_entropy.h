@@ -28,6 +28,7 @@ struct CrossEntropyCase {
       ids[r] = lottery[r] + 0.5 < ignored ? -1.0 : std::floor((ids[r] + 0.5) * static_cast<double>(V));
     const Array targets(backend, DType::i32, 1, R, ids), loss(backend, DType::f32, 1, R),
         squared(backend, DType::f32, 1, R);
+    const Array scale_of_gradient(backend, DType::f32, 1, 1, {double{factor}});
     const Values before = x.values();
     Values losses(ids.size()), squares(ids.size()), gradient = before;
     for (std::int64_t r = 0; r < R; ++r) {
@@ -48,7 +49,7 @@ struct CrossEntropyCase {
                            .targets = targets,
                            .loss = loss,
                            .lse_squared = squared,
-                           .scale = factor,
+                           .scale = scale_of_gradient,
                            .z_loss = z_loss,
                            .backward = backward});
     return {output("logits", x, gradient, 0.5), output("loss", loss, losses, scale),

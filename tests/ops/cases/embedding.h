@@ -1,6 +1,7 @@
 // The table of embedding's cases.
 #pragma once
 
+#include "bittern/token_order.h"
 #include "ops/cases.h"
 
 namespace bittern {
@@ -22,6 +23,12 @@ struct EmbeddingCase {
     return out;
   }
 
+  /// token_order of the ids, in the back end's memory.
+  static Values order(const Values& ids, std::int64_t V) {
+    const std::vector<std::int32_t> tokens(ids.begin(), ids.end()), order = token_order(tokens, V);
+    return {order.begin(), order.end()};
+  }
+
   std::vector<Output> forward(Backend& backend) const {
     const Array table(backend, w, V, C, noise(1, V * C), gap), out(backend, act, N, C, {}, gap);
     const Array tokens(backend, DType::i32, 1, N, ids());
@@ -36,13 +43,14 @@ struct EmbeddingCase {
   std::vector<Output> backward(Backend& backend) const {
     const Array dw(backend, DType::f32, V, C, noise(1, V * C), gap), dout(backend, act, N, C, noise(2, N * C), gap);
     const Array tokens(backend, DType::i32, 1, N, ids());
+    const Array by_token(backend, DType::i32, 1, token_order_size(N), order(ids(), V));
     Values expected = dw.values();
     const Values from = dout.values(), rows = ids();
     for (std::int64_t n = 0; n < N; ++n)
       for (std::int64_t i = 0; i < C; ++i)
         expected[static_cast<std::size_t>(static_cast<std::int64_t>(rows[static_cast<std::size_t>(n)]) * C + i)] +=
             from[static_cast<std::size_t>(n * C + i)];
-    backend.embedding_backward({.dw = dw, .dout = dout, .tokens = tokens});
+    backend.embedding_backward({.dw = dw, .dout = dout, .tokens = tokens, .order = by_token});
     return {output("dw", dw, expected, static_cast<double>(N))};
   }
 };
