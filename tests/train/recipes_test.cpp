@@ -154,15 +154,16 @@ TEST_CASE("recipes: --init from f32 weights gives any codec the codes that its v
       std::vector<float> values(static_cast<std::size_t>(shape.elements()));
       weights.read(parameter.spec.name, std::as_writable_bytes(std::span(values)));
       const auto check_encoded = [&](TensorId id, TensorId scale, const WeightCodec& of) {
+        Backend& backend = *run->backend;
         const Tensor stored = run->arena->view(id);
-        std::vector<std::byte> codes(static_cast<std::size_t>(stored.bytes()));
-        std::vector<float> scales(static_cast<std::size_t>(shape[0]));
+        const DeviceMemory codes(backend, stored.bytes()), scales(backend, shape[0] * size_of(DType::f32));
         Tensor own(codes.data(), of.dtype(), shape);
-        own.scales = scales.data();
-        run->backend->encode_weight({.weight = own, .values = values, .codec = of});
-        CHECK(std::memcmp(codes.data(), stored.data, codes.size()) == 0);
-        if (of.quantized())
-          CHECK(std::memcmp(scales.data(), run->arena->view(scale).data, scales.size() * sizeof(float)) == 0);
+        own.scales = static_cast<float*>(scales.data());
+        backend.encode_weight({.weight = own, .values = values, .codec = of});
+        CHECK(read_device<std::byte>(backend, own) == read_device<std::byte>(backend, stored));
+        if (!of.quantized()) return;
+        const Tensor own_scales(scales.data(), DType::f32, Shape{shape[0]});
+        CHECK(read_device<float>(backend, own_scales) == read_device<float>(backend, run->arena->view(scale)));
       };
       check_encoded(parameter.weight, parameter.scale, parameter.codec);
       if (parameter.master) check_encoded(parameter.master, parameter.master_scale, master_codec(parameter.codec));
@@ -200,8 +201,7 @@ TEST_CASE("recipes: every weight codec that a config accepts trains, and what it
       for (const Parameter& parameter : model.run->model->parameters()) {
         if (!is_linear(parameter)) continue;
         const auto bytes = [&](TensorId id) {
-          const Tensor x = model.run->arena->view(id);
-          return std::span(static_cast<const std::byte*>(x.data), static_cast<std::size_t>(x.bytes()));
+          return read_device<std::byte>(*model.run->backend, model.run->arena->view(id));
         };
         const std::int64_t cols = parameter.spec.shape.elements() / parameter.spec.shape[0];
         check_elements(bytes(parameter.weight), stored_range(parameter.codec), cols, codec);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "catch.h"
+#include "train/device_values.h"
 #include "train/session/set_up.h"
 #include "train/step.h"
 #include "train/tiny_run.h"
@@ -32,9 +33,10 @@ struct ByHand {
         saves(*t.session, t.state, watchers, data_check) {}
   ~ByHand() { stop_logging(); }
 
-  float& a_weight() {
+  DeviceNumber a_weight() {
     for (const Parameter& parameter : t.session->model->parameters())
-      if (parameter.spec.name == "model.norm.weight") return *t.session->arena->view(parameter.weight).as<float>();
+      if (parameter.spec.name == "model.norm.weight")
+        return {*t.session->backend, t.session->arena->view(parameter.weight), 0};
     throw std::runtime_error("no norm");
   }
   void step() {
@@ -48,7 +50,8 @@ struct ByHand {
   }
   /// Steps whose loss is not finite.
   void skipped_steps(int count) {
-    const float good = std::exchange(a_weight(), std::numeric_limits<float>::quiet_NaN());
+    const float good = a_weight();
+    a_weight() = std::numeric_limits<float>::quiet_NaN();
     for (int i = 0; i < count; ++i) step();
     a_weight() = good;
   }

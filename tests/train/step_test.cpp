@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "bittern/schedule.h"
+#include "train/device_values.h"
 #include "train/session/set_up.h"
 #include "train/tiny_run.h"
 
@@ -33,14 +34,15 @@ struct ByHand {
     REQUIRE(metrics);
     return *metrics;
   }
-  std::span<float> weight(const std::string& name) {
+  Tensor weight(const std::string& name) {
     for (const Parameter& parameter : t.session->model->parameters())
-      if (parameter.spec.name == name) {
-        const Tensor view = t.session->arena->view(parameter.weight);
-        return {view.as<float>(), static_cast<std::size_t>(view.elements())};
-      }
+      if (parameter.spec.name == name) return t.session->arena->view(parameter.weight);
     FAIL("no " << name);
     return {};
+  }
+  void fill(const Tensor& tensor, float value) {
+    write_device<float>(*t.session->backend, tensor,
+                        std::vector<float>(static_cast<std::size_t>(tensor.elements()), value));
   }
   /// The bytes of every weight and moment.
   std::string state() const {
@@ -61,8 +63,9 @@ TEST_CASE(
   run.step();
   CHECK(state.update == 2);
   for (const std::int64_t in_a_row : {1, 2}) {
-    float& poisoned = run.weight("model.norm.weight")[0];
-    const float before = std::exchange(poisoned, std::numeric_limits<float>::quiet_NaN());
+    const DeviceNumber poisoned(*run.t.session->backend, run.weight("model.norm.weight"), 0);
+    const float before = poisoned;
+    poisoned = std::numeric_limits<float>::quiet_NaN();
     const std::string whole = run.state();
     const StepMetrics metrics = run.step();
     CHECK(metrics.skipped);
@@ -111,8 +114,8 @@ TEST_CASE("step: a finite loss with a gradient that is not finite is skipped too
   ByHand run;
   run.step();
   // Logits of 0, so a loss of log V; but the norm's gradient is a product with this row of the head.
-  std::ranges::fill(run.weight("model.norm.weight"), 0.0f);
-  std::ranges::fill(run.weight("lm_head.weight").subspan(5 * 32, 32), 3e38f);
+  run.fill(run.weight("model.norm.weight"), 0.0f);
+  run.fill(run.weight("lm_head.weight").slice_rows(5, 1), 3e38f);
   Batch batch(*run.t.session, 2);
   std::ranges::fill(batch.tokens, 7);
   std::ranges::fill(batch.targets, 5);

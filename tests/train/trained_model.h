@@ -9,6 +9,7 @@
 #include "bittern/config.h"
 #include "bittern/quant/philox.h"
 #include "catch.h"
+#include "train/device_values.h"
 #include "train/one_step.h"
 #include "train/session/session.h"
 
@@ -48,15 +49,12 @@ struct Trained {
   void update(std::uint32_t step) { update_weights(*run, 0.005, 0.1, step, step); }
   /// As the products read it.
   std::vector<float> weight(const Parameter& parameter) const {
-    const Tensor stored = scaled(*run->arena, parameter.weight, parameter.scale);
-    std::vector<float> values(static_cast<std::size_t>(stored.elements()));
-    run->backend->copy({.to = Tensor(values.data(), DType::f32, stored.shape), .from = stored});
-    return values;
+    return decoded(*run->backend, scaled(*run->arena, parameter.weight, parameter.scale));
   }
   std::vector<float> values(TensorId id) const {
     const Tensor tensor = run->arena->view(id);
     REQUIRE(tensor.dtype == DType::f32);
-    return {tensor.as<float>(), tensor.as<float>() + tensor.elements()};
+    return read_device<float>(*run->backend, tensor);
   }
   std::vector<float> scales(const Parameter& parameter) const { return values(parameter.scale); }
 };
