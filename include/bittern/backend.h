@@ -105,6 +105,7 @@ class Backend {
   void square_parts(const SquareParts& args);
   void norm_of_parts(const NormOfParts& args);
   void decide_step(const DecideStep& args);
+  void decide_bucket(const DecideBucket& args);
   void quantize(const Quantize& args);
   void encode_weight(const EncodeWeight& args);
   /// The updates of a step, all of them or those of some parameters: the bits are the same.
@@ -136,6 +137,7 @@ class Backend {
   virtual void do_square_parts(const SquareParts& args) = 0;
   virtual void do_norm_of_parts(const NormOfParts& args) = 0;
   virtual void do_decide_step(const DecideStep& args) = 0;
+  virtual void do_decide_bucket(const DecideBucket& args) = 0;
   virtual void do_quantize(const Quantize& args) = 0;
   virtual void do_encode_weight(const EncodeWeight& args) = 0;
   virtual void do_optimizer_steps(std::span<const OptimizerStep> all) = 0;

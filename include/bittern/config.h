@@ -43,12 +43,14 @@ struct TrainSection {
   std::int64_t sample_tokens = 64;
   std::string sample_prompt;
   std::int64_t checkpoint_every = 200;
-  std::int64_t keep_checkpoints = 2;    ///< 0: all
-  std::int64_t max_skipped_steps = 10;  ///< the run stops after so many skipped steps in a row; a step is skipped if
-                                        ///< its loss or gradient is not finite
-  double skip_deviations = 0.0;         ///< a step is skipped if its loss or norm is more than so many standard
-                                        ///< deviations above its running mean; 0: no step is
-  std::string recompute = "none";       ///< none, block
+  std::int64_t keep_checkpoints = 2;     ///< 0: all
+  std::int64_t max_skipped_steps = 10;   ///< the run stops after so many skipped steps in a row; a step is skipped if
+                                         ///< its loss or gradient is not finite, or by skip_deviations
+  double skip_deviations = 0.0;          ///< a step is skipped if its loss or norm is more than so many standard
+                                         ///< deviations above its running mean; 0: no step is
+  std::string recompute = "none";        ///< none, block
+  bool fused_backward = false;           ///< a layer is updated as soon as its gradients are final; they are not kept
+  std::string fused_clip = "last_norm";  ///< last_norm, exact
   double z_loss = 0.0;
   std::int64_t head_rows = 0;  ///< rows of logits in memory at a time; 0: chosen from the vocabulary's size
 };

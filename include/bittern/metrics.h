@@ -45,6 +45,7 @@ struct StepMetrics {
   double grad_norm = 0;
   double clip_scale = 1;
   bool skipped = false;
+  std::optional<double> left_from_bucket;
   std::int64_t skipped_steps = 0;
   double tokens_per_second = 0;
   double step_ms = 0;

@@ -33,7 +33,10 @@ struct ModelOptions {
   /// e4m3 or i8: the inputs of the blocks' linear layers are quantized to this type, each token with its own scale. The
   /// backward pass treats that as the identity. None: the inputs stay in `compute`.
   std::optional<DType> activations = std::nullopt;
-  bool training = true;           ///< false: no gradients, and all blocks share the memory of one block's activations
+  bool training = true;  ///< false: no gradients, and all blocks share the memory of one block's activations
+  /// The gradients of a layer live only while backward is in it. They are to be used when LayerEvents tells that they are
+  /// final; there is one micro-batch in a step.
+  bool gradients_by_layer = false;
   bool recompute_blocks = false;  ///< keep only the input of each block; backward runs the block's forward again
   std::int64_t head_rows = 0;     ///< rows of a chunk of logits; 0: as many as fill BackendTraits::logits_bytes
   std::int64_t cache_length = 0;  ///< positions in the key/value cache; 0: no cache, and no generation
@@ -66,7 +69,8 @@ class Transformer {
 
   /// Computes the gradients of (1 / total_targets) * sum(loss + z_loss * lse^2) and adds them to gradients(). `first`,
   /// the first micro-batch of a step, overwrites them instead. Adds the losses to `sums` (step_record.h), which is in the
-  /// back end's memory; the host does not wait. An id outside the vocabulary is an error that names the row.
+  /// back end's memory, unless it is empty; the host does not wait. An id outside the vocabulary is an error that names
+  /// the row.
   void forward_backward(const MicroBatch& batch, const Tensor& sums, bool first);
   /// Computes the losses alone, waits for them, and returns their sums.
   LossSums forward(std::span<const std::int32_t> tokens, std::span<const std::int32_t> targets);

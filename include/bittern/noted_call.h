@@ -18,7 +18,7 @@ using OpArgs = std::variant<EmbeddingForward, EmbeddingBackward, ResidualRmsnorm
                             QkNormRopeForward, QkNormRopeBackward, AttentionForward, AttentionBackward, AttentionCached,
                             GluForward, GluBackward, LinearForward, LinearBackwardInput, LinearBackwardWeight,
                             BiasBackward, CrossEntropy, BeginStep, AddLosses, SquareParts, NormOfParts, DecideStep,
-                            Quantize, EncodeWeight, OptimizerStep, Copy, Zero>;
+                            DecideBucket, Quantize, EncodeWeight, OptimizerStep, Copy, Zero>;
 
 /// The name of the op at a place of that list.
 inline std::string_view op_at(std::size_t place) {

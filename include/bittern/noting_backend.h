@@ -69,6 +69,7 @@ class NotingBackend final : public Backend {
   void do_square_parts(const SquareParts& args) override;
   void do_norm_of_parts(const NormOfParts& args) override;
   void do_decide_step(const DecideStep& args) override;
+  void do_decide_bucket(const DecideBucket& args) override;
   void do_quantize(const Quantize& args) override;
   void do_encode_weight(const EncodeWeight& args) override;
   void do_copy(const Copy& args) override;

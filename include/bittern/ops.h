@@ -231,6 +231,23 @@ struct DecideStep {
   float deviations = 0.0;  ///< train.skip_deviations
 };
 
+// ---- decide_bucket: decide_step for updates that are made while backward still runs (train.fused_backward): whether the
+//   gradients of a bucket of parameters are used, and how they are clipped. Called for each bucket once they are final,
+//   after norm_of_parts, where the parts of the buckets to come are 0: norm is that of the gradients so far.
+//   first: skipped as decide_step says, of the loss and of that norm. Where it is no, updates += 1.
+//   later: where skipped is no, and the norm is not finite, norm * clip is above 1e19, or an op met a fault: skipped =
+//     rest, left_from = 1 + bucket. So the buckets before it are updated; it and those after it are not.
+//   clip = min(1, max_norm / norm so far, max_norm / mean norm of the updates before); 1 where max_norm is 0.
+//   last: where skipped is still no, the running means move.
+struct DecideBucket {
+  static constexpr std::string_view name = "decide_bucket";
+  Tensor record;            ///< (128) u8: a StepRecord
+  std::int64_t bucket = 0;  ///< its number, for left_from
+  bool first, last;         ///< of the step
+  float max_norm = 0.0f;    ///< 0: no clipping
+  float deviations = 0.0f;  ///< train.skip_deviations
+};
+
 // ---- quantize: codes and scales of activations, row by row (a token each); nearest even, clamped.
 //   Backward is the identity (straight-through): there is no op for it.
 struct Quantize {
@@ -289,6 +306,7 @@ Cost cost_of(const AddLosses& args);
 Cost cost_of(const SquareParts& args);
 Cost cost_of(const NormOfParts& args);
 Cost cost_of(const DecideStep& args);
+Cost cost_of(const DecideBucket& args);
 Cost cost_of(const Quantize& args);
 Cost cost_of(const EncodeWeight& args);
 Cost cost_of(const OptimizerStep& args);

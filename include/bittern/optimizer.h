@@ -52,7 +52,13 @@ class Optimizer {
   /// Adds up the squares of the gradients of `parameters`, which follow each other in the table. Every parameter's turn
   /// comes once in a step, in any order.
   void square_parts(const Arena& arena, std::span<const Parameter> parameters);
-  /// After that: the norm of all gradients, the factor of clipping, and whether the update is made, into the record.
+  /// Before the first of a step's decide_bucket: no squares are there.
+  void begin_buckets(const Arena& arena);
+  /// After square_parts of a bucket (layer_events.h), before its update and before the gradients of other buckets are
+  /// there: whether and how its gradients are used (decide_bucket in ops.h), into the record. It takes the place of
+  /// decide(). `first` and `last`: of the step's buckets.
+  void decide_bucket(const Arena& arena, int bucket, bool first, bool last);
+  /// After square_parts of all: the norm of all gradients, the factor of clipping, and whether the update is made, into the record.
   void decide(const Arena& arena);
 
   /// Updates every parameter once, if the record says that the update is made; else changes none. Adam's t is the number
@@ -68,6 +74,8 @@ class Optimizer {
   ByRole<RoleStatistics> statistics(const Arena& arena, std::span<const Parameter> parameters) const;
 
  private:
+  void make_norm(const Arena& arena);  // of the parts, and the factor of clipping
+
   Backend& backend_;
   OptimizerSection config_;
   std::uint32_t seed_;  ///< of stochastic rounding

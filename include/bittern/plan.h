@@ -84,7 +84,8 @@ class Plan {
     std::string name;
     std::int64_t rows;
   };
-  std::vector<TensorId> add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype, Category category);
+  std::vector<TensorId> add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype, Category category,
+                                    Lifetime lifetime = whole_run);
 
   /// Gives a matrix that is already in the table at least so many columns.
   void widen(TensorId id, std::int64_t cols);
@@ -98,6 +99,8 @@ class Plan {
   /// Bytes of one category: the sum over its tensors that live through the whole run, in both places. The others share
   /// memory of the device; what they need at their peak is `shared_bytes`.
   std::int64_t whole_run_bytes(Category category) const;
+  /// The most bytes that tensors of a category have at one point of the step.
+  std::int64_t most_at_once(Category category) const;
   std::int64_t shared_bytes() const { return device_bytes_ - whole_run_total_; }
 
  private:

@@ -20,11 +20,14 @@ struct LossSums {
 };
 static_assert(sizeof(LossSums) == 24);
 
-/// Why a step changes no weight, no moment and no t.
+/// Why a step changes no weight, no moment and no t; or only some of them.
 enum class Skipped : std::uint32_t {
-  no = 0,            ///< the update is made
-  not_finite = 1,    ///< the loss or the norm is not finite, or too large to be squared, or no row has a target
-  far_from_mean = 2  ///< the loss or the norm is too far above its running mean (train.skip_deviations)
+  no = 0,             ///< the update is made
+  not_finite = 1,     ///< the loss or the norm is not finite, or too large to be squared, or no row has a target
+  far_from_mean = 2,  ///< the loss or the norm is too far above its running mean (train.skip_deviations)
+  /// With train.fused_backward: gradients were not finite, or too large, when others were used already. Theirs and the
+  /// updates after them are not made; those before them are, and t counts the step.
+  rest = 3
 };
 
 /// Means over the steps that made an update: of all of them up to the 100th, then each new one counts 1/100.
@@ -44,7 +47,8 @@ struct StepRecord {
   std::uint32_t fault = 0;        ///< 0, or 1 + the place in OpArgs of an op that met a wrong id; it stays
   std::int64_t fault_at = 0;      ///< the row of the first one
   RunningMeans means{};
-  std::int64_t unused[4] = {};
+  std::int64_t left_from = 0;  ///< with Skipped::rest: 1 + the first bucket (layer_events.h) that was not updated
+  std::int64_t unused[3] = {};
 };
 static_assert(sizeof(StepRecord) == 128);
 

@@ -38,6 +38,17 @@ void check_train(const RunConfig& config, const std::string& origin) {
         "{}: train.micro_batch_sequences is {}; expected a divisor of train.batch_sequences, which is {}; change one "
         "of them, or set micro_batch_sequences to 0 for the whole batch at once",
         origin, train.micro_batch_sequences, train.batch_sequences);
+  if (train.fused_backward && config.micro_batch() != train.batch_sequences)
+    throw input_error(
+        "{}: train.fused_backward is true with train.micro_batch_sequences {} of train.batch_sequences {}; expected the "
+        "whole batch in one micro-batch: a layer's gradients are used up before the next micro-batch could add to them; "
+        "set micro_batch_sequences to 0 (train.recompute saves memory too), or fused_backward to false",
+        origin, train.micro_batch_sequences, train.batch_sequences);
+  if (!train.fused_backward && train.fused_clip != TrainSection{}.fused_clip)
+    throw input_error(
+        "{}: train.fused_clip is {} with train.fused_backward false, which does not use it; set it to {}, or "
+        "fused_backward to true",
+        origin, train.fused_clip, TrainSection{}.fused_clip);
   if (config.data.sequence_length > config.model.max_position_embeddings)
     throw input_error(
         "{}: data.sequence_length is {}; expected at most model.max_position_embeddings, which is {}; shorten the "

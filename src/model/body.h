@@ -40,10 +40,13 @@ struct Transformer::Body {
   Pass whole_pass() const { return {.batch = options.batch, .sequence_length = options.sequence_length}; }
 
   void plan_parts(ActivationPlan& plan);
+  Lifetime gradient_life(const ParameterSpec& parameter) const;
   /// Sends tokens of a pass to the back end. No op reads ids first, so ids outside the vocabulary are refused here.
   void upload(TensorId to, std::span<const std::int32_t> ids) const;
   /// From the tokens to the final norm's n (N,C).
   Tensor forward(const Pass& pass);
+  /// Of the parameters of a layer (-1: of the others), what backward adds to element by element.
+  void zero_gradients(int layer, Role role) const;
   void backward(const BackwardFlow& flow);
   void block_forward(int layer, const Pass& pass, Flow& flow, bool recomputing) const;
   void block_backward(int layer, BackwardFlow flow) const;

@@ -62,7 +62,7 @@ void Head::loss(const PartContext& c, const Tensor& n, const BackwardFlow& flow,
                                       .accumulate = flow.accumulate || first > 0,
                                       .compute = c.compute});
   }
-  c.backend.add_losses({.sums = sums, .loss = losses, .lse_squared = lse_squared, .targets = targets});
+  if (sums) c.backend.add_losses({.sums = sums, .loss = losses, .lse_squared = lse_squared, .targets = targets});
 }
 
 LossSums Head::evaluate(const PartContext& c, const Tensor& n, float z_loss) const {

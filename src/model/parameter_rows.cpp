@@ -20,7 +20,7 @@ Weights ParameterRows::add(std::string_view prefix, int layer, std::initializer_
   return {first, static_cast<std::int32_t>(parameters_.size()) - 1};
 }
 
-void ParameterRows::plan(Plan& plan, const ByRole<WeightCodec>& codecs, bool training) {
+void ParameterRows::plan(Plan& plan, const ByRole<WeightCodec>& codecs, const LifeOf& gradient_life) {
   for (std::size_t first = 0; first < parameters_.size();) {
     std::size_t last = first;
     while (last + 1 < parameters_.size() && parameters_[last + 1].spec.stacked_with_previous) ++last;
@@ -37,7 +37,9 @@ void ParameterRows::plan(Plan& plan, const ByRole<WeightCodec>& codecs, bool tra
     for (Plan::Part& part : weights) part.name += "_scale";
     std::vector<TensorId> scale_ids(weight_ids.size()), gradient_ids(weight_ids.size());
     if (codec.quantized()) scale_ids = plan.add_stacked(weights, 0, DType::f32, Category::weights);
-    if (training) gradient_ids = plan.add_stacked(gradients, cols, DType::f32, Category::gradients);
+    if (gradient_life)
+      gradient_ids =
+          plan.add_stacked(gradients, cols, DType::f32, Category::gradients, gradient_life(parameters_[first].spec));
     for (std::size_t i = first; i <= last; ++i) {
       parameters_[i].codec = codec;
       parameters_[i].weight = weight_ids[i - first];

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <span>
 #include <string>
@@ -32,8 +33,9 @@ class ParameterRows {
   Weights add(std::string_view prefix, int layer, std::initializer_list<Part> parts, std::int64_t cols, Role role,
               Initial initial);
 
-  /// Adds weights, scales and, for training, gradients of all rows to the plan.
-  void plan(Plan& plan, const ByRole<WeightCodec>& codecs, bool training);
+  /// Adds weights, scales and, where they have a life, gradients of all rows to the plan.
+  using LifeOf = std::function<Lifetime(const ParameterSpec&)>;
+  void plan(Plan& plan, const ByRole<WeightCodec>& codecs, const LifeOf& gradient_life);
 
   std::span<Parameter> all() { return parameters_; }
   std::span<const Parameter> all() const { return parameters_; }

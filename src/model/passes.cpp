@@ -2,7 +2,8 @@
 //
 // dx is the gradient of the residual stream: it flows through every block in place, and each norm adds its part. A
 // linear's weight gradient is overwritten by the first micro-batch of a step and added to by the others; what is
-// accumulated element by element (norms, biases, an untied embedding) is zeroed before the first.
+// accumulated element by element (norms, biases, an untied embedding) is zeroed when backward of the first reaches its
+// layer.
 #include <algorithm>
 
 #include "bittern/token_order.h"
@@ -77,20 +78,29 @@ void Transformer::Body::block_backward(int layer, BackwardFlow flow) const {
   }
 }
 
+void Transformer::Body::zero_gradients(int layer, Role role) const {
+  for (const Parameter& parameter : parameters.all())
+    if (parameter.spec.layer == layer && parameter.spec.role == role)
+      backend.zero({.x = arena->view(parameter.gradient)});
+}
+
 void Transformer::Body::backward(const BackwardFlow& flow) {
   const PartContext c = context();
   backend.zero({.x = flow.dx});
+  if (!flow.accumulate) zero_gradients(-1, Role::norm);
   layers.final_norm.backward(c, whole_pass(), flow);
   done_head();
   gradients(head_bucket());
   for (int layer = layer_count() - 1; layer >= 0; --layer) {
     reach(timeline.backward(layer));
     need(layer);
+    if (!flow.accumulate) zero_gradients(layer, Role::norm);
     block_backward(layer, flow);
     done(layer);
     gradients(layer);
   }
   reach(timeline.embedding_gradient());
+  if (!flow.accumulate && !spec.tie_word_embeddings) zero_gradients(-1, Role::embedding);
   Tensor ids = arena->view(tokens);
   ids.shape = Shape{flow.dx.rows()};
   backend.embedding_backward(
@@ -101,11 +111,6 @@ void Transformer::Body::backward(const BackwardFlow& flow) {
 void Transformer::forward_backward(const MicroBatch& batch, const Tensor& sums, bool first) {
   Body& m = *body_;
   check(m.options.training, "model: planned without gradients");
-  if (first)
-    for (const Parameter& parameter : m.parameters.all())
-      if (parameter.spec.role == Role::norm || (parameter.spec.role == Role::embedding && !m.spec.tie_word_embeddings))
-        m.backend.zero({.x = m.arena->view(parameter.gradient)});
-
   upload(batch.tokens, batch.targets);
   std::vector<std::int32_t> made;
   if (batch.order.empty()) made = token_order(batch.tokens, m.spec.vocab_size);

@@ -33,7 +33,9 @@ Transformer::Body::Body(Backend& back_end, const ModelSpec& model, const ModelOp
       timeline(model.num_hidden_layers),
       layers(model, parameters),
       head(layers.head, model.vocab_size, options.head_rows) {
-  parameters.plan(plan, options.codecs, options.training);
+  parameters.plan(plan, options.codecs,
+                  options.training ? [this](const ParameterSpec& parameter) { return gradient_life(parameter); }
+                                   : ParameterRows::LifeOf());
   const std::int64_t B = options.batch, T = options.sequence_length, N = B * T, C = spec.hidden_size;
   tokens = plan.add("tokens", Shape{B, T}, DType::i32, Category::data);
   if (options.training) order = plan.add("token_order", Shape{token_order_size(N)}, DType::i32, Category::data);
@@ -62,6 +64,14 @@ Transformer::Body::Body(Backend& back_end, const ModelSpec& model, const ModelOp
   generation_tokens = plan.add("generate.tokens", Shape{G}, DType::i32, Category::scratch,
                                {timeline.generation(), timeline.generation()});
   plan_parts(generation);
+}
+
+Lifetime Transformer::Body::gradient_life(const ParameterSpec& parameter) const {
+  if (!options.gradients_by_layer) return whole_run;
+  if (parameter.layer >= 0) return {timeline.backward(parameter.layer), timeline.backward(parameter.layer)};
+  const bool embedding = parameter.role == Role::embedding;
+  return {embedding && !spec.tie_word_embeddings ? timeline.embedding_gradient() : timeline.head(),
+          embedding ? timeline.embedding_gradient() : timeline.head()};
 }
 
 void Transformer::Body::plan_parts(ActivationPlan& plan) {

@@ -119,6 +119,9 @@ void NotingBackend::do_norm_of_parts(const NormOfParts& args) {
 void NotingBackend::do_decide_step(const DecideStep& args) {
   note(args);
 }
+void NotingBackend::do_decide_bucket(const DecideBucket& args) {
+  note(args);
+}
 void NotingBackend::do_quantize(const Quantize& args) {
   note(args);
 }

@@ -30,12 +30,12 @@ TensorId Plan::add_on_host(std::string name, Shape shape, DType dtype, Category 
   return id;
 }
 
-std::vector<TensorId> Plan::add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype,
-                                        Category category) {
+std::vector<TensorId> Plan::add_stacked(std::span<const Part> parts, std::int64_t cols, DType dtype, Category category,
+                                        Lifetime lifetime) {
   std::vector<TensorId> ids;
   for (const Part& part : parts) {
     const Shape shape = cols == 0 ? Shape{part.rows} : Shape{part.rows, cols};
-    ids.push_back(add(part.name, shape, dtype, category));
+    ids.push_back(add(part.name, shape, dtype, category, lifetime));
     if (ids.size() > 1) stacked_with_previous_.back() = 1;
   }
   return ids;
@@ -63,24 +63,50 @@ void Plan::lay_out() {
   whole_run_total_ = align_up(ends[static_cast<std::size_t>(Place::device)]);
   device_bytes_ = whole_run_total_;
 
-  // The others share what follows: largest first, each at the lowest offset that is free during its life.
-  std::vector<PlannedTensor*> shared;
-  for (PlannedTensor& tensor : tensors_)
-    if (!is_whole_run(tensor.lifetime)) shared.push_back(&tensor);
-  std::stable_sort(shared.begin(), shared.end(), [](auto* a, auto* b) { return a->bytes() > b->bytes(); });
-  std::vector<PlannedTensor*> placed;  // sorted by offset
-  for (PlannedTensor* tensor : shared) {
-    std::int64_t offset = whole_run_total_;
-    for (const PlannedTensor* other : placed) {
-      if (!overlap(tensor->lifetime, other->lifetime)) continue;
-      if (offset + tensor->bytes() <= other->offset) break;
-      offset = std::max(offset, align_up(other->offset + other->bytes()));
-    }
-    tensor->offset = offset;
-    device_bytes_ = std::max(device_bytes_, align_up(offset + tensor->bytes()));
-    const auto by_offset = [](const PlannedTensor* a, const PlannedTensor* b) { return a->offset < b->offset; };
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), tensor, by_offset), tensor);
+  // The others share what follows: largest first, each at the lowest offset that is free during its life. A stack is one.
+  struct Stack {
+    std::size_t first;
+    Lifetime lifetime;
+    std::int64_t bytes, offset;
+  };
+  std::vector<Stack> shared;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    if (is_whole_run(tensors_[i].lifetime)) continue;
+    if (!stacked_with_previous_[i]) shared.push_back({i, tensors_[i].lifetime, 0, 0});
+    shared.back().bytes += tensors_[i].bytes();
   }
+  std::stable_sort(shared.begin(), shared.end(), [](const Stack& a, const Stack& b) { return a.bytes > b.bytes; });
+  std::vector<Stack> placed;  // sorted by offset
+  for (Stack& stack : shared) {
+    stack.offset = whole_run_total_;
+    for (const Stack& other : placed) {
+      if (!overlap(stack.lifetime, other.lifetime)) continue;
+      if (stack.offset + stack.bytes <= other.offset) break;
+      stack.offset = std::max(stack.offset, align_up(other.offset + other.bytes));
+    }
+    std::int64_t end = stack.offset;
+    std::size_t i = stack.first;
+    do {
+      tensors_[i].offset = end;
+      end += tensors_[i].bytes();
+    } while (++i < tensors_.size() && stacked_with_previous_[i]);
+    device_bytes_ = std::max(device_bytes_, align_up(end));
+    const auto by_offset = [](const Stack& a, const Stack& b) { return a.offset < b.offset; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), stack, by_offset), stack);
+  }
+}
+
+std::int64_t Plan::most_at_once(Category category) const {
+  std::int64_t most = 0;
+  for (const PlannedTensor& at : tensors_) {  // the most are alive where one of them begins
+    std::int64_t sum = 0;
+    for (const PlannedTensor& tensor : tensors_)
+      if (tensor.category == category && tensor.lifetime.first <= at.lifetime.first &&
+          at.lifetime.first <= tensor.lifetime.last)
+        sum += tensor.bytes();
+    if (at.category == category) most = std::max(most, sum);
+  }
+  return most;
 }
 
 std::int64_t Plan::whole_run_bytes(Category category) const {

@@ -127,11 +127,29 @@ void Optimizer::square_parts(const Arena& arena, std::span<const Parameter> para
                          .gradients = gradients});
 }
 
+void Optimizer::make_norm(const Arena& arena) {
+  backend_.norm_of_parts({.norm = norm_of(record(arena)),
+                          .parts = arena.view(square_parts_),
+                          .max_norm = static_cast<float>(config_.clip_grad_norm)});
+}
+
 void Optimizer::decide(const Arena& arena) {
-  const Tensor own_record = record(arena), parts = arena.view(square_parts_);
-  backend_.norm_of_parts(
-      {.norm = norm_of(own_record), .parts = parts, .max_norm = static_cast<float>(config_.clip_grad_norm)});
-  backend_.decide_step({.record = own_record, .deviations = static_cast<float>(skip_deviations_)});
+  make_norm(arena);
+  backend_.decide_step({.record = record(arena), .deviations = static_cast<float>(skip_deviations_)});
+}
+
+void Optimizer::begin_buckets(const Arena& arena) {
+  backend_.zero({.x = arena.view(square_parts_)});
+}
+
+void Optimizer::decide_bucket(const Arena& arena, int bucket, bool first, bool last) {
+  make_norm(arena);
+  backend_.decide_bucket({.record = record(arena),
+                          .bucket = bucket,
+                          .first = first,
+                          .last = last,
+                          .max_norm = static_cast<float>(config_.clip_grad_norm),
+                          .deviations = static_cast<float>(skip_deviations_)});
 }
 
 void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,

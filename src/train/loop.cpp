@@ -108,7 +108,8 @@ void finish_step(const Loop& loop) {
   watchers.trained_seconds += 1e-3 * step.step_ms;
   step.seconds = watchers.trained_seconds;
   watchers.step(step);
-  if (!step.skipped && statistics_due(loop.config(), step.step)) watchers.statistics(step_statistics(session, state));
+  if (!step.skipped && !step.left_from_bucket && statistics_due(loop.config(), step.step))
+    watchers.statistics(step_statistics(session, state));
   saves.after_step();
   check_skipped(loop);
 }

@@ -141,6 +141,7 @@ void print_plan(RunConfig requested, bool json) {
         {"parameters", parameters},
         {"memory", memory},
         {"roles", roles_json(role_memory(*session))},
+        {"gradients_at_once", session->plan.most_at_once(Category::gradients)},
         {"total_bytes", total},
         {"available_bytes", available},
         {"tokens_per_step", tokens},
@@ -157,6 +158,12 @@ void print_plan(RunConfig requested, bool json) {
                  static_cast<double>(bytes) / static_cast<double>(parameters));
     fmt::print("{:<44} {:>16} {:>12} {:>9.2f}\n", "total", with_commas(total), short_bytes(static_cast<double>(total)),
                static_cast<double>(total) / static_cast<double>(parameters));
+    if (config.train.fused_backward) {
+      const std::int64_t gradients = session->plan.most_at_once(Category::gradients);
+      fmt::print("{:<44} {:>16} {:>12} {:>9.2f}\n", "of the shared, gradients at a time", with_commas(gradients),
+                 short_bytes(static_cast<double>(gradients)),
+                 static_cast<double>(gradients) / static_cast<double>(parameters));
+    }
     fmt::print("{:<44} {:>16} {:>12}\n\n", "available on this machine", with_commas(available),
                short_bytes(static_cast<double>(available)));
     print_roles(role_memory(*session));

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <numeric>
 #include <span>
+#include <string>
+#include <utility>
 
 #include "base/machine_memory.h"
 #include "base/signals.h"
@@ -18,6 +20,14 @@
 #include "train/statistics.h"
 
 namespace bittern {
+namespace {
+
+std::string bucket_name(int bucket, std::int64_t blocks) {
+  if (bucket < blocks) return fmt::format("block {}", bucket);
+  return bucket == blocks ? "the final norm and the head" : "the embedding";
+}
+
+}  // namespace
 
 Batch::Batch(const Session& session, std::int64_t step) {
   const RunConfig& config = session.config;
@@ -43,19 +53,32 @@ bool StepsAhead::enqueue(const Batch& batch) {
 
   const Tensor record = optimizer.record(arena);
   session_.backend->begin_step({.record = record});
+  const auto update = [&](std::span<const Parameter> parameters) {
+    optimizer.step(arena, parameters, pending.lr, weight_decay(config, step), state_.update + 1, step,
+                   statistics_due(config.train, step));
+  };
+  const bool fused = config.train.fused_backward, twice = fused && config.train.fused_clip == "exact";
   GradientBuckets buckets(*session_.model, optimizer, arena, session_.communicator.get());
   const std::size_t micro = static_cast<std::size_t>(config.micro_batch() * config.data.sequence_length);
   for (std::size_t first = 0; first < batch.tokens.size(); first += micro) {
     if (stop_requested()) return false;
-    if (first + micro == batch.tokens.size()) buckets.last_micro_batch();
+    const bool last = first + micro == batch.tokens.size();
+    if (last && fused && !twice)
+      buckets.measure_and_update(update);
+    else if (last)
+      buckets.measure();
     session_.model->forward_backward({.tokens = std::span(batch.tokens).subspan(first, micro),
                                       .targets = std::span(batch.targets).subspan(first, micro),
                                       .total_targets = batch.total_targets},
                                      sums_of(record), first == 0);
   }
-  optimizer.decide(arena);
-  optimizer.step(arena, session_.model->parameters(), pending.lr, weight_decay(config, step), state_.update + 1, step,
-                 statistics_due(config.train, step));
+  if (!fused || twice) optimizer.decide(arena);
+  if (!fused) update(std::as_const(*session_.model).parameters());
+  if (twice) {  // now that the norm is known: the same gradients again, and each layer is updated by them
+    buckets.update(update);
+    session_.model->forward_backward(
+        {.tokens = batch.tokens, .targets = batch.targets, .total_targets = batch.total_targets}, {}, true);
+  }
 
   pending.copy = optimizer.record_copy(arena, step % (session_.backend->traits().steps_ahead + 1));
   session_.backend->copy_out(pending.copy, record.data, sizeof(StepRecord));
@@ -73,7 +96,12 @@ StepMetrics StepsAhead::finish() {
     throw StepFault(ExitCode::failure,
                     fmt::format("step {}: {} met an id outside the vocabulary in row {}; nothing was updated since",
                                 pending.step, op_at(record.fault - 1), record.fault_at));
-  const bool skipped = record.skipped != Skipped::no;
+  const bool whole = record.skipped == Skipped::no, skipped = !whole && record.skipped != Skipped::rest;
+  if (record.skipped == Skipped::rest)
+    spdlog::warn(
+        "step {}: the gradients of {} are not finite, or too large: it and what backward reaches after it were left as "
+        "they were; what it had reached before was updated (train.fused_backward)",
+        pending.step, bucket_name(static_cast<int>(record.left_from - 1), session_.config.model.num_hidden_layers));
   if (record.skipped == Skipped::far_from_mean)
     spdlog::warn(
         "step {} is skipped: its loss {:.4f} or its gradient norm {:.4g} is more than {} standard deviations "
@@ -85,7 +113,7 @@ StepMetrics StepsAhead::finish() {
   state_.means = record.means;
   state_.tokens += pending.tokens;
   state_.skipped_steps += skipped;
-  state_.skipped_in_a_row = skipped ? state_.skipped_in_a_row + 1 : 0;
+  state_.skipped_in_a_row = whole ? 0 : state_.skipped_in_a_row + 1;
 
   const double now = steady_seconds(), seconds = now - std::max(pending.started, last_finish_);
   last_finish_ = now;
@@ -99,6 +127,7 @@ StepMetrics StepsAhead::finish() {
   metrics.grad_norm = record.norm;
   metrics.clip_scale = record.clip;
   metrics.skipped = skipped;
+  if (record.skipped == Skipped::rest) metrics.left_from_bucket = static_cast<double>(record.left_from - 1);
   metrics.skipped_steps = state_.skipped_steps;
   metrics.step_ms = 1e3 * seconds;
   metrics.tokens_per_second = static_cast<double>(pending.tokens) / seconds;

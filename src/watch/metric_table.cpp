@@ -8,7 +8,7 @@
 namespace bittern {
 namespace {
 
-constexpr std::array<Metric<StepMetrics>, 13> step_metrics{{
+constexpr std::array<Metric<StepMetrics>, 14> step_metrics{{
     {.name = "step", .value = &StepMetrics::step, .meaning = "the number of the step; the first is 1"},
     {.name = "tokens",
      .value = &StepMetrics::tokens,
@@ -35,6 +35,10 @@ constexpr std::array<Metric<StepMetrics>, 13> step_metrics{{
      .value = &StepMetrics::skipped,
      .meaning =
          "true where the step changed no weight: its loss or gradients were not finite, or beyond `train.skip_deviations`"},
+    {.name = "left_from_bucket",
+     .value = &StepMetrics::left_from_bucket,
+     .meaning =
+         "with `train.fused_backward`, where gradients were not finite: the first bucket that was not updated, a block's number, one more for the final norm and the head, or two for the embedding; those that backward reached before it were"},
     {.name = "skipped_steps",
      .value = &StepMetrics::skipped_steps,
      .meaning = "how many steps were skipped since the run began, this one included"},

@@ -2,7 +2,7 @@
 # Killed with SIGKILL at random moments, saves included, again and again: every restart goes on, and the final weights and
 # states equal the undisturbed run's, bit for bit. In f32, and a few times with weights and moments in codes, whose
 # stochastic rounding must go on with the same random numbers: ECO in FP8 by row and in INT4 by tensor, DQT with SOLO's moments,
-# the combined recipe, BitNet with a master in E4M3. Together they have every kind of tensor that a run stores, but bf16: f32, bytes and
+# the combined recipe, the same updated inside backward, BitNet with a master in E4M3. Together they have every kind of tensor that a run stores, but bf16: f32, bytes and
 # packed codes, scales of rows, tensors and blocks, levels of a quantile, rows and columns, factors, masters; that each recipe
 # of configs/mini resumes bit for bit without a kill is tests/train/recipes_test. BITTERN: the program; BITTERN_KILLS: how often in f32 (100). The rate is constant, so the length of a run
 # is chosen when the last kill has happened: a little beyond, however fast the machine.
@@ -53,6 +53,11 @@ cat >bitnet_rank1.json <<'E2'
  "optimizer": {"states": {"m": "fp8", "v": "rank1_linear4", "m_rounding": "stochastic", "v_rounding": "stochastic", "min_elements": 0, "block": 16}}}
 E2
 
+# Every layer updated inside backward, clipped by the mean norm of earlier steps, which a checkpoint must hold.
+cat >fused.json <<'E2'
+{"extends": "combined.json", "train": {"fused_backward": true}, "optimizer": {"clip_grad_norm": 0.2}}
+E2
+
 kill_and_compare() {  # CONFIG KILLS
   local config=$1 kills=$2
   python3 - "$BITTERN" "$config" "$kills" <<'E2'
@@ -97,4 +102,4 @@ E2
 }
 
 kill_and_compare f32 "$kills"
-for config in eco eco_int4 dqt_solo combined bitnet_rank1; do kill_and_compare "$config" "$few"; done
+for config in eco eco_int4 dqt_solo combined bitnet_rank1 fused; do kill_and_compare "$config" "$few"; done

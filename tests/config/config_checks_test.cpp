@@ -27,6 +27,12 @@ TEST_CASE("config: a combination that cannot be is refused with both keys, both 
        "model.architecture to llama"},
       {{"train.batch_sequences=8", "train.micro_batch_sequences=3"},
        "train.micro_batch_sequences is 3; expected a divisor of train.batch_sequences, which is 8"},
+      {{"train.fused_backward=true", "train.batch_sequences=8", "train.micro_batch_sequences=2"},
+       "train.fused_backward is true with train.micro_batch_sequences 2 of train.batch_sequences 8; expected the whole "
+       "batch in one micro-batch"},
+      {{"train.fused_clip=exact"},
+       "train.fused_clip is exact with train.fused_backward false, which does not use it; set it to last_norm, or "
+       "fused_backward to true"},
       {{"train.batch_sequences=8", "train.micro_batch_sequences=16"}, "expected a divisor of train.batch_sequences"},
       {{"data.sequence_length=4096"},
        "data.sequence_length is 4096; expected at most model.max_position_embeddings, which is 2048"},

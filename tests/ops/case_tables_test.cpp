@@ -112,6 +112,7 @@ constexpr auto tables = std::to_array<CaseTable>({
      }},
     {"norm_of_parts", norm_of_parts_cases, [] { return std::vector<Case>{}; }},
     {"decide_step", decide_step_cases, [] { return std::vector<Case>{}; }},
+    {"decide_bucket", decide_bucket_cases, [] { return std::vector<Case>{}; }},
     {"copy", copy_cases,  // and zero
      [] {
        return of_acts([](DType t) -> std::vector<Case> {
@@ -155,8 +156,8 @@ TEST_CASE("case tables: those that the options ask for", "[tables_asked]") {
 
 TEST_CASE("case tables: the ops of a step") {
   const TestBackend backend(make_cpu_backend(2));
-  for (const auto& cases :
-       {begin_step_cases(), add_losses_cases(), square_parts_cases(), norm_of_parts_cases(), decide_step_cases()})
+  for (const auto& cases : {begin_step_cases(), add_losses_cases(), square_parts_cases(), norm_of_parts_cases(),
+                            decide_step_cases(), decide_bucket_cases()})
     check_cases(*backend, cases);
 }
 

@@ -57,6 +57,40 @@ TEST_CASE("plan: stacked tensors lie next to each other without a gap, and one v
   CHECK(arena.bytes() == plan.arena_bytes());
 }
 
+TEST_CASE("plan: a stack lives as long as it is said, shares memory as one, and keeps its order") {
+  Plan plan;
+  const std::vector<Plan::Part> parts = {{"q", 5}, {"k", 3}, {"v", 2}};
+  const auto a = plan.add_stacked(parts, 7, DType::f32, Category::gradients, {Point(0), Point(0)});
+  const TensorId between = plan.add("x", Shape{100}, DType::f32, Category::scratch, {Point(0), Point(1)});
+  const auto b = plan.add_stacked(parts, 7, DType::f32, Category::gradients, {Point(1), Point(1)});
+  plan.lay_out();
+  CHECK(plan[a[0]].offset == plan[b[0]].offset);
+  for (const auto& ids : {a, b}) {
+    CHECK(plan[ids[1]].offset == plan[ids[0]].offset + 5 * 7 * 4);
+    CHECK(plan[ids[2]].offset == plan[ids[1]].offset + 3 * 7 * 4);
+    const std::int64_t end = plan[ids[2]].offset + plan[ids[2]].bytes();
+    CHECK((end <= plan[between].offset || plan[between].offset + plan[between].bytes() <= plan[ids[0]].offset));
+  }
+  CHECK(plan.whole_run_bytes(Category::gradients) == 0);
+  CHECK(plan.most_at_once(Category::gradients) == 10 * 7 * 4);
+  CHECK(plan.shared_bytes() == plan.arena_bytes());
+  const auto backend = make_cpu_backend(1);
+  const Arena arena(*backend, plan);
+  CHECK(arena.view_stacked(b.front(), b.back()).shape == Shape{10, 7});
+}
+
+TEST_CASE("plan: the most of a category at one point") {
+  Plan plan;
+  plan.add("a", Shape{10}, DType::f32, Category::gradients);
+  plan.add("b", Shape{20}, DType::f32, Category::gradients, {Point(0), Point(1)});
+  plan.add("c", Shape{30}, DType::f32, Category::gradients, {Point(2), Point(3)});
+  plan.add("d", Shape{5}, DType::f32, Category::gradients, {Point(3), Point(3)});
+  plan.add("e", Shape{1000}, DType::f32, Category::scratch, {Point(0), Point(3)});
+  plan.lay_out();
+  CHECK(plan.most_at_once(Category::gradients) == 4 * (10 + 30 + 5));
+  CHECK(plan.most_at_once(Category::weights) == 0);
+}
+
 TEST_CASE("plan: tensors of the host lie in memory of their own, and alignment is the back end's") {
   Plan plan(256);
   const TensorId a = plan.add("a", Shape{3}, DType::f32, Category::weights);

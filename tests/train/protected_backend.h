@@ -214,6 +214,10 @@ class ProtectedBackend final : public Backend {
     const Open open(*this);
     cpu_->decide_step(args);
   }
+  void do_decide_bucket(const DecideBucket& args) override {
+    const Open open(*this);
+    cpu_->decide_bucket(args);
+  }
   void do_quantize(const Quantize& args) override {
     const Open open(*this);
     cpu_->quantize(args);

@@ -67,6 +67,7 @@ class CpuBackend final : public Backend {
   void do_square_parts(const SquareParts& args) override;
   void do_norm_of_parts(const NormOfParts& args) override;
   void do_decide_step(const DecideStep& args) override;
+  void do_decide_bucket(const DecideBucket& args) override;
   void do_quantize(const Quantize& args) override;
   void do_encode_weight(const EncodeWeight& args) override;
   void do_optimizer_steps(std::span<const OptimizerStep> all) override;

@@ -8,6 +8,7 @@ void CpuBackend::do_begin_step(const BeginStep& args) {
   StepRecord& record = record_at(args.record);
   record.sums = {};
   record.skipped = Skipped::no;
+  record.left_from = 0;
 }
 
 }  // namespace bittern::cpu

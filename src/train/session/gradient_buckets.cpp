@@ -31,12 +31,28 @@ GradientBuckets::GradientBuckets(Transformer& model, Optimizer& optimizer, const
   model_.set_events(this);
 }
 
+void GradientBuckets::measure_and_update(UpdateParameters update) {
+  measures_ = true;
+  update_ = std::move(update);
+  optimizer_.begin_buckets(arena_);
+}
+
+void GradientBuckets::update(UpdateParameters update) {
+  measures_ = false;
+  update_ = std::move(update);
+}
+
 void GradientBuckets::gradients(int bucket) {
-  if (!last_) return;
+  if (!measures_ && !update_) return;
   const std::span<const Parameter> parameters = buckets_[static_cast<std::size_t>(bucket)];
   if (communicator_ != nullptr)
     for (const Parameter& parameter : parameters) communicator_->all_reduce_sum(arena_.view(parameter.gradient));
-  optimizer_.square_parts(arena_, parameters);
+  if (measures_) optimizer_.square_parts(arena_, parameters);
+  if (!update_) return;
+  // Backward goes from the head to the embedding.
+  const int embedding = bucket_count(static_cast<int>(model_.spec().num_hidden_layers)) - 1, head = embedding - 1;
+  if (measures_) optimizer_.decide_bucket(arena_, bucket, bucket == head, bucket == embedding);
+  update_(parameters);
 }
 
 }  // namespace bittern

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "bittern/error.h"
 #include "bittern/noting_backend.h"
@@ -52,20 +53,31 @@ std::vector<NotedCall> noted_calls(const Backend& device, const RunConfig& confi
   if (options.training) {
     const std::int64_t micro_batches = config.train.batch_sequences / options.batch;
     const Tensor record = optimizer->record(arena);
+    const bool fused = config.train.fused_backward, twice = fused && config.train.fused_clip == "exact";
+    const auto update = [&](std::span<const Parameter> parameters) {
+      optimizer->step(arena, parameters, 1e-3, 0, 1, 1);
+    };
     GradientBuckets buckets(model, *optimizer, arena, nullptr);
     backend.begin_step({.record = record});
     const auto pass = [&](std::int64_t times, bool first, bool last) {
       if (times <= 0) return;
       backend.set_times(times);
-      if (last) buckets.last_micro_batch();
+      if (last && fused && !twice)
+        buckets.measure_and_update(update);
+      else if (last)
+        buckets.measure();
       model.forward_backward({.tokens = ids, .targets = ids, .total_targets = 1, .order = order}, sums_of(record),
                              first);
     };
     pass(1, true, micro_batches == 1);
     pass(micro_batches - 2, false, false);  // those between the first and the last are alike
     pass(micro_batches > 1 ? 1 : 0, false, true);
-    optimizer->decide(arena);
-    optimizer->step(arena, model.parameters(), 1e-3, 0, 1, 1);
+    if (!fused || twice) optimizer->decide(arena);
+    if (!fused) update(std::as_const(model).parameters());
+    if (twice) {
+      buckets.update(update);
+      model.forward_backward({.tokens = ids, .targets = ids, .total_targets = 1, .order = order}, {}, true);
+    }
   }
   backend.set_times(0);
   model.forward(ids, ids);

@@ -27,7 +27,8 @@ std::vector<RoleMemory> role_memory(const Session& session) {
     row.master += bytes(parameter.master) + bytes(parameter.master_scale);
     row.m += moment(parameter.m);
     row.v += moment(parameter.v);
-    row.gradient += bytes(parameter.gradient);
+    if (parameter.gradient && session.plan[parameter.gradient].lifetime == whole_run)
+      row.gradient += bytes(parameter.gradient);
   }
   std::erase_if(rows, [](const RoleMemory& row) { return row.parameters == 0; });
   return rows;

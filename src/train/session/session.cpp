@@ -64,6 +64,7 @@ std::unique_ptr<Session> Session::for_training(RunConfig config, std::int64_t ca
   options.batch = config.micro_batch();
   options.sequence_length = config.data.sequence_length;
   options.recompute_blocks = config.train.recompute == "block";
+  options.gradients_by_layer = config.train.fused_backward;
   options.cache_length = cache_length;
   const bool snapshot = config.train.checkpoint_every > 0;
   return assemble(std::move(config), options, snapshot);

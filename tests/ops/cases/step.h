@@ -1,5 +1,5 @@
-// The tables of the ops of a step that are of a few numbers: begin_step, add_losses, square_parts, norm_of_parts and
-// decide_step. A record is compared field by field.
+// The tables of the ops of a step that are of a few numbers: begin_step, add_losses, square_parts, norm_of_parts,
+// decide_step and decide_bucket. A record is compared field by field.
 #pragma once
 
 #include <limits>
@@ -75,7 +75,8 @@ inline Values fields(const StepRecord& r) {
           r.means.loss_square,
           r.means.norm,
           r.means.norm_square,
-          static_cast<double>(r.means.steps)};
+          static_cast<double>(r.means.steps),
+          static_cast<double>(r.left_from)};
 }
 /// Sums in double may be made in another order, which changes their last bits.
 inline Output record_output(const StepRecord& actual, const StepRecord& expected) {
@@ -87,6 +88,7 @@ inline StepRecord full_record() {
   full.skipped = Skipped::far_from_mean;
   full.fault = 7;
   full.fault_at = 8;
+  full.left_from = 2;
   full.means = {.loss = 9, .loss_square = 100, .norm = 11, .norm_square = 130, .steps = 13};
   return full;
 }
@@ -98,6 +100,7 @@ inline std::vector<Case> begin_step_cases() {
     StepRecord expected = start;
     expected.sums = {};
     expected.skipped = Skipped::no;
+    expected.left_from = 0;
     return std::vector{record_output(record.read(), expected)};
   };
   return {{"begin_step of a record of zeros", [=](Backend& b) { return begin(b, {}); }},
@@ -311,6 +314,108 @@ inline std::vector<Case> decide_step_cases() {
       {{.loss = 3, .lse_squared = 9, .targets = 1}, {.loss = 0, .targets = 0}});
   add("the only targets in another share", [](R r) { r.sums = {}; }, Skipped::no, 0, {{.loss = 3, .targets = 1}});
   add("a share that is not finite", [](R) {}, Skipped::not_finite, 0, {{.loss = nan, .targets = 1}});
+  return cases;
+}
+
+/// The same for a bucket of a step whose updates are made while backward runs.
+struct DecideBucketCase {
+  std::string what{};
+  StepRecord start{};
+  DecideBucket args{};
+  Skipped skipped = Skipped::no;
+  float clip = 0.5f;
+  bool counted = false, moved = false;  ///< updates, and the running means
+
+  std::vector<Output> run(Backend& backend) const {
+    const Record record(backend, start);
+    DecideBucket with = args;
+    with.record = record.tensor();
+    backend.decide_bucket(with);
+    StepRecord after = start;
+    after.skipped = skipped;
+    after.clip = clip;
+    after.updates += counted;
+    if (skipped == Skipped::rest && start.skipped == Skipped::no) after.left_from = args.bucket + 1;
+    if (moved) {
+      const double loss = start.sums.loss / static_cast<double>(start.sums.targets), norm = double{start.norm}, n = 7;
+      const auto toward = [&](double mean, double x) { return mean + (x - mean) / n; };
+      after.means = {.loss = toward(start.means.loss, loss),
+                     .loss_square = toward(start.means.loss_square, loss * loss),
+                     .norm = toward(start.means.norm, norm),
+                     .norm_square = toward(start.means.norm_square, norm * norm),
+                     .steps = 7};
+    }
+    Output output = record_output(record.read(), after);
+    for (Values* values : {&output.actual, &output.expected})
+      for (double& x : *values)
+        if (!std::isfinite(x)) x = std::isnan(x) ? -1.0 : -2.0;
+    return {output};
+  }
+};
+
+inline std::vector<Case> decide_bucket_cases() {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  // norm_of_parts clipped the norm so far, 4, to 2. The mean of earlier norms is 8.
+  StepRecord usual{.sums = {.loss = 12, .lse_squared = 50, .targets = 4}, .updates = 7, .norm = 4, .clip = 0.5f};
+  usual.means = {.loss = 3.5, .loss_square = 12.5, .norm = 8, .norm_square = 66, .steps = 6};
+  std::vector<Case> cases;
+  const auto add = [&](const char* what, const DecideBucket& args, auto change, const DecideBucketCase& expected) {
+    DecideBucketCase c = expected;
+    c.what = fmt::format("decide_bucket: {}", what);
+    c.start = usual;
+    c.args = args;
+    change(c.start);
+    cases.push_back({c.what, [c](Backend& b) { return c.run(b); }});
+  };
+  using R = StepRecord&;
+  const auto bucket = [](std::int64_t number, bool is_first, bool is_last) {
+    DecideBucket args{};
+    args.bucket = number;
+    args.first = is_first;
+    args.last = is_last;
+    args.max_norm = 2;
+    return args;
+  };
+  const DecideBucket first = bucket(9, true, false), later = bucket(3, false, false), last = bucket(10, false, true);
+  const auto as_it_is = [](R) {};
+  const auto no_mean = [](R r) { r.means = {}; };
+  add("the first, clipped by the mean norm", first, as_it_is, {.clip = 0.25f, .counted = true});
+  add("the first of all, clipped by its own norm", first, no_mean, {.clip = 0.5f, .counted = true});
+  add("a later one whose norm is beyond the mean", later, [](R r) { r.norm = 16, r.clip = 0.125f; }, {.clip = 0.125f});
+  add("norms below the limit", later, [](R r) { r.norm = 1, r.clip = 1, r.means.norm = 1.5; }, {.clip = 1});
+  add("the last moves the means", last, as_it_is, {.clip = 0.25f, .moved = true});
+  DecideBucket unclipped = first;
+  unclipped.max_norm = 0;
+  add("no clipping", unclipped, [](R r) { r.clip = 1; }, {.clip = 1, .counted = true});
+  const DecideBucketCase nothing{.skipped = Skipped::not_finite, .clip = 0.25f};
+  add(
+      "no targets", first, [](R r) { r.sums = {}; }, nothing);
+  add(
+      "a loss that is no number", first, [=](R r) { r.sums.loss = double{nan}; }, nothing);
+  add(
+      "a first norm that is infinite", first, [=](R r) { r.norm = infinity; }, nothing);
+  add(
+      "a fault", first, [](R r) { r.fault = 3; }, nothing);
+  const DecideBucketCase left{.skipped = Skipped::rest, .clip = 0.25f};
+  add(
+      "a later norm that is infinite", later, [=](R r) { r.norm = infinity; }, left);
+  add(
+      "a later norm that is no number", later, [=](R r) { r.norm = nan; }, left);
+  add(
+      "a later norm whose square overflows", later, [](R r) { r.norm = 5e19f; }, left);
+  add(
+      "a later fault", later, [](R r) { r.fault = 3; }, left);
+  add(
+      "the last one", last, [=](R r) { r.norm = nan; }, left);
+  const auto left_before = [=](R r) { r.skipped = Skipped::rest, r.left_from = 2, r.norm = nan; };
+  add("after one that was left", later, left_before, left);
+  add("the last after one that was left", last, left_before, left);
+  add(
+      "the last of a step that is skipped", last, [](R r) { r.skipped = Skipped::not_finite; }, nothing);
+  DecideBucket guarded = first;
+  guarded.deviations = 3;
+  add("a loss far above its mean", guarded, [](R r) { r.means.steps = 100, r.sums.loss = 4 * 5.1; },
+      {.skipped = Skipped::far_from_mean, .clip = 0.25f});
   return cases;
 }
 

@@ -41,7 +41,7 @@ Norm norm_of_step(bool tied, std::int64_t micro_batches, bool at_end) {
     for (std::int64_t i = 0; i < micro_batches; ++i) {
       for (std::size_t n = 0; n < ids.size(); ++n)
         ids[n] = static_cast<std::int32_t>((5 * n + 7 * static_cast<std::size_t>(i)) % Trained::vocabulary);
-      if (buckets && i + 1 == micro_batches) buckets->last_micro_batch();
+      if (buckets && i + 1 == micro_batches) buckets->measure();
       run.model->forward_backward({.tokens = ids, .targets = ids, .total_targets = 1}, sums_of(record), i == 0);
       if (i + 1 == micro_batches) break;
       run.backend->to_host(values.data(), parts.data, parts.bytes());

@@ -34,6 +34,8 @@ TEST_CASE("noted calls: calls, FLOPs and bytes of every op are those of a step's
       R"({"model": {"architecture": "bitnet"}, "precision": {"activations": "int8_token"},
           "train": {"micro_batch_sequences": 1, "head_rows": 7},
           "weights": {"block_linear": {"codec": "ternary", "scale_from": "absmean", "scale_per": "tensor", "master": "f32"}}})",
+      R"({"train": {"micro_batch_sequences": 0, "fused_backward": true}, "model": {"tie_word_embeddings": true}})",
+      R"({"train": {"micro_batch_sequences": 0, "fused_backward": true, "fused_clip": "exact"}})",
       R"({"train": {"micro_batch_sequences": 4}, "optimizer": {"states": {"m": "de4", "v": "rank1_linear4", "block": 16}}})",
   };
   for (const char* extra : extras) {
