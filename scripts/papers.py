@@ -247,4 +247,26 @@ combined = Paper(
     ],
 )
 
-papers = {"eco": eco, "eco_int4": eco_int4, "dqt": dqt, "solo": solo, "adam4bit": adam4bit, "combined": combined}
+frontier = Paper(
+    title="Below AdamW's loss in two bytes: Muon with weights and momentum in few bits",
+    baseline="adamw",
+    rows=[
+        Row("adamw", "AdamW, f32 weights and moments"),
+        Row("eco_m_8_v_factored", "ECO+SR, m 8 bit, v factored"),
+        Row("muon", "Muon, f32 weights and momentum"),
+        Row("muon_fp8_m_int8", "Muon, FP8 weights SR, m 8 bit linear"),
+        Row("muon_fp8_m_de4", "Muon, FP8 weights SR, m 4 bit SR"),
+        Row("muon_dqt_8_m_int8", "Muon, DQT 8 bit, m 8 bit linear"),
+        Row("muon_ternary_m_int8", "Muon, DQT ternary, m 8 bit linear"),
+    ],
+    claims=[
+        within("Muon with FP8 weights and 8-bit momentum is at least 0.05 below AdamW", "muon_fp8_m_int8", "adamw", -0.05),
+        within("Muon in f32 is at least 0.05 below AdamW", "muon", "adamw", -0.05),
+        within("FP8 weights and 8-bit momentum cost Muon at most 0.02", "muon_fp8_m_int8", "muon", 0.02),
+        within("a 4-bit momentum costs Muon at most 0.02 more than an 8-bit one", "muon_fp8_m_de4", "muon_fp8_m_int8", 0.02),
+        better("Muon with DQT's 8-bit weights is better than AdamW in f32", "muon_dqt_8_m_int8", "adamw"),
+        better("Muon with FP8 weights and 8-bit momentum is better than ECO", "muon_fp8_m_int8", "eco_m_8_v_factored"),
+    ],
+)
+
+papers = {"eco": eco, "eco_int4": eco_int4, "dqt": dqt, "solo": solo, "adam4bit": adam4bit, "combined": combined, "frontier": frontier}

@@ -87,8 +87,8 @@ def number(value: float, sign: bool = False) -> str:
     return f"{value:+.4f}" if sign else f"{value:.4f}"
 
 
-def bytes_per_block_parameter(bittern: str, config: Path, settings: list[str]) -> float:
-    """Weight, master, moments and their scales per parameter of the blocks' linears, from `bittern plan`."""
+def bytes_per_parameter(bittern: str, config: Path, settings: list[str]) -> tuple[float, float]:
+    """Weight, master, moments and their scales per parameter of the whole model and of the blocks' linears, from `bittern plan`."""
     command = [bittern, "plan", str(config), "--json"]
     for setting in settings:
         command += ["--set", setting]
@@ -96,14 +96,15 @@ def bytes_per_block_parameter(bittern: str, config: Path, settings: list[str]) -
     if not plan.stdout:  # where the run would not fit on this machine, its plan is printed all the same
         raise SystemExit(f"{' '.join(command)}\nended with {plan.returncode}: {plan.stderr.strip()}")
     roles = json.loads(plan.stdout)["roles"]
-    linears = [role for role in roles.values() if role["group"] == "block_linear"]
-    return sum(role["bytes"]["kept"] for role in linears) / sum(role["parameters"] for role in linears)
+    def of(some: list) -> float:
+        return sum(role["bytes"]["kept"] for role in some) / sum(role["parameters"] for role in some)
+    return of(list(roles.values())), of([role for role in roles.values() if role["group"] == "block_linear"])
 
 
-def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: dict[str, float]) -> str:
+def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: dict[str, tuple[float, float]]) -> str:
     """The table and the claims. losses: by row, then by seed; rows that did not run are not there."""
     base = losses.get(paper.baseline, {})
-    head = ["row", "B/param of blocks", "validation loss", "spread", f"minus {paper.row(paper.baseline).label}", "seeds"]
+    head = ["row", "B/param", "of blocks", "validation loss", "spread", f"minus {paper.row(paper.baseline).label}", "seeds"]
     lines = [head + ([paper.paper_column] if paper.paper_column else [])]
     for row in paper.rows:
         if row.name not in losses:
@@ -114,7 +115,7 @@ def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: di
         if differences and row.name != paper.baseline:
             off = margin(differences)
             difference = number(mean(differences), sign=True) + ("" if math.isnan(off) else f" ± {off:.4f}")
-        cells = [row.label, f"{bytes_per_parameter[row.name]:.2f}", number(mean(list(values.values()))),
+        cells = [row.label, *(f"{bytes:.2f}" for bytes in bytes_per_parameter[row.name]), number(mean(list(values.values()))),
                  number(spread(list(values.values()))), difference, str(len(values))]
         lines.append(cells + ([row.paper] if paper.paper_column else []))
     text = "| " + " | ".join(lines[0]) + " |\n|" + "---|" * len(lines[0]) + "\n"
@@ -138,12 +139,12 @@ def markdown(paper, losses: dict[str, dict[int, float]], bytes_per_parameter: di
     return text
 
 
-def curves(paper, folder: Path) -> str:
-    """An SVG of the validation losses, the mean of each row's finished seeds: from the best to the largest of the second half, so that
+def curves(paper, runs: list) -> str:
+    """An SVG of the validation losses, the mean of each row's finished runs: from the best to the largest of the second half, so that
     rows stand apart at the end, but at most a nat and a half. Rows that diverged do not count."""
     rows, ends = {}, {}
     for row in paper.rows:
-        final = {run: loss for run in (folder / row.name).glob("seed*") if run.is_dir() and (loss := final_loss(run)) is not None}
+        final = {run.folder: run.loss() for run in runs if run.row == row.name}
         seeds = [validation_losses(run) for run in final]
         if seeds:
             rows[row.label] = [(step, mean([seed[step] for seed in seeds])) for step in sorted(set.intersection(*map(set, seeds))) if step > 0]

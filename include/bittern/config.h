@@ -94,8 +94,20 @@ struct EcoSection {
   double cap = 0.0;           ///< adamw: the injection is at most cap * sqrt(v) in magnitude; 0: no limit
 };
 
+/// optimizer.muon: options of rule muon (optim/muon.h).
+struct MuonSection {
+  double momentum = 0.95;
+  bool nesterov = true;
+  std::int64_t steps = 5;                            ///< Newton-Schulz steps
+  NewtonSchulz coefficients = NewtonSchulz::simple;  ///< of their polynomials
+  double scale = 0.2;     ///< the direction is multiplied by scale * sqrt(max(rows, columns)) of the matrix
+  bool per_head = false;  ///< each head of q, k and v is a matrix of its own
+};
+
 struct OptimizerSection {
   UpdateRule rule = UpdateRule::adamw;
+  UpdateRule others = UpdateRule::adamw;  ///< rule muon: the rule of all that is no matrix of a block
+  MuonSection muon{};
   double beta1 = 0.9, beta2 = 0.95;  ///< optimizer.betas
   double eps = 1e-8;
   double weight_decay = 0.1;
@@ -116,6 +128,11 @@ struct PrecisionSection {
   DType residual = DType::bf16;  ///< the type of the residual stream; default: that of compute
   Activations activations = Activations::compute;
 };
+
+/// The update rule of a role: a rule that sees the matrix updates the linears of the blocks, `others` all else.
+inline UpdateRule rule_of(const OptimizerSection& optimizer, Role role) {
+  return info(optimizer.rule).sees_matrix && !info(role).is_linear ? optimizer.others : optimizer.rule;
+}
 
 /// How the weights of each role are stored. In JSON, the name of a group of roles (block_linear) sets all its roles.
 using WeightsSection = ByRole<WeightCodec>;

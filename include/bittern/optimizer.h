@@ -75,9 +75,13 @@ class Optimizer {
 
  private:
   void make_norm(const Arena& arena);  // of the parts, and the factor of clipping
+  UpdateConstants constants_for(const Parameter& parameter, double lr, double weight_decay,
+                                std::int64_t first_update) const;
+  Orthogonalization orthogonalization_of(const Parameter& parameter) const;
 
   Backend& backend_;
   OptimizerSection config_;
+  DType compute_;       ///< of the operands of an orthogonalization
   std::uint32_t seed_;  ///< of stochastic rounding
   double skip_deviations_;
   TensorId record_, record_copies_, square_parts_, statistics_;

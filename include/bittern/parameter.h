@@ -32,6 +32,7 @@ struct ParameterSpec {
   int layer = -1;                      ///< -1: outside the blocks
   bool stacked_with_previous = false;  ///< k and v below q, up below gate: one GEMM serves them
   Initial initial = Initial::normal;
+  std::int64_t heads = 1;  ///< q, k, v: so many heads, each with as many consecutive rows
 };
 
 /// The parameters of a model, in the order of the forward pass. With tied embeddings there is no lm_head.weight.

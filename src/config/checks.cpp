@@ -115,7 +115,7 @@ void check_schedule(const RunConfig& config, const std::string& origin) {
 // What has the value of its default may stand in any config: the one that a run writes down has every key.
 void check_rule(const OptimizerSection& optimizer, const std::string& origin) {
   const UpdateRuleInfo& rule = info(optimizer.rule);
-  if (rule.reads_adam_options) return;
+  if (rule.reads_adam_options || (rule.sees_matrix && info(optimizer.others).reads_adam_options)) return;
   const auto refuse_other = [&](const char* key, double value, double plain) {
     if (value != plain)
       throw input_error("{}: optimizer.{} is {} with rule {}, which does not use it; set it to {}, or rule to adamw",

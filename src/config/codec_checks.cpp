@@ -123,10 +123,21 @@ void check_states(const RunConfig& config, const std::string& origin) {
   const StatesSection& states = config.optimizer.states;
   const EcoSection& eco = config.optimizer.eco;
   const UpdateRuleInfo& rule = update_rule_table[static_cast<std::size_t>(config.optimizer.rule)];
+  // Of the rule of the embedding, head and norms too, where the blocks' matrices have another.
+  const UpdateRuleInfo& others = info(rule_of(config.optimizer, Role::embedding));
+  const bool has_second_moment = rule.has_second_moment || others.has_second_moment;
+  const bool reads_adam_options = rule.reads_adam_options || others.reads_adam_options;
   const bool factored = find_state_codec(states.v)->kind == StateKind::factored;
   const bool any_eco = std::ranges::any_of(
       config.weights.values, [](const WeightCodec& codec) { return codec.error_feedback == ErrorFeedback::eco; });
   const bool tied = config.model.tie_word_embeddings;
+  for (const RoleInfo& row : role_table)
+    if (info(rule_of(config.optimizer, row.role)).sees_matrix &&
+        config.weights[row.role].error_feedback == ErrorFeedback::eco)
+      throw input_error(
+          "{}: weights.{}.error_feedback is eco with optimizer.rule {}; what ECO injects is derived for rules that see "
+          "one element at a time; set error_feedback to none, and rounding to stochastic",
+          origin, row.name, rule.name);
   refuse_broken(
       {
           {states.block % 8 != 0,
@@ -160,7 +171,7 @@ void check_states(const RunConfig& config, const std::string& origin) {
                "optimizer.states.head_m is {} with on linears, which leaves the head out; set head_m to {}, or on "
                "to matrices",
                states.head_m, StatesSection{}.head_m)},
-          {!rule.has_second_moment && states.v != "f32",
+          {!has_second_moment && states.v != "f32",
            fmt::format("optimizer.states.v is {} with rule {}, which has no second moment; set v to f32", states.v,
                        rule.name)},
           {eco.decay_factor && !any_eco,
@@ -171,7 +182,7 @@ void check_states(const RunConfig& config, const std::string& origin) {
                "optimizer.eco.cap is {}, but no weights.*.error_feedback is eco; set it to 0, or error_feedback "
                "to eco",
                eco.cap)},
-          {eco.cap > 0 && !rule.reads_adam_options,
+          {eco.cap > 0 && !reads_adam_options,
            fmt::format(
                "optimizer.eco.cap is {} with rule {}; a cap is told in roots of adamw's second moment; set cap to 0",
                eco.cap, rule.name)},

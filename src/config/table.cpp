@@ -29,6 +29,12 @@ std::vector<std::string_view> rule_names() {
   for (const UpdateRuleInfo& row : update_rule_table) names.push_back(row.name);
   return names;
 }
+std::vector<std::string_view> rules_of_elements() {
+  std::vector<std::string_view> names;
+  for (const UpdateRuleInfo& row : update_rule_table)
+    if (!row.sees_matrix) names.push_back(row.name);
+  return names;
+}
 std::vector<std::string_view> state_names(bool StateCodecInfo::*suits) {
   std::vector<std::string_view> names;
   for (const StateCodecInfo& row : state_codec_table)
@@ -205,9 +211,11 @@ std::vector<Key> make_rows() {
      "two_stage: the weight decay in the second half of the steps.", "optimizer.weight_decay"},
 
     {"optimizer.rule", [](C c) -> Field { return choice(c.optimizer.rule); }, none, rule_names(), identity,
-     "The update rule; adamw is PyTorch's, decoupled decay and place of eps included, but that decay and step are one subtraction, so that a small decay is not rounded away."},
+     "The update rule; adamw is PyTorch's, decoupled decay and place of eps included, but that decay and step are one subtraction, so that a small decay is not rounded away. muon updates the blocks' matrices, and `others` all else."},
+    {"optimizer.others", [](C c) -> Field { return choice(c.optimizer.others); }, none, rules_of_elements(), identity,
+     "muon: the rule of the embedding, the head, norms and biases."},
     {"optimizer.betas", [](C c) -> Field { return std::array{&c.optimizer.beta1, &c.optimizer.beta2}; }, {0, 1, false, true}, {}, identity,
-     "Decay of the first and of the second moment; the latter is adamw's alone."},
+     "Decay of the first and of the second moment; the latter is adamw's alone. muon has muon.momentum instead."},
     {"optimizer.eps", [](C c) -> Field { return &c.optimizer.eps; }, {1e-30, 1}, {}, identity,
      "adamw: added to the root of the second moment."},
     {"optimizer.weight_decay", [](C c) -> Field { return &c.optimizer.weight_decay; }, {0, 100}, {}, identity,
@@ -234,6 +242,18 @@ std::vector<Key> make_rows() {
      "Moments of a tensor of at most so many elements are f32."},
     {"optimizer.states.head_m", [](C c) -> Field { return &c.optimizer.states.head_m; }, none, state_names(&StateCodecInfo::for_first_moment), identity,
      "How the head's first moment is stored where `on` includes it: rounded to nearest in 4 bits it can diverge late in training."},
+    {"optimizer.muon.momentum", [](C c) -> Field { return &c.optimizer.muon.momentum; }, {0, 1, true, true}, {}, identity,
+     "muon: decay of the first moment of the blocks' matrices."},
+    {"optimizer.muon.nesterov", [](C c) -> Field { return &c.optimizer.muon.nesterov; }, none, {}, identity,
+     "muon: whether the direction is made of the moment one step ahead."},
+    {"optimizer.muon.steps", [](C c) -> Field { return &c.optimizer.muon.steps; }, {1, 32}, {}, identity,
+     "muon: Newton-Schulz steps that make the direction."},
+    {"optimizer.muon.coefficients", [](C c) -> Field { return choice(c.optimizer.muon.coefficients); }, none, list(newton_schulz_names), identity,
+     "muon: the polynomials of these steps: simple: one for all; polar_express: the best for each, singular values end nearer to 1; deepseek: simple, but the last two draw to 1 (give 10 steps)."},
+    {"optimizer.muon.scale", [](C c) -> Field { return &c.optimizer.muon.scale; }, {0, 100, true}, {}, identity,
+     "muon: the direction is multiplied by scale * sqrt(max(rows, columns)); 0.2 makes updates as large as adamw's, so that its rates carry over."},
+    {"optimizer.muon.per_head", [](C c) -> Field { return &c.optimizer.muon.per_head; }, none, {}, identity,
+     "muon: whether each head of q, k and v is a matrix of its own."},
     {"optimizer.eco.decay_factor", [](C c) -> Field { return &c.optimizer.eco.decay_factor; }, none, {}, identity,
      "Whether what ECO injects is multiplied by 1 - lr * weight_decay."},
     {"optimizer.eco.cap", [](C c) -> Field { return &c.optimizer.eco.cap; }, {0, 1e9}, {}, identity,
@@ -264,6 +284,7 @@ std::vector<SectionMeaning> make_sections() {
     {"schedule", "The learning rate of every step."},
     {"optimizer", "How gradients become updates."},
     {"optimizer.states", "How the optimizer's moments are stored."},
+    {"optimizer.muon", "Rule muon: momentum made orthogonal, for the matrices of the blocks."},
     {"optimizer.eco", "Variants of ECO's error feedback (weights.*.error_feedback)."},
     {"precision", "What the arithmetic's operands are."},
     {"weights", "How weights are stored, by role or by group of roles. Within one file a role wins over its group."},

@@ -7,9 +7,10 @@ namespace bittern {
 
 Attention::Attention(const AttentionData& data, LayerRows& rows) : data_(data) {
   const std::int64_t C = data.hidden_size, D = data.head_dim, Q = data.query_cols(), KV = data.kv_heads * D;
-  qkv_ =
-      rows.matrices({{"self_attn.q_proj.weight", Q}, {"self_attn.k_proj.weight", KV}, {"self_attn.v_proj.weight", KV}},
-                    C, Role::attention_linear);
+  qkv_ = rows.matrices({{"self_attn.q_proj.weight", Q, data.heads},
+                        {"self_attn.k_proj.weight", KV, data.kv_heads},
+                        {"self_attn.v_proj.weight", KV, data.kv_heads}},
+                       C, Role::attention_linear);
   if (data.bias)
     bias_ = rows.biases({{"self_attn.q_proj.bias", Q}, {"self_attn.k_proj.bias", KV}, {"self_attn.v_proj.bias", KV}});
   if (data.qk_norm) {

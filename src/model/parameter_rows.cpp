@@ -15,7 +15,8 @@ Weights ParameterRows::add(std::string_view prefix, int layer, std::initializer_
                       .role = role,
                       .layer = layer,
                       .stacked_with_previous = &part != parts.begin(),
-                      .initial = initial};
+                      .initial = initial,
+                      .heads = part.heads};
   }
   return {first, static_cast<std::int32_t>(parameters_.size()) - 1};
 }

@@ -28,6 +28,7 @@ class ParameterRows {
   struct Part {
     std::string_view name;
     std::int64_t rows;
+    std::int64_t heads = 1;  ///< that the rows are stacked from
   };
   /// cols 0: vectors. Their names follow `prefix`.
   Weights add(std::string_view prefix, int layer, std::initializer_list<Part> parts, std::int64_t cols, Role role,

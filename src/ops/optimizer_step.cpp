@@ -49,6 +49,22 @@ void check_moment(const StoredMoment& moment, const char* which, const Optimizer
         rows * numbers, moment.scales.elements());
 }
 
+void check_matrix(const OptimizerStep& args) {
+  const Orthogonalization& how = args.orthogonalization;
+  const std::string_view rule = info(args.rule).name;
+  check(args.weight.shape.rank == 2 && args.m, "optimizer_step: rule {} needs a matrix with a first moment; got {}",
+        rule, args.weight.shape.text());
+  check(args.shard.rows == 0, "optimizer_step: rule {} needs the whole matrix, not a shard of {} of its {} rows", rule,
+        args.weight.rows(), args.shard.rows);
+  check(
+      how.steps >= 1 && how.blocks >= 1 && args.weight.rows() % how.blocks == 0,
+      "optimizer_step: rule {} with {} steps, {} blocks of {} rows; expected at least 1 step, and blocks of equal rows",
+      rule, how.steps, how.blocks, args.weight.rows());
+  check(how.compute == DType::f32 || how.compute == DType::bf16, "optimizer_step: compute must be f32 or bf16, got {}",
+        name(how.compute));
+  check(args.codec.error_feedback == ErrorFeedback::none, "optimizer_step: rule {} has no error feedback", rule);
+}
+
 void check_step(const OptimizerStep& args) {
   const std::int64_t n = args.gradient.elements();
   const auto same_size = [&](const Tensor& x) { return x.elements() == n && x.contiguous(); };
@@ -73,6 +89,7 @@ void check_step(const OptimizerStep& args) {
   if (args.v) check_moment(args.v, "v", args);
   check(static_cast<bool>(args.v) == info(args.rule).has_second_moment, "optimizer_step: rule {} {} a second moment",
         info(args.rule).name, info(args.rule).has_second_moment ? "needs" : "has no place for");
+  if (info(args.rule).sees_matrix) check_matrix(args);
   check(!args.statistics || args.statistics.elements() == static_cast<std::int64_t>(StepStatistic::count),
         "optimizer_step: {} statistics, expected {}", args.statistics.elements(),
         static_cast<std::int64_t>(StepStatistic::count));
@@ -81,11 +98,14 @@ void check_step(const OptimizerStep& args) {
 }  // namespace
 
 /// Of the main pass: the gradient is read, weight, master and moments are read and written. A weight with a master is
-/// only written.
+/// only written. A rule that sees the matrix reads the gradient twice and writes the direction; its products' bytes are
+/// not counted, for they are bound by FLOPs.
 Cost cost_of(const OptimizerStep& args) {
   double both_ways = bytes_of(args.weight) * (args.master ? 0.5 : 1.0) + bytes_of(args.master);
   for (const StoredMoment* moment : {&args.m, &args.v}) both_ways += bytes_of(moment->codes) + bytes_of(moment->scales);
-  return {.bytes = bytes_of(args.gradient) + 2 * both_ways};
+  if (!info(args.rule).sees_matrix) return {.bytes = bytes_of(args.gradient) + 2 * both_ways};
+  return {.bytes = 3 * bytes_of(args.gradient) + 2 * both_ways,
+          .flops = orthogonalize_flops(args.orthogonalization, args.weight.rows(), args.weight.cols())};
 }
 
 void Backend::optimizer_steps(std::span<const OptimizerStep> all) {

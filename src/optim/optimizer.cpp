@@ -2,6 +2,7 @@
 #include "bittern/optimizer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "bittern/quant/scales.h"
 
@@ -64,7 +65,7 @@ StoredMoment stored(const Arena& arena, const Moment& moment) {
 void decide_update(Parameter& parameter, const OptimizerSection& config) {
   const RoleInfo& role = info(parameter.spec.role);
   const StatesSection& states = config.states;
-  parameter.rule = role.updated ? std::optional(config.rule) : std::nullopt;
+  parameter.rule = role.updated ? std::optional(rule_of(config, role.role)) : std::nullopt;
   parameter.decayed = role.updated && is_decayed(role, config);
   const std::string& m = role.role == Role::head ? states.head_m : states.m;
   parameter.m.codec = moment_codec(parameter.spec, states, m, states.m_rounding);
@@ -74,6 +75,7 @@ void decide_update(Parameter& parameter, const OptimizerSection& config) {
 Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan)
     : backend_(backend),
       config_(config.optimizer),
+      compute_(config.precision.compute),
       seed_(static_cast<std::uint32_t>(config.run.seed)),
       skip_deviations_(config.train.skip_deviations) {
   check(
@@ -97,7 +99,8 @@ Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parame
         parameter.master_scale =
             plan.add("master." + name + "_scale", Shape{view.rows()}, DType::f32, Category::masters);
     }
-    if (config_.beta1 > 0) plan_moment(plan, "m." + name, parameter.spec.shape, parameter.m);
+    if (config_.beta1 > 0 || info(*parameter.rule).sees_matrix)
+      plan_moment(plan, "m." + name, parameter.spec.shape, parameter.m);
     if (info(*parameter.rule).has_second_moment) plan_moment(plan, "v." + name, parameter.spec.shape, parameter.v);
   }
   record_ = plan.add("step_record", Shape{step_record_bytes}, DType::u8, Category::data);
@@ -152,23 +155,36 @@ void Optimizer::decide_bucket(const Arena& arena, int bucket, bool first, bool l
                           .deviations = static_cast<float>(skip_deviations_)});
 }
 
-void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
-                     std::int64_t first_update, std::int64_t step, bool with_statistics) {
-  const auto constants = [&](double decay) {
-    const auto of_update = [&](std::int64_t update) {
-      return info(config_.rule)
-          .constants({.lr = lr,
-                      .beta1 = config_.beta1,
+UpdateConstants Optimizer::constants_for(const Parameter& parameter, double lr, double weight_decay,
+                                         std::int64_t first_update) const {
+  const UpdateRuleInfo& rule = info(*parameter.rule);
+  RuleOptions options{.lr = lr,
+                      .beta1 = rule.sees_matrix ? config_.muon.momentum : config_.beta1,
                       .beta2 = config_.beta2,
                       .eps = config_.eps,
-                      .weight_decay = decay,
+                      .weight_decay = parameter.decayed ? weight_decay : 0.0,
                       .eco_decay_factor = config_.eco.decay_factor,
-                      .eco_cap = config_.eco.cap},
-                     update);
-    };
-    return UpdateConstants(of_update(first_update), of_update(first_update + 1), first_update);
-  };
-  const UpdateConstants decayed = constants(weight_decay), plain = constants(0.0);
+                      .eco_cap = config_.eco.cap};
+  if (rule.sees_matrix) {
+    const Shape& shape = parameter.spec.shape;
+    const std::int64_t rows = shape[0] / orthogonalization_of(parameter).blocks;
+    options.direction_scale = config_.muon.scale * std::sqrt(static_cast<double>(std::max(rows, shape[1])));
+  }
+  return UpdateConstants(rule.constants(options, first_update), rule.constants(options, first_update + 1),
+                         first_update);
+}
+
+Orthogonalization Optimizer::orthogonalization_of(const Parameter& parameter) const {
+  const MuonSection& muon = config_.muon;
+  return {.polynomial = muon.coefficients,
+          .steps = static_cast<int>(muon.steps),
+          .nesterov = muon.nesterov,
+          .blocks = muon.per_head ? parameter.spec.heads : 1,
+          .compute = compute_};
+}
+
+void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, double lr, double weight_decay,
+                     std::int64_t first_update, std::int64_t step, bool with_statistics) {
   const Tensor statistics = arena.view(statistics_);
   std::vector<OptimizerStep> updates;
   for (const Parameter& parameter : parameters) {
@@ -182,7 +198,8 @@ void Optimizer::step(const Arena& arena, std::span<const Parameter> parameters, 
                        .record = arena.view(record_),
                        .statistics = with_statistics ? row : Tensor(),
                        .rule = *parameter.rule,
-                       .constants = parameter.decayed ? decayed : plain,
+                       .constants = constants_for(parameter, lr, weight_decay, first_update),
+                       .orthogonalization = orthogonalization_of(parameter),
                        .codec = parameter.codec,
                        .seed = seed_,
                        .step = static_cast<std::uint32_t>(step),

@@ -45,12 +45,13 @@ StatisticsMetrics step_statistics(const Session& session, const TrainingState& s
         role.expected_changed = sums.expected_changed / elements;
       role.saturated = sums.saturated / elements;
     }
-    if (optimizer.beta1 > 0) {
+    const UpdateRuleInfo& rule = info(rule_of(optimizer, row.role));
+    if (optimizer.beta1 > 0 || rule.sees_matrix) {
       role.m_absmax = static_cast<double>(sums.m_absmax);
       if (any_in_few_bits(session, row.role, &Parameter::m))
         role.m_relative_error = sums.m_squared > 0 ? std::sqrt(sums.m_error_squared / sums.m_squared) : 0.0;
     }
-    if (info(optimizer.rule).has_second_moment) {
+    if (rule.has_second_moment) {
       role.v_max = static_cast<double>(sums.v_max);
       if (any_in_few_bits(session, row.role, &Parameter::v)) role.v_zeroed = sums.v_zeroed / elements;
     }

@@ -3,7 +3,8 @@
 // With a master, the master is updated and the weight is the encoding of the master as it is then stored.
 // Three independent choices: the rule (update_rule.h), the weight's codec (quant/weight_codec.h), the moments' codecs
 // (quant/state_codec.h). Codecs that need the whole tensor first (rank-1 and factored moments, a scale per tensor made
-// anew) add one pass of statistics.
+// anew) add one pass of statistics. A rule that sees the matrix (muon.h) updates and encodes the first moment in a pass
+// of its own and overwrites the gradient with the direction; the fused pass then takes the direction for the gradient.
 #pragma once
 
 #include <cstdint>
@@ -52,13 +53,15 @@ struct OptimizerStep {
   Tensor weight;  ///< what forward and backward read, with its scales
   Tensor master;  ///< f32, bf16 or fp8_e4m3 with scales, or empty: the weight itself is what is updated
   StoredMoment m, v;
-  Tensor gradient;  ///< f32; with statistics of a weight with a master overwritten, by e before the step
+  Tensor gradient;  ///< f32; overwritten by a rule that sees the matrix, by the direction, and with statistics of a
+                    ///< weight with a master, by e before the step
   /// The step's StepRecord (step_record.h): whether the update is made, what the gradient is multiplied by, and t. None:
   /// the update is made, of the gradient as it is, with the first of the constants.
   Tensor record{};
   Tensor statistics;  ///< (StepStatistic::count) f32, overwritten, of these rows; or empty
   UpdateRule rule = UpdateRule::adamw;
   UpdateConstants constants;
+  Orthogonalization orthogonalization{};  ///< of a rule that sees the matrix
   WeightCodec codec{};
   std::uint32_t seed = 0;  ///< rounding's Philox keys are (seed, Purpose::weight_rounding | ...)
   std::uint32_t step = 0;

@@ -49,6 +49,7 @@ struct RuleOptions {
   double lr, beta1, beta2, eps, weight_decay;
   bool eco_decay_factor = false;
   double eco_cap = 0.0;
+  double direction_scale = 1.0;  ///< muon: what multiplies the direction beside lr (muon.h)
 };
 
 }  // namespace bittern

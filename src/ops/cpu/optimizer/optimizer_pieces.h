@@ -50,11 +50,13 @@ struct Step {
   float tensor_scale = 0;                      ///< of a weight without master whose scale per tensor is made anew
 
   // Scratch.
-  float* workers = nullptr;        ///< PieceScratch of each thread
-  float* piece_results = nullptr;  ///< one number of each piece of the whole tensor
-  float* new_column = nullptr;     ///< (cols)
-  float* column_parts = nullptr;   ///< (row_parts(all_rows), cols)
-  StepSums* sums = nullptr;        ///< (parts)
+  float* workers = nullptr;         ///< PieceScratch of each thread
+  float* piece_results = nullptr;   ///< one number of each piece of the whole tensor
+  float* new_column = nullptr;      ///< (cols)
+  float* column_parts = nullptr;    ///< (row_parts(all_rows), cols)
+  StepSums* sums = nullptr;         ///< (parts)
+  float* matrix_scratch = nullptr;  ///< orthogonalize_scratch() floats
+  void* gemm_workspace = nullptr;
 
   std::int64_t pieces_per_row() const { return (cols + piece - 1) / piece; }
   std::int64_t pieces() const { return rows * pieces_per_row(); }
@@ -77,6 +79,8 @@ struct Step {
 
   const Tensor& updated() const { return args.master ? args.master : args.weight; }
   const float* gradient(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
+  /// Where a rule that sees the matrix leaves the direction.
+  float* direction(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
   /// Once the update has read it, the gradient's memory keeps the error before the step (statistics, masters).
   float* error_before(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
   std::uint64_t first_element(const RowPiece& at) const {
@@ -111,6 +115,10 @@ void for_pieces(const Step& step, F body) {
 /// date), the columns' maxima of rank-1, the clipping of adafactor, a scale per tensor of a weight without master.
 void step_statistics(Step& step);
 
+/// A rule that sees the matrix: updates and encodes the first moment, and overwrites the gradient with the direction.
+/// From now on the step has no first moment, for it is done.
+void find_direction(Step& step);
+
 /// The scale per tensor from the statistics that the pieces left in piece_results, those of the other shards included.
 float scale_of_pieces(const Step& step);
 
@@ -125,5 +133,7 @@ void write_sums(const Step& step);
 
 /// Decodes the piece's moment into out; zeros where it is not kept.
 void load_moment(const Moment& moment, bool kept, const RowPiece& piece, float* out);
+/// Encodes values (piece.count), which may become scratch; nothing where the moment is not kept.
+void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values);
 
 }  // namespace bittern::cpu

@@ -14,6 +14,7 @@
 #include "ops/cpu/backend.h"
 #include "ops/cpu/machine/simd.h"
 #include "ops/cpu/optimizer/optimizer_pieces.h"
+#include "ops/cpu/optimizer/orthogonalize.h"
 #include "ops/cpu/step_record_views.h"
 
 namespace bittern::cpu {
@@ -23,6 +24,10 @@ void load_moment(const Moment& moment, bool kept, const RowPiece& piece, float* 
     state_rows(moment.stored->codec.info->kind).decode(moment, piece, out);
   else
     std::fill_n(out, piece.count, 0.0f);
+}
+
+void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values) {
+  if (kept) state_rows(moment.stored->codec.info->kind).encode(moment, piece, values, step.first_element(piece));
 }
 
 namespace {
@@ -93,10 +98,6 @@ void store_weight(const Step& step, const RowPiece& piece, const float* w, const
     leave_clipped_out(step, piece, w, scratch.error);
 }
 
-void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values) {
-  if (kept) state_rows(moment.stored->codec.info->kind).encode(moment, piece, values, step.first_element(piece));
-}
-
 void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, const PieceScratch& scratch,
                   StepSums* sums) {
   float* const w = values_of_weight(step.updated(), piece, scratch.w);
@@ -121,6 +122,7 @@ void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, 
 void run(Step& step) {
   StepSums* const sums = step.args.statistics ? step.sums : nullptr;
   if (sums != nullptr) std::fill_n(sums, step.parts(), StepSums{});
+  if (info(step.args.rule).sees_matrix) find_direction(step);
   step_statistics(step);
   for_pieces(step, [&](std::int64_t number, const RowPiece& piece, const PieceScratch& scratch, std::int64_t part) {
     update_piece(step, number, piece, scratch, sums == nullptr ? nullptr : sums + part);
@@ -145,7 +147,8 @@ bool plain(const Tensor& tensor) {
 /// Everything is values, and nothing is summed: the parameter is one row.
 bool one_row(const OptimizerStep& args) {
   const auto values = [](const StoredMoment& moment) { return moment.codec.info->kind == StateKind::values; };
-  return plain(args.weight) && plain(args.master) && values(args.m) && values(args.v) && !info(args.rule).clips_update;
+  return plain(args.weight) && plain(args.master) && values(args.m) && values(args.v) &&
+         !info(args.rule).clips_update && !info(args.rule).sees_matrix;
 }
 
 bool needs_whole_rows(const OptimizerStep& args) {
@@ -181,6 +184,8 @@ std::int64_t lay_out_scratch(Step& step, std::byte* base) {
       reinterpret_cast<StepSums*>(take(step.parts() * static_cast<std::int64_t>(sizeof(StepSums) / sizeof(float))));
   step.new_column = take(columns ? step.cols : 0);
   step.column_parts = take(columns ? row_parts(step.all_rows()) * step.cols : 0);
+  step.matrix_scratch = take(
+      info(step.args.rule).sees_matrix ? orthogonalize_scratch(step.args.orthogonalization, step.rows, step.cols) : 0);
   return used * static_cast<std::int64_t>(sizeof(float));
 }
 
@@ -235,6 +240,7 @@ void CpuBackend::update_parameter(const OptimizerStep& args) {
   step.v.book = codebook_of(own.v.codec, false);
   step.v.random = step.random(Purpose::second_moment_rounding);
   lay_out_scratch(step, static_cast<std::byte*>(scratch(args)));
+  step.gemm_workspace = gemm_workspace_.data();
   if (step.has_v && own.v.codec.info->kind == StateKind::rank1) step.v.new_column = step.new_column;
   run(step);
 }

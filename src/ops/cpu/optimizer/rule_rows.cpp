@@ -62,6 +62,19 @@ void update_sgdm(float* w, float* m, float*, const float* g, float clip, std::in
   });
 }
 
+/// g is the direction, which clipping does not change.
+void update_muon(float* w, float*, float*, const float* g, float, std::int64_t n, const RuleConstants& constants) {
+  simd([=] {
+    const RuleConstants c = constants;
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) {
+      float wi = w[i];
+      muon(wi, g[i], c);
+      w[i] = wi;
+    }
+  });
+}
+
 template <void (*Element)(float&, float, float, const RuleConstants&)>
 void eco_with_second_moment(float* m, const float* v, const float* e, std::int64_t n, const RuleConstants& constants) {
   simd([=] {
@@ -92,6 +105,7 @@ constexpr auto table = std::to_array<RuleRows>({
     {update_sgdm, nullptr, eco_without_second_moment<sgdm_eco>, nullptr},
     {update_with_second_moment<adafactor>, second_moment<adafactor_second_moment>,
      eco_without_second_moment<adafactor_eco>, adafactor_update_square},
+    {update_muon, nullptr, nullptr, nullptr},
 });
 static_assert(table.size() == update_rule_table.size());
 

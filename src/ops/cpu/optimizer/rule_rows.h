@@ -13,7 +13,7 @@ struct RuleRows {
   void (*update)(float* w, float* m, float* v, const float* g, float clip, std::int64_t n, const RuleConstants& c);
   /// v (n) alone, for statistics that must come before. Null for a rule without one.
   void (*second_moment)(float* v, const float* g, float clip, std::int64_t n, const RuleConstants& c);
-  /// ECO: m (n) takes up the errors e (n); v is the updated one.
+  /// ECO: m (n) takes up the errors e (n); v is the updated one. Null for a rule without error feedback.
   void (*eco)(float* m, const float* v, const float* e, std::int64_t n, const RuleConstants& c);
   /// Sum of squares of the update before clipping, for a rule that clips it; v is the updated one. Else null.
   float (*update_square)(const float* v, const float* g, float clip, std::int64_t n);
