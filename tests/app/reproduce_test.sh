@@ -47,7 +47,8 @@ for loss, expected in ((4.5, 4.5), (8.0, 8.0), (810.2, inf)):
 (run / "metrics.jsonl").write_text('{"step": 2, "loss": 4.6, "seconds": 30}\n{"step": 4, "loss": 4.5, "seconds": 90.5}\n{"step": 4, "valid_loss": 4.5, "seconds": 90.5}\n{"step": 4, "checkpoint_ms": 1}\n')
 assert result_table.trained_seconds(run) == 90.5
 one = pathlib.Path("one/states_32/seed1"); one.parent.mkdir(parents=True); run.rename(one)
-assert "4.5000" in result_table.curves(papers["solo"], pathlib.Path("one"))
+from types import SimpleNamespace
+assert "4.5000" in result_table.curves(papers["solo"], [SimpleNamespace(row="states_32", folder=one, loss=lambda: 4.5)])
 E2
 
 code=0; "$SOURCE/scripts/reproduce" eco --bittern nowhere >said.txt 2>&1 || code=$?

@@ -44,6 +44,7 @@ struct StepOptions {
   std::int64_t block = 128;
   Rounding m_rounding = Rounding::nearest, v_rounding = Rounding::nearest;
   RuleOptions options{.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
+  Orthogonalization orthogonalization{};  ///< of rule muon
 };
 
 /// Contiguous tensors of the host in a back end's memory while it works on them, and back when it is done. On the CPU
@@ -328,6 +329,7 @@ class StoredParameter {
         .statistics = with_statistics ? floats(statistics_, Shape{static_cast<int>(StepStatistic::count)}) : Tensor(),
         .rule = options_.rule,
         .constants = constants,
+        .orthogonalization = options_.orthogonalization,
         .codec = options_.weight,
         .seed = seed,
         .step = static_cast<std::uint32_t>(t),
