@@ -102,6 +102,7 @@ struct MuonSection {
   NewtonSchulz coefficients = NewtonSchulz::simple;  ///< of their polynomials
   double scale = 0.2;     ///< the direction is multiplied by scale * sqrt(max(rows, columns)) of the matrix
   bool per_head = false;  ///< each head of q, k and v is a matrix of its own
+  bool operator==(const MuonSection&) const = default;
 };
 
 struct OptimizerSection {

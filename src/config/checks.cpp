@@ -115,6 +115,10 @@ void check_schedule(const RunConfig& config, const std::string& origin) {
 // What has the value of its default may stand in any config: the one that a run writes down has every key.
 void check_rule(const OptimizerSection& optimizer, const std::string& origin) {
   const UpdateRuleInfo& rule = info(optimizer.rule);
+  if (!rule.sees_matrix && (optimizer.others != OptimizerSection{}.others || optimizer.muon != MuonSection{}))
+    throw input_error(
+        "{}: optimizer.{} is given with rule {}, which has one rule for all parameters; remove it, or set rule to muon",
+        origin, optimizer.muon != MuonSection{} ? "muon" : "others", rule.name);
   if (rule.reads_adam_options || (rule.sees_matrix && info(optimizer.others).reads_adam_options)) return;
   const auto refuse_other = [&](const char* key, double value, double plain) {
     if (value != plain)

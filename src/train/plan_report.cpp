@@ -96,6 +96,10 @@ void print_step(const std::vector<OpRow>& rows) {
   fmt::print("{:<30} {:>9} {:>9} {:>12}\n", "ops of a step", "calls", "FLOP", "bytes moved");
   for (const auto& [op, cost] : rows) print(op, cost);
   print("total", sum_of(rows));
+  for (const auto& [op, cost] : rows)
+    if (op == OptimizerStep::name && cost.flops > 0)
+      fmt::print("optimizer_step's FLOP are muon's orthogonalization: {:.1f} % of the step's\n",
+                 100 * cost.flops / sum_of(rows).flops);
   fmt::print("FLOP: of products, as they are run; bytes: each input read once, each output written once\n\n");
 }
 

@@ -82,6 +82,7 @@ elsewhere = {
     "scripts/machine_table": "it is run below, with this program",
     "scripts/same_bits COMMIT": "builds for minutes; tests/app/same_bits_test.sh runs it with a program that is there",
     "scripts/reproduce eco --smoke": "twenty minutes and more; tests/app/reproduce_test.sh runs it with fewer rows and steps",
+    "scripts/reproduce frontier": "an hour and more; tests/app/reproduce_test.sh runs reproduce with fewer rows and steps",
     "scripts/reproduce PAPER --mini": "twenty minutes and more; tests/app/reproduce_test.sh runs it with fewer rows and steps",
     "scripts/reproduce PAPER": "twenty minutes and more; tests/app/reproduce_test.sh runs it with fewer rows and steps",
     "scripts/reproduce adam4bit --size 7b_finetune --data DIR --init FOLDER": "a model of 7B; reproduce_test.sh runs it with a program of its own",

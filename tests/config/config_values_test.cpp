@@ -163,7 +163,7 @@ TEST_CASE("config: a wrong type or range is refused with path, value and what is
       {"optimizer", "betas", "[-0.1,0.9]", "each of at least 0 and below 1"},
       {"optimizer", "betas", "[\"a\",0.9]", "an array of two numbers"},
       {"optimizer", "eps", "0", "a number of at least 1e-30"},
-      {"optimizer", "rule", "\"adam\"", "one of adamw, sgdm, adafactor; did you mean \"adamw\"?"},
+      {"optimizer", "rule", "\"adam\"", "one of adamw, sgdm, adafactor, muon; did you mean \"adamw\"?"},
       {"optimizer", "states", "\"f32\"", "an object with keys of: m, v"},
       {"precision", "compute", "\"bfloat16\"", "one of f32, bf16; did you mean \"bf16\"?"},
       {"precision", "compute", "\"f16\"", "one of f32, bf16"},

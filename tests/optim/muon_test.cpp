@@ -182,3 +182,14 @@ TEST_CASE("muon: what it cannot update is refused by name") {
   eco.weight = {.storage = WeightStorage::fp8_e4m3, .error_feedback = ErrorFeedback::eco};
   CHECK(refusal(eco) == "optimizer_step: rule muon has no error feedback");
 }
+
+TEST_CASE("muon: every matrix has one owner, and no process has much more to do than another") {
+  CHECK(owners_of({}, 4).empty());
+  const std::vector<double> costs = {4, 4, 1, 4, 2, 2, 1, 6};
+  CHECK(owners_of(costs, 1) == std::vector<int>(8, 0));
+  CHECK(owners_of(costs, 3) == std::vector<int>{1, 2, 2, 1, 2, 0, 2, 0});
+  std::vector<double> load(3);
+  for (std::size_t i = 0; i < costs.size(); ++i) load[static_cast<std::size_t>(owners_of(costs, 3)[i])] += costs[i];
+  CHECK(load == std::vector<double>(3, 8.0));
+  CHECK(owners_of(std::vector<double>{1, 1}, 4) == std::vector<int>{0, 1});
+}

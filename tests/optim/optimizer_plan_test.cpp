@@ -58,6 +58,23 @@ TEST_CASE("optimizer: a rule keeps only the moments it has") {
   CHECK(state_bytes({.v = "factored"}, shape, Role::mlp_linear, UpdateRule::adafactor, 0.0) == 4 * (64 + 128));
 }
 
+TEST_CASE("optimizer: muon updates the blocks' matrices and keeps no second moment there; its beta is its own") {
+  OptimizerSection config;
+  config.rule = UpdateRule::muon;
+  const auto rule = [&](Role role) { return decided(role, Shape{64, 128}, config).rule; };
+  CHECK(rule(Role::attention_linear) == UpdateRule::muon);
+  CHECK(rule(Role::mlp_linear) == UpdateRule::muon);
+  for (const Role role : {Role::embedding, Role::head, Role::norm}) CHECK(rule(role) == UpdateRule::adamw);
+  config.others = UpdateRule::sgdm;
+  CHECK(rule(Role::embedding) == UpdateRule::sgdm);
+  const Shape shape{64, 128};
+  CHECK(state_bytes({}, shape, Role::mlp_linear, UpdateRule::muon) == 4 * 64 * 128);
+  CHECK(state_bytes({}, shape, Role::mlp_linear, UpdateRule::muon, 0.0) == 4 * 64 * 128);
+  CHECK(state_bytes({}, shape, Role::head, UpdateRule::muon) == 8 * 64 * 128);
+  CHECK(state_bytes({.m = "linear8", .block = 2048}, Shape{64, 2048}, Role::mlp_linear, UpdateRule::muon) ==
+        64 * 2048 + 4 * 64);
+}
+
 TEST_CASE("optimizer: states.on, min_elements and head_m say whose moments are in few bits") {
   OptimizerSection config;
   config.states = {.m = "de4", .v = "rank1_linear4", .on = StatesOn::matrices, .min_elements = 4096};

@@ -142,6 +142,13 @@ TEST_CASE("training: every recipe resumes bit for bit, its statistics too, and i
                        "weights":{"block_linear":{"codec":"fp8_e4m3","rounding":"stochastic","error_feedback":"eco"}}})"},
       {"adafactor",
        R"({"optimizer":{"rule":"adafactor","betas":[0,0.95],"states":{"v":"factored","min_elements":0}}})"},
+      {"muon", R"({"optimizer":{"rule":"muon","others":"adamw","muon":{"per_head":true}}})"},
+      {"muon_fp8", R"({"optimizer":{"rule":"muon","states":{"m":"linear8","on":"linears","min_elements":0,"block":2048}},
+                       "weights":{"block_linear":{"codec":"fp8_e4m3","rounding":"stochastic"}}})"},
+      {"muon_dqt", R"({"optimizer":{"rule":"muon","others":"sgdm","betas":[0,0.95],"muon":{"coefficients":"polar_express",
+                                    "nesterov":false,"steps":6},
+                                    "states":{"m":"de4","on":"linears","min_elements":0,"m_rounding":"stochastic"}},
+                       "weights":{"block_linear":{"codec":"ternary","rounding":"stochastic"}}})"},
       {"two_stage", R"({"schedule":{"shape":"two_stage","second_lr":0.005,"final_lr":0.001,"second_weight_decay":0}})"},
   }));
   CAPTURE(name);

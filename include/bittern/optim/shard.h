@@ -7,7 +7,12 @@
 // are.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <numeric>
+#include <span>
+#include <vector>
 
 #include "bittern/row_parts.h"
 
@@ -17,6 +22,23 @@ namespace bittern {
 inline std::int64_t shard_begin(std::int64_t rows, std::int64_t shards, std::int64_t shard) {
   const std::int64_t parts = row_parts(rows);
   return part_begin(rows, parts, parts * shard / shards);
+}
+
+/// A rule that sees the matrix needs all of it in one place: of `ranks` processes, the owner of each matrix. The dearest
+/// matrix is given away first, each to the process with the least to do so far, the lower number where two are alike;
+/// of matrices that cost the same the first comes first. A pure function of its arguments, so all processes agree.
+inline std::vector<int> owners_of(std::span<const double> costs, int ranks) {
+  std::vector<std::size_t> order(costs.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return costs[i]; });
+  std::vector<double> load(static_cast<std::size_t>(ranks));
+  std::vector<int> owners(costs.size());
+  for (const std::size_t i : order) {
+    const auto least = std::ranges::min_element(load);
+    *least += costs[i];
+    owners[i] = static_cast<int>(least - load.begin());
+  }
+  return owners;
 }
 
 /// How the shards of a parameter tell each other numbers. All of them, empty ones too, make the same calls in the same
