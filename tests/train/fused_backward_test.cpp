@@ -129,6 +129,8 @@ const char* const recipes[] = {
     R"({"optimizer": {"clip_grad_norm": 0, "rule": "adafactor", "betas": [0.9, 0.95]},
         "weights": {"block_linear": {"codec": "bf16", "rounding": "stochastic"}}, "model": {"tie_word_embeddings": true}})",
     R"({"optimizer": {"clip_grad_norm": 0, "rule": "sgdm"}})",
+    R"({"optimizer": {"clip_grad_norm": 0, "rule": "muon", "states": {"m": "linear8", "on": "linears", "min_elements": 0}},
+        "weights": {"block_linear": {"codec": "fp8_e4m3", "rounding": "stochastic"}}})",
 };
 
 std::string unclipped(const std::string& extra) {
