@@ -48,7 +48,8 @@ class HfModel {
   const SafetensorsEntry* find(std::string_view name) const { return weights_.find(name); }
 
   /// Throws one sentence that lists what is missing, what has another shape, and what the model has no place for.
-  /// Passed over: rotary_emb.inv_freq (computed anyway), and lm_head.weight of a model with tied embeddings.
+  /// Passed over: rotary_emb.inv_freq (computed anyway), and lm_head.weight of a model with tied embeddings, if it is a
+  /// copy of the embedding. If it is another tensor, that is an Error: weights and config contradict each other.
   void check_tensors(std::span<const ExpectedTensor> expected) const;
 
   /// Fills `out` with the tensor as `target`, f32 or bf16: widening is exact, narrowing rounds to nearest even. A

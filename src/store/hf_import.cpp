@@ -58,8 +58,34 @@ std::string list(const std::vector<std::string>& items) {
   return text;
 }
 
+constexpr const char* head_name = "lm_head.weight";
+constexpr const char* embedding_name = "model.embed_tokens.weight";
+
+/// Of a tied model the head is there only as a copy of the embedding (check_tied_head).
 bool may_be_left_over(const std::string& name, const ModelSpec& spec) {
-  return name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && spec.tie_word_embeddings);
+  return name.ends_with("rotary_emb.inv_freq") || (name == head_name && spec.tie_word_embeddings);
+}
+
+/// Some programs write the head of a tied model a second time. If it holds anything else than the embedding, the config
+/// and the weights contradict each other, and the model would be another one without it.
+void check_tied_head(const SafetensorsFolder& weights, const std::string& directory) {
+  const SafetensorsEntry *head = weights.find(head_name), *embedding = weights.find(embedding_name);
+  if (!head || !embedding) return;
+  bool same = head->dtype == embedding->dtype && head->shape == embedding->shape && head->bytes == embedding->bytes;
+  constexpr std::int64_t piece_bytes = 1 << 20;
+  std::vector<std::byte> ours, theirs;
+  for (std::int64_t first = 0; same && first < head->bytes; first += piece_bytes) {
+    ours.resize(static_cast<std::size_t>(std::min(piece_bytes, head->bytes - first)));
+    theirs.resize(ours.size());
+    weights.read_part(*head, first, ours);
+    weights.read_part(*embedding, first, theirs);
+    same = ours == theirs;
+  }
+  if (!same)
+    throw input_error(
+        "{}: {} is another tensor than {}, and {}/config.json says that the head is the embedding (tie_word_embeddings "
+        "true); set tie_word_embeddings to false there if the head is its own, or use weights that belong to this config",
+        weights.file_of(*head), head_name, embedding_name, directory);
 }
 
 // An id, or a list of some; null and an id below 0 mean none.
@@ -116,6 +142,7 @@ void HfModel::check_tensors(std::span<const ExpectedTensor> expected) const {
     else if (have->shape != want.shape)
       reshaped.push_back(fmt::format("{} {} instead of {}", want.name, excerpt(nlohmann::json(have->shape)), wanted));
   }
+  if (spec_.tie_word_embeddings) check_tied_head(weights_, directory());
   for (const SafetensorsEntry& tensor : tensors())
     if (!known.contains(tensor.name) && !may_be_left_over(tensor.name, spec_))
       left_over.push_back(fmt::format("{} {}", in_quotes(tensor.name), excerpt(nlohmann::json(tensor.shape))));

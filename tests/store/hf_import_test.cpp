@@ -303,11 +303,35 @@ TEST_CASE("import: one sentence lists what is missing, misshapen and left over")
   CHECK(contains(message, "5 missing: c [7], d [1], e [1], f [1] and 1 more; "));
   CHECK(contains(message, "1 of another shape: a [2,3] instead of [3,2]; "));
   CHECK(contains(message, "2 without a place in the model: \"x\" [1], \"lm_head.weight\" [1]; expected 7 tensors"));
+}
 
-  config["tie_word_embeddings"] = true;  // then a stored head is a copy
-  write_bytes(folder / "config.json", config.dump());
-  const std::vector<ExpectedTensor> all = {{"a", {2, 3}}, {"b", {2}}, {"x", {1}}};
-  CHECK(error_of([&] { HfModel::open(folder.path).check_tensors(all); }).text.empty());
+TEST_CASE(
+    "import: a head beside tied embeddings is passed over if it is their copy, else weights and config contradict") {
+  TemporaryFolder folder;
+  json config = small_config();
+  config["tie_word_embeddings"] = true;
+  const auto said = [&](const std::vector<OwnedTensor>& tensors) {
+    write_model(folder.path, config, tensors);
+    return error_of([&] {
+             HfModel::open(folder.path)
+                 .check_tensors(std::vector<ExpectedTensor>{{"model.embed_tokens.weight", {600, 512}}});
+           })
+        .text;
+  };
+  // Of more than one piece of a comparison; the last element differs.
+  std::vector<float> values(600 * 512, 0.5f), other = values;
+  other.back() = 0.25f;
+  const auto embedding = tensor_of<float>("model.embed_tokens.weight", "F32", {600, 512}, values);
+  CHECK(said({embedding}).empty());
+  CHECK(said({embedding, tensor_of<float>("lm_head.weight", "F32", {600, 512}, values)}).empty());
+  for (const auto& head : {tensor_of<float>("lm_head.weight", "F32", {600, 512}, other),
+                           tensor_of<float>("lm_head.weight", "F32", {512, 600}, values)}) {
+    const std::string message = said({embedding, head});
+    INFO(message);
+    CHECK(contains(message, "model.safetensors: lm_head.weight is another tensor than model.embed_tokens.weight, and " +
+                                folder.path + "/config.json says"));
+    CHECK(contains(message, "set tie_word_embeddings to false there"));
+  }
 }
 
 TEST_CASE("import: a bias on o_proj is refused, whatever config.json says") {
