@@ -44,6 +44,7 @@ struct TrainSection {
   std::string sample_prompt;
   std::int64_t checkpoint_every = 200;
   std::int64_t keep_checkpoints = 2;     ///< 0: all
+  std::string snapshot = "auto";         ///< how a checkpoint is taken at an interval: auto, full, pieces
   std::int64_t max_skipped_steps = 10;   ///< the run stops after so many skipped steps in a row; a step is skipped if
                                          ///< its loss or gradient is not finite, or by skip_deviations
   double skip_deviations = 0.0;          ///< a step is skipped if its loss or norm is more than so many standard
@@ -173,16 +174,24 @@ std::string config_json(const RunConfig& config);
 std::string config_schema();
 std::string config_reference();
 
-/// The keys whose values differ between two configs, each as "path: before -> after". A key in `refuse` makes it another
-/// run, so resume refuses the change. A key in `notice` may change, and resume tells the user that it did.
+/// The keys whose values differ between two configs, each as "path: before -> after", by what the change means.
 struct ConfigChange {
-  std::vector<std::string> refuse, notice;
+  std::vector<std::string> tensors;  ///< other tensors would be stored, or the same ones mean something else
+  std::vector<std::string> run;      ///< another run, of the same tensors: resume refuses it, --fork makes it
+  std::vector<std::string> notice;   ///< the same run: resume tells the user
 };
-ConfigChange compare_for_resume(const RunConfig& before, const RunConfig& after);
+/// `rates_stay`: the steps that are made already have the same rates and decays under both (same_rates, schedule.h).
+ConfigChange compare_configs(const RunConfig& before, const RunConfig& after, bool rates_stay);
 
-/// Decides a model.residual_init that is "auto". A run that goes on keeps what `before`, the config in its checkpoint,
-/// says; a checkpoint that is older than the key was plain. A run that begins (before = nullptr) takes what measured
-/// better.
-void settle_residual_init(RunConfig& config, RunConfig* before);
+/// Counts changes of the config after which a config in an older checkpoint would be misread (src/config/migrations.cpp).
+/// A checkpoint says with which it was made.
+inline constexpr std::int64_t config_version = 2;
+/// The effective config in a checkpoint of an older version, as today's program must read it: every key that is younger
+/// than the checkpoint and whose default is not how the old program behaved has the value that it behaved by.
+std::string migrated_config(const std::string& json, std::int64_t version);
+
+/// Decides a model.residual_init that is "auto": a run that goes on keeps what `before`, the config in its checkpoint,
+/// says; a run that begins (before = nullptr) takes what measured better.
+void settle_residual_init(RunConfig& config, const RunConfig* before);
 
 }  // namespace bittern

@@ -23,5 +23,7 @@ namespace bittern {
 std::int64_t warmup_steps(const ScheduleSection& schedule, std::int64_t steps);
 double learning_rate(const ScheduleSection& schedule, std::int64_t steps, std::int64_t step);
 double weight_decay(const RunConfig& config, std::int64_t step);
+/// Whether steps 1 to `steps` have the same rate and the same decay under both configs, bit for bit.
+bool same_rates(const RunConfig& before, const RunConfig& after, std::int64_t steps);
 
 }  // namespace bittern

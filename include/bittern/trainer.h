@@ -17,6 +17,7 @@ struct TrainOptions {
   std::string resume =
       "auto";          ///< auto: go on if RUN holds a checkpoint; never: RUN must be new; else a checkpoint's folder
   std::string init{};  ///< a new run from the weights of a checkpoint or of a Hugging Face folder
+  std::string fork{};  ///< a new run from a checkpoint: its weights, moments, step and trainer state
   std::int64_t profile_steps = 0;  ///< print what each op cost over that many steps, then stop
 };
 

@@ -28,13 +28,18 @@ void add_train(CLI::App& program, Action& action) {
           "--init", options.init,
           "start a new run from these weights: a checkpoint, or a Hugging Face folder (llama, mistral, qwen2, qwen3, bitnet)")
       ->type_name("CHECKPOINT");
+  command
+      ->add_option("--fork", options.fork,
+                   "start a new run from a checkpoint, with its weights, moments and step, under another config")
+      ->type_name("CHECKPOINT");
   command->add_option("--profile", options.profile_steps, "print what each op costs over N steps, then stop")
       ->type_name("N")
       ->check(whole_number(1, 1000000));
   command->footer(
       "Examples:\n"
       "  bittern train configs/quickstart.json --out runs/quickstart\n"
-      "  bittern train configs/quickstart.json --set data.path=data/book --set train.steps=500 --out runs/book");
+      "  bittern train configs/quickstart.json --set data.path=data/book --set train.steps=500 --out runs/book\n"
+      "  bittern train configs/quickstart.json --fork runs/quickstart --set schedule.lr=1e-3 --out runs/slower");
   command->callback([arguments, &action] {
     action = [arguments] {
       RunConfig config = load_config(arguments->file, arguments->settings);

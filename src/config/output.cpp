@@ -57,10 +57,12 @@ std::string default_text(const Key& key) {
 
 std::string_view resume_text(Resume resume) {
   switch (resume) {
+    case Resume::tensors:
+      return "other tensors";
     case Resume::identity:
       return "another run";
-    case Resume::length:
-      return "another run, but with a constant rate";
+    case Resume::rates:
+      return "by the rates";
     case Resume::notice:
       return "may change";
     case Resume::silent:
@@ -167,9 +169,14 @@ std::string config_reference() {
       "else is replaced, and `--set path.to.key=value` comes last. `data.path` and `data.valid_path` are relative to "
       "the folder in which bittern runs. An interval of 0 "
       "means never.\n\n"
-      "The last column says what a changed value means when a run is resumed: **another run** is refused (`--init` "
-      "starts it\n"
-      "from the weights), **may change** goes on and says so, **free** changes nothing that is computed.\n";
+      "The last column says what a changed value means when a run is resumed:\n\n"
+      "* **other tensors**: refused; a new run can begin from the weights alone (`--init`).\n"
+      "* **another run**: refused; a new run can begin from a checkpoint with its moments and step (`--fork`).\n"
+      "* **by the rates**: goes on and says so while the learning rates and decays of the steps already made are the "
+      "same\n"
+      "  under both values; else it is another run.\n"
+      "* **may change**: goes on and says so.\n"
+      "* **free**: changes nothing that is computed.\n";
   for (const std::string& section : config::sections()) {
     std::string rows;
     for (const std::string& member : config::members(section)) {
@@ -193,24 +200,21 @@ std::string config_reference() {
   return page;
 }
 
-void settle_residual_init(RunConfig& config, RunConfig* before) {
-  if (before && before->model.residual_init == ResidualInit::automatic)
-    before->model.residual_init = ResidualInit::plain;
+void settle_residual_init(RunConfig& config, const RunConfig* before) {
   if (config.model.residual_init == ResidualInit::automatic)
     config.model.residual_init = before ? before->model.residual_init : residual_init_of_a_new_run;
 }
 
-ConfigChange compare_for_resume(const RunConfig& before, const RunConfig& after) {
-  // Without a warm-up that is a part of the steps and with a constant rate, the steps decide only where the run ends.
-  const bool rates_stay = before.schedule.shape == "constant" && before.schedule.warmup_fraction == 0 &&
-                          after.schedule.shape == "constant" && after.schedule.warmup_fraction == 0;
+ConfigChange compare_configs(const RunConfig& before, const RunConfig& after, bool rates_stay) {
   ConfigChange change;
   for (const Key& key : config::keys()) {
     if (key.group) continue;
     const ordered_json was = value_of(key, before), is = value_of(key, after);
     if (was == is || key.resume == Resume::silent) continue;
-    const bool refuse = key.resume == Resume::identity || (key.resume == Resume::length && !rates_stay);
-    (refuse ? change.refuse : change.notice).push_back(fmt::format("{}: {} -> {}", key.path, was.dump(), is.dump()));
+    const bool another_run = key.resume == Resume::identity || (key.resume == Resume::rates && !rates_stay);
+    std::vector<std::string>& list =
+        key.resume == Resume::tensors ? change.tensors : (another_run ? change.run : change.notice);
+    list.push_back(fmt::format("{}: {} -> {}", key.path, was.dump(), is.dump()));
   }
   return change;
 }

@@ -47,8 +47,9 @@ std::vector<std::string_view> state_names(bool StateCodecInfo::*suits) {
 template <Role role>
 void add_role(std::vector<Key>& rows, std::string_view name, bool group) {
   using C = RunConfig&;
-  const auto add = [&](const char* key, Field (*field)(C), Range range, std::vector<std::string_view> names, const char* meaning, std::string_view derived = {}) {
-    rows.push_back({fmt::format("weights.{}.{}", name, key), field, range, std::move(names), Resume::identity, meaning, derived, group});
+  // Rounding and error feedback change how tensors are updated; everything else, which tensors there are.
+  const auto add = [&](const char* key, Field (*field)(C), Range range, std::vector<std::string_view> names, const char* meaning, std::string_view derived = {}, Resume resume = Resume::tensors) {
+    rows.push_back({fmt::format("weights.{}.{}", name, key), field, range, std::move(names), resume, meaning, derived, group});
   };
   add("codec", [](C c) -> Field { return choice(c.weights[role].storage); }, none, list(weight_storage_names),
       "How the weights are stored between steps; int: whole numbers of `bits` bits times a scale; ternary: -1, 0, 1 times a scale.");
@@ -65,11 +66,11 @@ void add_role(std::vector<Key>& rows, std::string_view name, bool group) {
   add("master", [](C c) -> Field { return choice(c.weights[role].master); }, none, list(master_names),
       "A copy in more bits, which is what the optimizer updates.");
   add("master_rounding", [](C c) -> Field { return choice(c.weights[role].master_rounding); }, none, list(rounding_names),
-      "How an updated master is rounded, where it is not f32.");
+      "How an updated master is rounded, where it is not f32.", {}, Resume::identity);
   add("rounding", [](C c) -> Field { return choice(c.weights[role].rounding); }, none, list(rounding_names),
-      "How an updated weight is rounded to what is stored.");
+      "How an updated weight is rounded to what is stored.", {}, Resume::identity);
   add("error_feedback", [](C c) -> Field { return choice(c.weights[role].error_feedback); }, none, list(error_feedback_names),
-      "eco: what rounding loses goes into the first moment (arXiv 2601.22101).");
+      "eco: what rounding loses goes into the first moment (arXiv 2601.22101).", {}, Resume::identity);
 }
 
 // The groups first, each as its first role, then the roles.
@@ -96,21 +97,21 @@ std::vector<Key> make_rows() {
     {"run.threads", [](C c) -> Field { return &c.run.threads; }, {0, 4096}, {}, silent,
      "CPU threads; 0: one per CPU that the process may use. Changes no result."},
 
-    {"model.architecture", [](C c) -> Field { return &c.model.architecture; }, none, architecture_names(), identity,
+    {"model.architecture", [](C c) -> Field { return &c.model.architecture; }, none, architecture_names(), tensors,
      "The family; mistral is llama by another name, qwen2 is llama with biases on q, k, v, qwen3 is llama with norms on queries and keys, bitnet is llama with norms before o_proj and down_proj. Hugging Face's model_type and architectures say the same."},
-    {"model.vocab_size", [](C c) -> Field { return &c.model.vocab_size; }, {0, 16777216}, {}, identity,
+    {"model.vocab_size", [](C c) -> Field { return &c.model.vocab_size; }, {0, 16777216}, {}, tensors,
      "Rows of the embedding and of the head; 0: the data's. May be larger than the data's."},
-    {"model.hidden_size", [](C c) -> Field { return &c.model.hidden_size; }, {1, 262144}, {}, identity,
+    {"model.hidden_size", [](C c) -> Field { return &c.model.hidden_size; }, {1, 262144}, {}, tensors,
      "Width of the residual stream."},
-    {"model.num_hidden_layers", [](C c) -> Field { return &c.model.num_hidden_layers; }, {1, 4096}, {}, identity,
+    {"model.num_hidden_layers", [](C c) -> Field { return &c.model.num_hidden_layers; }, {1, 4096}, {}, tensors,
      "Blocks."},
-    {"model.num_attention_heads", [](C c) -> Field { return &c.model.num_attention_heads; }, {1, 4096}, {}, identity,
+    {"model.num_attention_heads", [](C c) -> Field { return &c.model.num_attention_heads; }, {1, 4096}, {}, tensors,
      "Query heads."},
-    {"model.num_key_value_heads", [](C c) -> Field { return &c.model.num_key_value_heads; }, {1, 4096}, {}, identity,
+    {"model.num_key_value_heads", [](C c) -> Field { return &c.model.num_key_value_heads; }, {1, 4096}, {}, tensors,
      "Key and value heads, each shared by as many query heads.", "model.num_attention_heads"},
-    {"model.head_dim", [](C c) -> Field { return &c.model.head_dim; }, {2, 256}, {}, identity,
+    {"model.head_dim", [](C c) -> Field { return &c.model.head_dim; }, {2, 256}, {}, tensors,
      "Width of a head; even. qwen3 needs it.", "model.hidden_size / model.num_attention_heads"},
-    {"model.intermediate_size", [](C c) -> Field { return &c.model.intermediate_size; }, {1, 1048576}, {}, identity,
+    {"model.intermediate_size", [](C c) -> Field { return &c.model.intermediate_size; }, {1, 1048576}, {}, tensors,
      "Width inside the MLP."},
     {"model.max_position_embeddings", [](C c) -> Field { return &c.model.max_position_embeddings; }, {1, 16777216}, {}, notice,
      "The longest sequence the model is meant for."},
@@ -134,13 +135,13 @@ std::vector<Key> make_rows() {
      "Standard deviation of the initial weights."},
     {"model.residual_init", [](C c) -> Field { return choice(c.model.residual_init); }, none, list(residual_init_names), identity,
      "How o_proj and down_proj begin. plain: as other weights; scaled: smaller by 1/sqrt(2 * num_hidden_layers); auto: scaled in a new run, what it had in a run that goes on. RUN/config.json says which."},
-    {"model.tie_word_embeddings", [](C c) -> Field { return &c.model.tie_word_embeddings; }, none, {}, identity,
+    {"model.tie_word_embeddings", [](C c) -> Field { return &c.model.tie_word_embeddings; }, none, {}, tensors,
      "The head is the embedding."},
-    {"model.attention_bias", [](C c) -> Field { return &c.model.attention_bias; }, none, {}, identity,
+    {"model.attention_bias", [](C c) -> Field { return &c.model.attention_bias; }, none, {}, tensors,
      "Biases on q, k, v; follows from the architecture.", "true for qwen2"},
-    {"model.qk_norm", [](C c) -> Field { return &c.model.qk_norm; }, none, {}, identity,
+    {"model.qk_norm", [](C c) -> Field { return &c.model.qk_norm; }, none, {}, tensors,
      "A norm of every query and key head; follows from the architecture.", "true for qwen3"},
-    {"model.sub_norm", [](C c) -> Field { return &c.model.sub_norm; }, none, {}, identity,
+    {"model.sub_norm", [](C c) -> Field { return &c.model.sub_norm; }, none, {}, tensors,
      "A norm of what o_proj and down_proj read; follows from the architecture.", "true for bitnet"},
 
     {"data.path", [](C c) -> Field { return &c.data.path; }, text, {}, notice,
@@ -152,7 +153,7 @@ std::vector<Key> make_rows() {
     {"data.shuffle", [](C c) -> Field { return &c.data.shuffle; }, none, {}, identity,
      "Visit the sequences in another order every epoch; false: as they lie in the file."},
 
-    {"train.steps", [](C c) -> Field { return &c.train.steps; }, {1, most_u32}, {}, length,
+    {"train.steps", [](C c) -> Field { return &c.train.steps; }, {1, most_u32}, {}, rates,
      "Optimizer steps of the whole run."},
     {"train.batch_sequences", [](C c) -> Field { return &c.train.batch_sequences; }, {1, 1048576}, {}, identity,
      "Sequences per step."},
@@ -174,6 +175,8 @@ std::vector<Key> make_rows() {
      "Steps between checkpoints, and one at the end; 0: only that one."},
     {"train.keep_checkpoints", [](C c) -> Field { return &c.train.keep_checkpoints; }, intervals, {}, silent,
      "The newest so many are kept; 0: all."},
+    {"train.snapshot", [](C c) -> Field { return &c.train.snapshot; }, none, {"auto", "full", "pieces"}, silent,
+     "How a checkpoint is taken at an interval. full: all of it is copied at once and written beside training; pieces: training pauses while it is written, a piece at a time, without a copy; auto: full where the memory suffices."},
     {"train.max_skipped_steps", [](C c) -> Field { return &c.train.max_skipped_steps; }, intervals, {}, notice,
      "The run stops when so many steps in a row were skipped because the loss or a gradient was not finite or beyond skip_deviations; 0: never."},
     {"train.skip_deviations", [](C c) -> Field { return &c.train.skip_deviations; }, {0, 1000}, {}, notice,
@@ -189,30 +192,30 @@ std::vector<Key> make_rows() {
     {"train.head_rows", [](C c) -> Field { return &c.train.head_rows; }, {0, 16777216}, {}, notice,
      "Rows of logits that exist at a time; 0: chosen from the vocabulary. The last bits of results depend on it."},
 
-    {"schedule.shape", [](C c) -> Field { return &c.schedule.shape; }, none, {"constant", "linear", "cosine", "wsd", "two_stage"}, identity,
+    {"schedule.shape", [](C c) -> Field { return &c.schedule.shape; }, none, {"constant", "linear", "cosine", "wsd", "two_stage"}, rates,
      "How the rate falls after the warm-up; wsd: constant, then linear over the last decay_fraction; two_stage: linear, in the second half of the steps on the line that falls from second_lr (BitNet b1.58)."},
-    {"schedule.lr", [](C c) -> Field { return &c.schedule.lr; }, {0, 100, true}, {}, identity,
+    {"schedule.lr", [](C c) -> Field { return &c.schedule.lr; }, {0, 100, true}, {}, rates,
      "The highest learning rate."},
-    {"schedule.warmup_steps", [](C c) -> Field { return &c.schedule.warmup_steps; }, {0, most_u32}, {}, identity,
+    {"schedule.warmup_steps", [](C c) -> Field { return &c.schedule.warmup_steps; }, {0, most_u32}, {}, rates,
      "Steps in which the rate rises; or give warmup_fraction."},
-    {"schedule.warmup_fraction", [](C c) -> Field { return &c.schedule.warmup_fraction; }, factor, {}, identity,
+    {"schedule.warmup_fraction", [](C c) -> Field { return &c.schedule.warmup_fraction; }, factor, {}, rates,
      "The same as a part of train.steps."},
-    {"schedule.start_factor", [](C c) -> Field { return &c.schedule.start_factor; }, factor, {}, identity,
+    {"schedule.start_factor", [](C c) -> Field { return &c.schedule.start_factor; }, factor, {}, rates,
      "The rate that the warm-up starts from, as a part of lr."},
-    {"schedule.final_factor", [](C c) -> Field { return &c.schedule.final_factor; }, factor, {}, identity,
+    {"schedule.final_factor", [](C c) -> Field { return &c.schedule.final_factor; }, factor, {}, rates,
      "The rate of the last step, as a part of lr; or give final_lr."},
-    {"schedule.final_lr", [](C c) -> Field { return &c.schedule.final_lr; }, {0, 100}, {}, identity,
+    {"schedule.final_lr", [](C c) -> Field { return &c.schedule.final_lr; }, {0, 100}, {}, rates,
      "The same as a rate; 0: lr * final_factor."},
-    {"schedule.decay_fraction", [](C c) -> Field { return &c.schedule.decay_fraction; }, factor, {}, identity,
+    {"schedule.decay_fraction", [](C c) -> Field { return &c.schedule.decay_fraction; }, factor, {}, rates,
      "wsd: the part of train.steps in which the rate falls."},
-    {"schedule.second_lr", [](C c) -> Field { return &c.schedule.second_lr; }, {0, 100}, {}, identity,
+    {"schedule.second_lr", [](C c) -> Field { return &c.schedule.second_lr; }, {0, 100}, {}, rates,
      "two_stage: what lr is for the second half of the steps; it needs one above 0."},
-    {"schedule.second_weight_decay", [](C c) -> Field { return &c.schedule.second_weight_decay; }, {0, 100}, {}, identity,
+    {"schedule.second_weight_decay", [](C c) -> Field { return &c.schedule.second_weight_decay; }, {0, 100}, {}, rates,
      "two_stage: the weight decay in the second half of the steps.", "optimizer.weight_decay"},
 
-    {"optimizer.rule", [](C c) -> Field { return choice(c.optimizer.rule); }, none, rule_names(), identity,
+    {"optimizer.rule", [](C c) -> Field { return choice(c.optimizer.rule); }, none, rule_names(), tensors,
      "The update rule; adamw is PyTorch's, decoupled decay and place of eps included, but that decay and step are one subtraction, so that a small decay is not rounded away. muon updates the blocks' matrices, and `others` all else."},
-    {"optimizer.others", [](C c) -> Field { return choice(c.optimizer.others); }, none, rules_of_elements(), identity,
+    {"optimizer.others", [](C c) -> Field { return choice(c.optimizer.others); }, none, rules_of_elements(), tensors,
      "muon: the rule of the embedding, the head, norms and biases."},
     {"optimizer.betas", [](C c) -> Field { return std::array{&c.optimizer.beta1, &c.optimizer.beta2}; }, {0, 1, false, true}, {}, identity,
      "Decay of the first and of the second moment; the latter is adamw's alone. muon has muon.momentum instead."},
@@ -224,11 +227,11 @@ std::vector<Key> make_rows() {
      "What decays: all; matrices: not norms and biases; linears: not the embedding and the head either."},
     {"optimizer.clip_grad_norm", [](C c) -> Field { return &c.optimizer.clip_grad_norm; }, {0, 1e9}, {}, identity,
      "Gradients are scaled down to this global norm; 0: never. What is left above 1e19, whose square would overflow, is skipped as not finite."},
-    {"optimizer.states.m", [](C c) -> Field { return &c.optimizer.states.m; }, none, state_names(&StateCodecInfo::for_first_moment), identity,
+    {"optimizer.states.m", [](C c) -> Field { return &c.optimizer.states.m; }, none, state_names(&StateCodecInfo::for_first_moment), tensors,
      "How the first moment is stored."},
-    {"optimizer.states.v", [](C c) -> Field { return &c.optimizer.states.v; }, none, state_names(&StateCodecInfo::for_second_moment), identity,
+    {"optimizer.states.v", [](C c) -> Field { return &c.optimizer.states.v; }, none, state_names(&StateCodecInfo::for_second_moment), tensors,
      "How the second moment is stored; deN have a zero here, deN_no_zero and linearN do not."},
-    {"optimizer.states.block", [](C c) -> Field { return &c.optimizer.states.block; }, {8, 65536}, {}, identity,
+    {"optimizer.states.block", [](C c) -> Field { return &c.optimizer.states.block; }, {8, 65536}, {}, tensors,
      "Elements of a row that share a scale; a multiple of 8."},
     {"optimizer.states.m_rounding", [](C c) -> Field { return choice(c.optimizer.states.m_rounding); }, none, list(rounding_names), identity,
      "How the first moment is rounded."},
@@ -236,11 +239,11 @@ std::vector<Key> make_rows() {
      "How the second moment is rounded.", "`\"nearest\"`; logN: `\"stochastic\"`"},
     {"optimizer.states.quantile", [](C c) -> Field { return &c.optimizer.states.quantile; }, {0, 1, true, true}, {}, identity,
      "logN: the quantile of a block that its lowest level stands for."},
-    {"optimizer.states.on", [](C c) -> Field { return choice(c.optimizer.states.on); }, none, list(states_on_names), identity,
+    {"optimizer.states.on", [](C c) -> Field { return choice(c.optimizer.states.on); }, none, list(states_on_names), tensors,
      "Whose moments these codecs store: linears: of the block's linears; matrices: of embedding and head too; all: of norms and biases too. Others are f32."},
-    {"optimizer.states.min_elements", [](C c) -> Field { return &c.optimizer.states.min_elements; }, {0, most_u32}, {}, identity,
+    {"optimizer.states.min_elements", [](C c) -> Field { return &c.optimizer.states.min_elements; }, {0, most_u32}, {}, tensors,
      "Moments of a tensor of at most so many elements are f32."},
-    {"optimizer.states.head_m", [](C c) -> Field { return &c.optimizer.states.head_m; }, none, state_names(&StateCodecInfo::for_first_moment), identity,
+    {"optimizer.states.head_m", [](C c) -> Field { return &c.optimizer.states.head_m; }, none, state_names(&StateCodecInfo::for_first_moment), tensors,
      "How the head's first moment is stored where `on` includes it: rounded to nearest in 4 bits it can diverge late in training."},
     {"optimizer.muon.momentum", [](C c) -> Field { return &c.optimizer.muon.momentum; }, {0, 1, true, true}, {}, identity,
      "muon: decay of the first moment of the blocks' matrices."},

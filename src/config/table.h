@@ -1,6 +1,6 @@
 // The table of config keys. For each key it has the path, the type, the default, the range, the meaning, and what a
 // changed value means when a run is resumed. No other place has them: the parser, the defaults, the schema, the
-// reference page and compare_for_resume all read this table.
+// reference page and compare_configs all read this table.
 #pragma once
 
 #include <array>
@@ -30,8 +30,9 @@ std::uint8_t* choice(Enum& value) {
 
 /// What resume does when the value of a key has changed.
 enum class Resume {
-  identity,  ///< refuses: with another value it is another run
-  length,    ///< refuses if learning rates depend on the run's length; goes on and tells the user if they do not
+  tensors,   ///< refuses: other tensors are stored, or the same ones mean something else; so does --fork
+  identity,  ///< refuses: with another value it is another run, of the same tensors
+  rates,     ///< goes on and tells the user if the steps already made had the same rates; else refuses as `identity`
   notice,    ///< goes on, and tells the user
   silent     ///< goes on: the key changes nothing that is computed
 };

@@ -14,6 +14,9 @@ constexpr int trainer_version = 1;
 /// Absent in checkpoints older than it, which are of arithmetic 1.
 constexpr const char* arithmetic_key = "arithmetic";
 
+/// The version of "config"; absent in checkpoints older than it, which are of version 1.
+constexpr const char* config_version_key = "config_version";
+
 std::int64_t count_field(const nlohmann::json& json, const char* key, const std::string& path) {
   const auto at = json.find(key);
   if (at == json.end() || !at->is_number_unsigned() || at->get<std::uint64_t>() > (std::uint64_t{1} << 62))
@@ -74,6 +77,7 @@ std::string trainer_json(const TrainingState& state, const RunIdentity& identity
                                        {"finite", finite},
                                        {"backend", identity.backend},
                                        {"data_fingerprint", identity.data_fingerprint},
+                                       {config_version_key, config_version},
                                        {"config", nlohmann::ordered_json::parse(config_json(config))}};
   return json.dump(2) + "\n";
 }
@@ -86,6 +90,10 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
                       json["version"].dump(), trainer_version);
   if (!json.contains("config") || !json["config"].is_object())
     throw input_error("{}: \"config\" must be an object; the checkpoint is damaged, use another one", path);
+  const std::int64_t version = json.contains(config_version_key) ? count_field(json, config_version_key, path) : 1;
+  if (version > config_version)
+    throw input_error("{}: {} {} was written by a newer bittern; this one reads up to {}: use that one", path,
+                      config_version_key, version, config_version);
   // Younger than version 1: where they are missing, they are not known.
   std::int64_t proven = -1;
   if (json.contains("proven_checkpoint") && json["proven_checkpoint"] != -1)
@@ -102,7 +110,7 @@ TrainerRecord parse_trainer_json(const std::string& text, const std::string& pat
           .identity = {.backend = text_field(json, "backend", path),
                        .data_fingerprint = text_field(json, "data_fingerprint", path)},
           .finite = json.value("finite", true),
-          .config_json = json["config"].dump(),
+          .config_json = migrated_config(json["config"].dump(), version),
           .arithmetic = json.contains(arithmetic_key) ? count_field(json, arithmetic_key, path) : 1};
 }
 

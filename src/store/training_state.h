@@ -41,7 +41,7 @@ struct TrainerRecord {
   TrainingState state;
   RunIdentity identity;
   bool finite = true;       ///< also where the file does not say
-  std::string config_json;  ///< the effective config of the run that wrote it
+  std::string config_json;  ///< the effective config of the run that wrote it, migrated to today's version
   std::int64_t arithmetic = current_arithmetic;
 };
 /// `path` is for messages. The file comes from outside: whatever is missing or wrong is an Error.

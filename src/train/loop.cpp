@@ -35,18 +35,24 @@ void check_skipped(const Loop& loop) {
   const TrainingState& state = loop.state;
   if (loop.config().max_skipped_steps == 0 || state.skipped_in_a_row < loop.config().max_skipped_steps) return;
   const std::string before = loop.saves.newest_proven();
-  throw failure(
-      "stopped at step {}: {} steps in a row had a loss or gradients that were not finite{}, and were skipped. {} with a "
-      "lower schedule.lr, a longer warm-up or optimizer.clip_grad_norm, or look at the data",
-      state.step, state.skipped_in_a_row,
+  const std::string beyond_means =
       loop.config().skip_deviations > 0
           ? fmt::format(", or farther above their running means than train.skip_deviations ({}) allows",
                         loop.config().skip_deviations)
-          : std::string(),
-      before.empty() ? "No checkpoint is older than what went wrong: begin again in another folder,"
-                     : fmt::format("The newest checkpoint from which the run went on to learn is {}: begin a new run "
-                                   "from its weights, `bittern train CONFIG --init {} --out NEW`,",
-                                   before, before));
+          : std::string();
+  const std::string advice =
+      before.empty()
+          ? "No checkpoint is older than what went wrong: begin again in another folder, with a lower "
+            "schedule.lr, a longer warm-up or a lower optimizer.clip_grad_norm, or look at the data"
+          : fmt::format(
+                "The newest checkpoint from which the run went on to learn is {}: begin a new run that goes on "
+                "from it, `bittern train CONFIG --fork {} --out NEW`, with a lower schedule.lr or "
+                "optimizer.clip_grad_norm, with another run.seed (which orders the data otherwise), or look at "
+                "the data",
+                before, before);
+  throw failure(
+      "stopped at step {}: {} steps in a row had a loss or gradients that were not finite{}, and were skipped. {}",
+      state.step, state.skipped_in_a_row, beyond_means, advice);
 }
 
 /// False if a stop was asked for before it was finished: nothing is noted then.

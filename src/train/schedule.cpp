@@ -43,4 +43,14 @@ double weight_decay(const RunConfig& config, std::int64_t step) {
                                                                     : config.optimizer.weight_decay;
 }
 
+bool same_rates(const RunConfig& before, const RunConfig& after, std::int64_t steps) {
+  const auto rate = [](const RunConfig& config, std::int64_t step) {
+    return learning_rate(config.schedule, config.train.steps, step);
+  };
+  for (std::int64_t step = 1; step <= steps; ++step)
+    if (rate(before, step) != rate(after, step) || weight_decay(before, step) != weight_decay(after, step))
+      return false;
+  return true;
+}
+
 }  // namespace bittern

@@ -108,8 +108,9 @@ if (!several && about(runs[0])) make('p', {class: 'about'}, main, about(runs[0])
 else if (several) make('p', {class: 'about'}, main, runs.map(run => run.name).join(' · '));
 else make('p', {class: 'about'}, main);
 
-for (const {summary: s, skipped, name} of runs) {
+for (const {summary: s, skipped, fork, name} of runs) {
   const whose = several ? name + ': ' : '', notes = [];
+  if (fork) make('div', {class: 'about'}, main, whose + fork);
   if (s.skipped_steps > 0) notes.push(`${whole(s.skipped_steps)} step${s.skipped_steps === 1 ? ' was' : 's were'} skipped because the loss or the gradients were not finite, or far above their mean` +
     (skipped.length ? ` (${skipped.slice(0, 12).map(whole).join(', ')}${s.skipped_steps > 12 ? ', …' : ''}; marked ▲ on the axis).` : '.'));
   if (s.bad_lines > 0) notes.push(`${whole(s.bad_lines)} line${s.bad_lines === 1 ? '' : 's'} of metrics.jsonl could not be read and ${s.bad_lines === 1 ? 'was' : 'were'} left out.`);

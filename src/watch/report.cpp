@@ -53,6 +53,7 @@ RunHistory load_run(const std::string& run) {
   RunHistory history(std::move(name));
   history.load_metrics(metrics);
   history.set_config(text_if_readable((directory / "config.json").string()));
+  history.set_fork(text_if_readable((directory / "fork.json").string()));
   history.set_status(status_in_heartbeat(text_if_readable((directory / "heartbeat.json").string())));
   return history;
 }
@@ -115,6 +116,7 @@ std::string Report::table() const {
                     validated ? with_commas(s.best_valid_step) : "-",
                     std::isfinite(s.tokens_per_second) ? short_number(s.tokens_per_second) : "-",
                     short_duration(s.seconds), with_commas(s.skipped_steps)});
+    if (!run.fork().empty()) notes += fmt::format("{}: {}\n", printable(s.name), printable(run.fork()));
     if (s.bad_lines > 0)
       notes += fmt::format("{}: {} line{} of metrics.jsonl could not be read and {} left out\n", printable(s.name),
                            with_commas(s.bad_lines), s.bad_lines == 1 ? "" : "s", s.bad_lines == 1 ? "was" : "were");
@@ -162,6 +164,7 @@ LiveReport::LiveReport(const std::string& run_directory, const std::string& effe
   const std::string name = std::filesystem::absolute(metrics, error).parent_path().filename().string();
   state_ = std::make_unique<State>(State{run_directory + "/report.html", RunHistory(name)});
   state_->history.set_config(effective_config);
+  state_->history.set_fork(text_if_readable(run_directory + "/fork.json"));
   if (std::filesystem::exists(metrics, error) || error) state_->history.load_metrics(metrics);
 }
 

@@ -156,6 +156,20 @@ void RunHistory::set_config(std::string_view text) {
   if (steps != train->end() && steps->is_number_integer()) total_steps_ = steps->get<std::int64_t>();
 }
 
+void RunHistory::set_fork(std::string_view text) {
+  fork_.clear();
+  ordered_json fork;
+  if (parse_json(text, fork) || !fork.is_object()) return;
+  const ordered_json checkpoint = fork.value("checkpoint", ordered_json()), step = fork.value("step", ordered_json()),
+                     changed = fork.value("changed", ordered_json());
+  if (!checkpoint.is_string() || !step.is_number_integer() || !changed.is_array()) return;
+  std::string list;
+  for (const ordered_json& line : changed)
+    if (line.is_string()) list += (list.empty() ? "" : ", ") + line.get<std::string>();
+  fork_ = fmt::format("forked from {} at step {}; changed: {}", checkpoint.get<std::string>(), step.get<std::int64_t>(),
+                      list.empty() ? "nothing" : list);
+}
+
 RunSummary RunHistory::summary() const {
   constexpr double none = std::numeric_limits<double>::quiet_NaN();
   double losses = 0, speeds = 0;
@@ -211,6 +225,7 @@ ordered_json summary_json(const RunSummary& s) {
 std::string RunHistory::page_json() const {
   ordered_json json;
   json["summary"] = summary_json(summary());
+  json["fork"] = fork_;
   json["config"] = config_;
   json["skipped"] = skipped_;
   json["samples"] = ordered_json::array();

@@ -50,12 +50,16 @@ class RunHistory {
   void load_metrics(const std::string& path);
   /// Takes the effective config as text. One that cannot be read leaves the report without it.
   void set_config(std::string_view text);
+  /// Takes a run's fork.json as text. One that cannot be read leaves the report without it.
+  void set_fork(std::string_view text);
+  /// "forked from runs/a/checkpoints/step_00000100 at step 100; changed: schedule.lr: 0.01 -> 0.005"; empty: no fork.
+  const std::string& fork() const { return fork_; }
   void set_status(std::string_view status) { status_ = status; }
   void set_name(std::string name) { name_ = std::move(name); }
   const std::string& name() const { return name_; }
 
   RunSummary summary() const;
-  /// What the page draws: {"name", "summary", "config", "curves": {"loss": {"x", "y"}, ...}, "samples", "skipped"}.
+  /// What the page draws: {"summary", "fork", "config", "curves": {"loss": {"x", "y"}, ...}, "samples", "skipped"}.
   std::string page_json() const;
 
  private:
@@ -80,6 +84,7 @@ class RunHistory {
   std::deque<Sample> samples_;
   std::vector<std::int64_t> skipped_;  // the steps, the first 500 of them
   std::vector<std::pair<std::string, std::string>> config_;
+  std::string fork_;
   std::int64_t total_steps_ = 0;
   std::map<std::string, Curve> curves_;  // of the metrics that are drawn: "loss", "mlp_linear.changed", ...
   Curve tokens_{500}, seconds_{500};     // what lies at a step, for the other two scales of the page

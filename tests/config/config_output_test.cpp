@@ -76,40 +76,42 @@ TEST_CASE("config: every key has a meaning and its default is in its range") {
   }
 }
 
-TEST_CASE("config: a resume refuses keys that make another run and tells of keys that may change") {
+TEST_CASE("config: what a changed key means: other tensors, another run, or a run that may go on") {
   const RunConfig before = parse_config("{}", "a.json");
-  const auto verdict = [&](const std::vector<std::string>& settings) {
-    return compare_for_resume(before, parse_config("{}", "b.json", settings));
+  const auto verdict = [&](const std::vector<std::string>& settings, bool rates_stay = false) {
+    return compare_configs(before, parse_config("{}", "b.json", settings), rates_stay);
   };
-  CHECK(verdict({}).refuse.empty());
-  CHECK(verdict({}).notice.empty());
-  const ConfigChange identity = verdict({"schedule.lr=0.5", "run.seed=2", "optimizer.betas=[0.9,0.99]"});
-  CHECK(identity.refuse == std::vector<std::string>{"run.seed: 1 -> 2", "schedule.lr: 0.001 -> 0.5",
-                                                    "optimizer.betas: [0.9,0.95] -> [0.9,0.99]"});
-  CHECK(identity.notice.empty());
+  const auto nothing = [](const ConfigChange& change) {
+    return change.tensors.empty() && change.run.empty() && change.notice.empty();
+  };
+  using Lines = std::vector<std::string>;
+  CHECK(nothing(verdict({})));
+  const ConfigChange another = verdict({"schedule.lr=0.5", "run.seed=2", "optimizer.betas=[0.9,0.99]"});
+  CHECK(another.run ==
+        Lines{"run.seed: 1 -> 2", "schedule.lr: 0.001 -> 0.5", "optimizer.betas: [0.9,0.95] -> [0.9,0.99]"});
+  CHECK(another.tensors.empty());
+  CHECK(another.notice.empty());
   const ConfigChange notice = verdict({"train.checkpoint_every=7", "data.path=elsewhere"});
-  CHECK(notice.refuse.empty());
-  CHECK(notice.notice ==
-        std::vector<std::string>{"data.path: \"\" -> \"elsewhere\"", "train.checkpoint_every: 200 -> 7"});
-  const ConfigChange silent = verdict({"run.threads=3", "train.keep_checkpoints=9", "train.recompute=block"});
-  CHECK(silent.refuse.empty());
-  CHECK(silent.notice.empty());
+  CHECK(notice.run.empty());
+  CHECK(notice.notice == Lines{"data.path: \"\" -> \"elsewhere\"", "train.checkpoint_every: 200 -> 7"});
+  CHECK(nothing(
+      verdict({"run.threads=3", "train.keep_checkpoints=9", "train.recompute=block", "train.snapshot=pieces"})));
   const ConfigChange weights = verdict({"weights.block_linear.codec=bf16"});
-  CHECK(weights.refuse == std::vector<std::string>{"weights.attention_linear.codec: \"f32\" -> \"bf16\"",
-                                                   "weights.mlp_linear.codec: \"f32\" -> \"bf16\""});
-}
-
-TEST_CASE("config: more steps are the same run only where no rate depends on them") {
-  const auto change = [](const std::vector<std::string>& settings) {
-    std::vector<std::string> longer = settings;
-    longer.push_back("train.steps=2000");
-    return compare_for_resume(parse_config("{}", "a.json", settings), parse_config("{}", "b.json", longer));
-  };
-  CHECK(change({"schedule.shape=cosine"}).refuse == std::vector<std::string>{"train.steps: 1000 -> 2000"});
-  CHECK(change({"schedule.shape=wsd"}).refuse.size() == 1);
-  CHECK(change({"schedule.shape=constant", "schedule.warmup_fraction=0.1"}).refuse.size() == 1);
-  CHECK(change({"schedule.shape=constant", "schedule.warmup_steps=10"}).refuse.empty());
-  CHECK(change({"schedule.shape=constant"}).notice == std::vector<std::string>{"train.steps: 1000 -> 2000"});
+  CHECK(weights.tensors ==
+        Lines{"weights.attention_linear.codec: \"f32\" -> \"bf16\"", "weights.mlp_linear.codec: \"f32\" -> \"bf16\""});
+  const std::vector<std::string> bf16 = {"weights.head.codec=bf16"},
+                                 rounded = {"weights.head.codec=bf16", "weights.head.rounding=stochastic"};
+  CHECK(compare_configs(parse_config("{}", "a.json", bf16), parse_config("{}", "b.json", rounded), true).run ==
+        Lines{"weights.head.rounding: \"nearest\" -> \"stochastic\""});
+  for (const char* setting : {"model.intermediate_size=64", "model.tie_word_embeddings=true", "optimizer.rule=sgdm",
+                              "optimizer.states.m=bf16", "optimizer.states.min_elements=0"}) {
+    INFO(setting);
+    CHECK(verdict({setting}).tensors.size() == 1);
+  }
+  // What the rates follow from: the same run while those of the steps made stay.
+  CHECK(verdict({"train.steps=2000", "schedule.shape=wsd"}, false).run.size() == 2);
+  CHECK(verdict({"train.steps=2000", "schedule.shape=wsd"}, true).notice ==
+        Lines{"train.steps: 1000 -> 2000", "schedule.shape: \"cosine\" -> \"wsd\""});
 }
 
 TEST_CASE("config: model.residual_init auto is what a new run takes, and what a run that goes on had") {
@@ -120,17 +122,12 @@ TEST_CASE("config: model.residual_init auto is what a new run takes, and what a 
   settle_residual_init(fresh, nullptr);
   CHECK(fresh.model.residual_init == residual_init_of_a_new_run);
   for (const char* had : {"plain", "scaled"}) {
-    RunConfig before = config(had), after = config("auto");
+    const RunConfig before = config(had);
+    RunConfig after = config("auto");
     settle_residual_init(after, &before);
     CHECK(after.model.residual_init == before.model.residual_init);
-    CHECK(compare_for_resume(before, after).refuse.empty());
+    CHECK(compare_configs(before, after, true).run.empty());
   }
-  // A checkpoint of a program without the key.
-  RunConfig older = parse_config("{}", "a.json"), after = config("auto"), other = config("scaled");
-  settle_residual_init(after, &older);
-  CHECK(older.model.residual_init == ResidualInit::plain);
-  CHECK(after.model.residual_init == ResidualInit::plain);
-  settle_residual_init(other, &older);
-  CHECK(compare_for_resume(older, other).refuse ==
+  CHECK(compare_configs(config("plain"), config("scaled"), true).run ==
         std::vector<std::string>{"model.residual_init: \"plain\" -> \"scaled\""});
 }

@@ -46,6 +46,17 @@ TEST_CASE("trainer state: an older program wrote no running means: they begin an
   CHECK(parse_trainer_json(json.dump(), "trainer.json").state.means == RunningMeans{});
 }
 
+TEST_CASE("trainer state: the config is migrated from its version; a newer one is refused") {
+  nlohmann::json json = nlohmann::json::parse(good_text());
+  CHECK(json["config_version"] == config_version);
+  json["config_version"] = config_version + 1;
+  CHECK_THAT(refusal(json.dump()).text, Catch::Contains("was written by a newer bittern"));
+  json.erase("config_version");
+  json["config"]["model"].erase("residual_init");
+  const TrainerRecord older = parse_trainer_json(json.dump(), "trainer.json");
+  CHECK(parse_config(older.config_json, "trainer.json").model.residual_init == ResidualInit::plain);
+}
+
 TEST_CASE("trainer state: what is missing or wrong is named") {
   const auto with = [](const std::string& key, const nlohmann::json& value) {
     nlohmann::json json = nlohmann::json::parse(good_text());

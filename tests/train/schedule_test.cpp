@@ -164,3 +164,29 @@ TEST_CASE("schedule: a run's logged rate is learning_rate() of its step, the fir
     CHECK(step == 12);
   }
 }
+
+TEST_CASE("schedule: rates of the first steps are the same, or not, to the step") {
+  const auto config = [](const std::string& shape, std::int64_t steps, double warmup_fraction = 0) {
+    RunConfig made;
+    made.train.steps = steps;
+    made.schedule = schedule(shape, warmup_fraction);
+    return made;
+  };
+  const auto first_that_differs = [](const RunConfig& a, const RunConfig& b) {
+    std::int64_t step = 1;
+    while (step <= 100 && same_rates(a, b, step)) ++step;
+    return step;
+  };
+  RunConfig wsd = config("wsd", 100), longer = config("wsd", 200);
+  wsd.schedule.decay_fraction = longer.schedule.decay_fraction = 0.2;
+  CHECK(first_that_differs(wsd, longer) == 81);
+  CHECK(first_that_differs(longer, wsd) == 81);
+  CHECK(first_that_differs(config("constant", 100), config("constant", 200)) == 101);
+  CHECK(first_that_differs(config("constant", 100), wsd) == 81);
+  CHECK(first_that_differs(config("cosine", 100), config("cosine", 200)) == 1);
+  CHECK(first_that_differs(config("constant", 100, 0.1), config("constant", 200, 0.1)) == 1);
+  CHECK(same_rates(config("cosine", 100), config("cosine", 200), 0));
+  RunConfig decay = config("two_stage", 100), other_decay = decay;
+  other_decay.schedule.second_weight_decay = 7;
+  CHECK(first_that_differs(decay, other_decay) == 50);
+}

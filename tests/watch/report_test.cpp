@@ -244,6 +244,23 @@ TEST_CASE("report: a hostile config leaves the report without it") {
   }
 }
 
+TEST_CASE("report: a forked run says what it was forked from; a hostile fork.json is left out") {
+  RunHistory history("x");
+  history.set_fork(R"({"checkpoint":"a/</script>","step":7,"changed":["schedule.lr: 1 -> 2","run.seed: 1 -> 3"]})");
+  CHECK(history.fork() == "forked from a/</script> at step 7; changed: schedule.lr: 1 -> 2, run.seed: 1 -> 3");
+  CHECK(data_of(report_page({history.page_json()}, "t", false)).at("runs").at(0).at("fork") == history.fork());
+  history.set_fork(R"({"checkpoint":"a","step":7,"changed":[]})");
+  CHECK(history.fork() == "forked from a at step 7; changed: nothing");
+  for (const std::string& damaged :
+       {std::string("{"), std::string("[]"), std::string(R"({"checkpoint":1,"step":7,"changed":[]})"),
+        std::string(R"({"checkpoint":"a","step":"7","changed":[]})"), std::string(R"({"checkpoint":"a","step":7})"),
+        std::string(R"({"checkpoint":"a","step":7,"changed":)") + std::string(100000, '[') + std::string(100000, ']') +
+            "}"}) {
+    history.set_fork(damaged);
+    CHECK(history.fork().empty());
+  }
+}
+
 TEST_CASE("report: the page needs nothing from outside and stays small, however long the run") {
   RunHistory history("long");
   for (int step = 1; step <= 300000; ++step) history.add(step_at(step));

@@ -27,9 +27,9 @@ namespace {
 namespace fs = std::filesystem;
 
 /// All that a run ever writes into its folder, but for files that are being written (NAME.tmp).
-constexpr std::array<std::string_view, 10> names_of_a_run = {
-    ".lock",       "config.json", "start.json",     "metrics.jsonl", "tensorboard",
-    "report.html", "log.txt",     "heartbeat.json", "checkpoints",   "ranks"};
+constexpr std::array<std::string_view, 11> names_of_a_run = {
+    ".lock",       "config.json", "start.json",     "fork.json",   "metrics.jsonl", "tensorboard",
+    "report.html", "log.txt",     "heartbeat.json", "checkpoints", "ranks"};
 
 bool has(const std::string& folder, const char* name) {
   std::error_code error;

@@ -1,5 +1,5 @@
-// start_or_resume: where a run begins: with fresh weights, with the weights of another model (--init), or where a
-// checkpoint stopped; and the filling of its memory from there.
+// start_or_resume: where a run begins: with fresh weights, with the weights of another model (--init), where a checkpoint
+// of its own stopped, or where one of another run did (--fork); and the filling of its memory from there.
 #pragma once
 
 #include <optional>
@@ -20,7 +20,7 @@ struct StartingPoint {
 
 /// Looks at the run's folder, at its start.json and at what the command asks for, and decides what the config leaves to
 /// that (settle_residual_init). Throws where they contradict each other, and where the config or the data would make
-/// another run of the one that the folder holds.
+/// another run of the one that the folder holds (same_run.h). Writes start.json and, for a fork, fork.json.
 StartingPoint where_to_start(Session& session, const TrainOptions& options);
 
 /// Allocates the session's memory and fills its weights and moments. Returns the state that training goes on from.

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include "bittern/error.h"
+#include "bittern/file.h"
 #include "bittern/prepare.h"
 #include "store/hf_config.h"
 #include "train/infer/text_sampler.h"
@@ -42,6 +43,11 @@ TokenStream open_training_stream(RunConfig& config) {
   return stream;
 }
 
+bool of_other_tokenizer(const TokenStream& stream, const std::string& tokenizer_model) {
+  return !stream.tokenizer_checksum().empty() && !tokenizer_model.empty() &&
+         checksum_text(checksum(as_bytes(tokenizer_model))) != stream.tokenizer_checksum();
+}
+
 std::int64_t sample_positions(const RunConfig& config, const std::optional<Tokenizer>& tokenizer) {
   if (config.train.sample_every == 0) return 0;
   if (!tokenizer)
@@ -63,6 +69,12 @@ TrainingData open_data(RunConfig& config) {
   TokenStream stream = open_training_stream(config);
   std::optional<TokenStream> valid;
   if (config.train.evaluate_every > 0) valid = open_validation_stream(config);
+  if (valid && !valid->tokenizer_checksum().empty() && !stream.tokenizer_checksum().empty() &&
+      valid->tokenizer_checksum() != stream.tokenizer_checksum())
+    throw input_error(
+        "data.valid_path {}: it was made with another tokenizer than data.path {}, so its ids mean other text; make it "
+        "with `bittern prepare --tokenizer {}`",
+        config.data.valid_path, config.data.path, stream.tokenizer_path());
   const Sampler sampler(stream.token_count(), config.data.sequence_length, static_cast<std::uint32_t>(config.run.seed),
                         config.data.shuffle);
   std::optional<Tokenizer> tokenizer;

@@ -27,6 +27,10 @@ TrainingData open_data(RunConfig& config);
 /// Opens the stream to train on, and completes config.model.vocab_size from it.
 TokenStream open_training_stream(RunConfig& config);
 
+/// Whether the stream's ids were made by another tokenizer than the one with these bytes: then they mean other text. False
+/// where one of the two is not known.
+bool of_other_tokenizer(const TokenStream& stream, const std::string& tokenizer_model);
+
 /// Positions that the samples of training take in the key/value cache (0: no samples); throws where the model has
 /// fewer.
 std::int64_t sample_positions(const RunConfig& config, const std::optional<Tokenizer>& tokenizer);
