@@ -125,3 +125,48 @@ TEST_CASE(
   if (const std::int64_t saved = find_latest(run).step; saved > 0)
     check_same_weights(run, scratch.path + "/undisturbed", saved);
 }
+
+TEST_CASE("belongs together: data of another tokenizer are refused for validation and eval, and told of for --init") {
+  const Scratch scratch("training_tokenizers");
+  const std::string other = scratch.path + "/other", run = scratch.path + "/run";
+  write_sentences(scratch.path + "/text.txt", 1000);
+  PrepareOptions options;
+  options.inputs = {scratch.path + "/text.txt"};
+  options.out = other;
+  options.vocab_size = 310;
+  options.valid_fraction = 0.1;
+  prepare(options, {});
+  const auto refused = [&](const auto& action, const std::string& text) { tiny_run::check_refused(action, text); };
+  refused([&] { train(config(R"({"data":{"valid_path":")" + other + R"("}})"), {.out = run}); },
+          "data.valid_path " + other + ": it was made with another tokenizer than data.path " + corpus());
+  refused([&] { evaluate({.checkpoint = reference_run(), .data = other}); },
+          "--data " + other + ": it was made with another tokenizer than " + reference_run());
+  CHECK_NOTHROW(evaluate({.checkpoint = reference_run(), .data = corpus(), .max_sequences = 2}));
+  const auto begun = [&](const std::string& name, const std::string& data) {
+    const std::string out = scratch.path + "/" + name;
+    const std::string extra = R"({"data":{"path":")" + data + R"("},"model":{"vocab_size":320},"train":{"steps":2}})";
+    REQUIRE(train(config(extra), {.out = out, .init = reference_run()}) == ExitCode::ok);
+    return bytes_of(out + "/log.txt");
+  };
+  const std::string told = "its tokenizer.model is not the one that data.path";
+  CHECK_THAT(begun("told", other), Catch::Contains(told));
+  CHECK_THAT(begun("same", corpus()), !Catch::Contains(told));
+}
+
+TEST_CASE("belongs together: special ids beyond the vocabulary are refused, with their file") {
+  const Scratch scratch("training_special_ids");
+  const std::string model = scratch.path + "/model";
+  export_checkpoint({.checkpoint = reference_run(), .out = model});
+  const nlohmann::json whole = nlohmann::json::parse(bytes_of(model + "/config.json"));
+  for (const auto& [key, value] : std::vector<std::pair<std::string, nlohmann::json>>{
+           {"bos_token_id", 320}, {"eos_token_id", 4096}, {"eos_token_id", nlohmann::json::array({2, 320})}}) {
+    nlohmann::json wrong = whole;
+    wrong[key] = value;
+    std::ofstream(model + "/config.json") << wrong.dump();
+    const std::string expected = model + "/config.json: " + key + " is ";
+    tiny_run::check_refused([&] { generate({.checkpoint = model, .prompt = "the"}); }, expected);
+    tiny_run::check_refused([&] { evaluate({.checkpoint = model, .data = corpus()}); }, expected);
+  }
+  std::ofstream(model + "/config.json") << whole.dump();
+  CHECK_NOTHROW(evaluate({.checkpoint = model, .data = corpus(), .max_sequences = 2}));
+}

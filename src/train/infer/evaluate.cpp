@@ -15,6 +15,7 @@
 #include "train/infer/inference.h"
 #include "train/infer/text_sampler.h"
 #include "train/infer/validation.h"
+#include "train/session/training_data.h"
 
 namespace bittern {
 namespace {
@@ -55,6 +56,12 @@ void evaluate(const EvaluateOptions& options) {
         static_cast<double>(text.text_bytes) / static_cast<double>(std::max<std::size_t>(ids.size() - 1, 1));
   } else {
     TokenStream stream = TokenStream::open(data, Split::valid);
+    if (opened.tokenizer && of_other_tokenizer(stream, opened.tokenizer->file_bytes()))
+      throw input_error(
+          "--data {}: it was made with another tokenizer than {}/tokenizer.model, so its ids mean other text than those "
+          "that the model has learned; name the text itself, or make the data with `bittern prepare --tokenizer "
+          "{}/tokenizer.model`",
+          data, opened.folder, opened.folder);
     stream.limit_vocabulary(opened.config.model.vocab_size);
     stream.verify_checksums([] { return !stop_requested(); });
     const std::unique_ptr<Session> session = load_model(opened, options.batch, T, 0);

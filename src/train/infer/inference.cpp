@@ -21,6 +21,23 @@ constexpr WeightCodec ternary = {.storage = WeightStorage::ternary,
                                  .scale_from = ScaleFrom::absmean,
                                  .scale_update = ScaleUpdate::fixed};
 
+/// An id of a special token that the model has no row for would fault when it is its turn.
+void check_special_ids(const OpenedModel& opened) {
+  const std::int64_t vocab_size = opened.config.model.vocab_size;
+  const auto look = [&](const char* file, const char* what, std::int64_t id) {
+    if (id >= vocab_size)
+      throw input_error(
+          "{}/{}: {} is {}, and the model's vocabulary (vocab_size) has {} ids, from 0 on; correct the file, or use the one "
+          "that belongs to these weights",
+          opened.folder, file, what, id, vocab_size);
+  };
+  look("config.json", "bos_token_id", opened.special_ids.bos);
+  for (const std::int64_t id : opened.special_ids.eos) look("config.json", "eos_token_id", id);
+  if (!opened.tokenizer) return;
+  look("tokenizer.model", "the id of its end of a text", opened.tokenizer->eos());
+  look("tokenizer.model", "the id of its beginning of a text", opened.tokenizer->bos());
+}
+
 }  // namespace
 
 OpenedModel open_model(const std::string& path, const std::string& compute, const std::string& weights,
@@ -50,6 +67,7 @@ OpenedModel open_model(const std::string& path, const std::string& compute, cons
   opened.special_ids = HfModel::open(opened.folder).special_ids();
   if (fs::exists(opened.folder + "/tokenizer.model", error))
     opened.tokenizer = Tokenizer::load(opened.folder + "/tokenizer.model");
+  check_special_ids(opened);
   return opened;
 }
 
