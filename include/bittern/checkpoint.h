@@ -51,6 +51,11 @@ void remove_unfinished_checkpoints(const std::string& run_dir);
 void prune_checkpoints(const std::string& run_dir, std::int64_t keep,
                        const std::vector<std::int64_t>& protected_steps = {});
 
+/// What a run does at an interval: write_checkpoint, but for contents with a number that is not finite (an Error), then
+/// prune_checkpoints to `keep`, the step that was written and the `protected_steps`.
+void save_checkpoint(const std::string& run_dir, const CheckpointContents& contents, std::int64_t keep,
+                     std::vector<std::int64_t> protected_steps);
+
 /// The first of the tensors that holds a number that is not finite; nullptr: none does.
 const NamedTensor* find_not_finite(const std::vector<NamedTensor>& tensors);
 
@@ -114,9 +119,8 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  /// Starts writing and returns; after success prunes to `keep` and the `protected_steps`. Contents with a number that is
-  /// not finite are not written: an Error. First waits for the work before; throws what that met (then nothing is
-  /// started, and the next call starts afresh).
+  /// Starts save_checkpoint and returns. First waits for the work before; throws what that met (then nothing is started,
+  /// and the next call starts afresh).
   void submit(CheckpointContents contents, std::vector<std::int64_t> protected_steps = {});
   /// Prunes in the background, by the same rules.
   void prune(std::vector<std::int64_t> protected_steps);

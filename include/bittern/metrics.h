@@ -51,6 +51,7 @@ struct StepMetrics {
   double step_ms = 0;
   double seconds = 0;
   std::int64_t peak_rss = 0;
+  std::optional<double> save_ms;
 };
 
 /// What a step did to the parameters of one role. A number that a role or a rule does not have is missing.

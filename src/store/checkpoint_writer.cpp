@@ -8,6 +8,19 @@
 
 namespace bittern {
 
+void save_checkpoint(const std::string& run_dir, const CheckpointContents& contents, std::int64_t keep,
+                     std::vector<std::int64_t> protected_steps) {
+  for (const std::vector<NamedTensor>* tensors : {&contents.model, &contents.optimizer})
+    if (const NamedTensor* bad = find_not_finite(*tensors))
+      throw failure(
+          "{}/checkpoints/{}: not saved: {} holds a number that is not finite: the run has diverged; earlier "
+          "checkpoints are untouched",
+          run_dir, checkpoint_name(contents.step), bad->name);
+  write_checkpoint(run_dir, contents);
+  protected_steps.push_back(contents.step);
+  prune_checkpoints(run_dir, keep, protected_steps);
+}
+
 CheckpointWriter::CheckpointWriter(std::string run_dir, std::int64_t keep) : run_dir_(std::move(run_dir)), keep_(keep) {
   remove_unfinished_checkpoints(run_dir_);
 }
@@ -21,16 +34,8 @@ CheckpointWriter::~CheckpointWriter() {
 }
 
 void CheckpointWriter::submit(CheckpointContents contents, std::vector<std::int64_t> protected_steps) {
-  protected_steps.push_back(contents.step);
   start([this, contents = std::move(contents), protected_steps = std::move(protected_steps)] {
-    for (const std::vector<NamedTensor>* tensors : {&contents.model, &contents.optimizer})
-      if (const NamedTensor* bad = find_not_finite(*tensors))
-        throw failure(
-            "{}/checkpoints/{}: not saved: {} holds a number that is not finite: the run has diverged; earlier "
-            "checkpoints are untouched",
-            run_dir_, checkpoint_name(contents.step), bad->name);
-    write_checkpoint(run_dir_, contents);
-    prune_checkpoints(run_dir_, keep_, protected_steps);
+    save_checkpoint(run_dir_, contents, keep_, protected_steps);
   });
 }
 

@@ -113,6 +113,7 @@ void finish_step(const Loop& loop) {
   StepMetrics step = finished_step(loop);
   watchers.trained_seconds += 1e-3 * step.step_ms;
   step.seconds = watchers.trained_seconds;
+  step.save_ms = saves.take_pause();
   watchers.step(step);
   if (!step.skipped && !step.left_from_bucket && statistics_due(loop.config(), step.step))
     watchers.statistics(step_statistics(session, state));

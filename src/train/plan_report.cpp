@@ -58,6 +58,12 @@ void print_roles(const std::vector<RoleMemory>& roles) {
   fmt::print("kept: from step to step and in a checkpoint; m, v and master with their scales\n\n");
 }
 
+/// How checkpoints at an interval are taken: what train.snapshot asks for and, for "auto", what follows on this machine.
+std::string_view snapshot_of(const Session& session) {
+  if (session.config.train.checkpoint_every == 0) return "none";
+  return session.snapshot ? "full" : "pieces";
+}
+
 /// The ops of a step, those with the most FLOPs first, then those with the most bytes.
 using OpRow = std::pair<std::string_view, OpCost>;
 std::vector<OpRow> op_rows(const Session& session) {
@@ -148,6 +154,7 @@ void print_plan(RunConfig requested, bool json) {
         {"gradients_at_once", session->plan.most_at_once(Category::gradients)},
         {"total_bytes", total},
         {"available_bytes", available},
+        {"snapshot", snapshot_of(*session)},
         {"tokens_per_step", tokens},
         {"flops_per_token", flops_per_token},
         {"flops_total", flops_per_token * static_cast<double>(tokens * config.train.steps)},
@@ -170,6 +177,11 @@ void print_plan(RunConfig requested, bool json) {
     }
     fmt::print("{:<44} {:>16} {:>12}\n\n", "available on this machine", with_commas(available),
                short_bytes(static_cast<double>(available)));
+    if (config.train.checkpoint_every > 0)
+      fmt::print("checkpoints: {} (train.snapshot {})\n\n",
+                 session->snapshot ? "copied at once and written beside training"
+                                   : "written in pieces, for which training pauses",
+                 config.train.snapshot);
     print_roles(role_memory(*session));
     print_step(op_rows(*session));
     fmt::print(

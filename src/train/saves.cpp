@@ -118,23 +118,38 @@ void Saves::settle(bool wait) {
   pruning_ = false;
   try {
     writer_.wait();
-    if (step < 0) return;
-    newest_ = step;
-    if (failed_in_a_row_ > 0)
-      spdlog::info("saved again, at step {}, after {} saves that failed", step, failed_in_a_row_);
-    failed_in_a_row_ = 0;
+    if (step >= 0) saved(step);
   } catch (const Error& error) {
-    spdlog::error("{}", error.what());
-    if (step < 0) return;  // an old checkpoint that could not be removed
-    ++failed_in_a_row_;
-    if (newest_ < 0) {  // nothing of the run is on the disk yet
-      owed_ = true;
-      return;
-    }
+    if (step >= 0) return failed(error);
+    spdlog::error("{}", error.what());  // an old checkpoint could not be removed
+  }
+}
+
+void Saves::saved(std::int64_t step) {
+  newest_ = step;
+  if (failed_in_a_row_ > 0) spdlog::info("saved again, at step {}, after {} saves that failed", step, failed_in_a_row_);
+  failed_in_a_row_ = 0;
+}
+
+void Saves::failed(const Error& error) {
+  spdlog::error("{}", error.what());
+  ++failed_in_a_row_;
+  owed_ = newest_ < 0;  // nothing of the run is on the disk yet
+  if (!owed_)
     spdlog::warn(
         "{} saves in a row have failed; the run goes on, the newest checkpoint is {}, and the next save is due "
         "at the next interval",
         failed_in_a_row_, path_of(newest_));
+}
+
+void Saves::write_in_pieces() {
+  const CheckpointContents contents = checkpoint_contents(session_, state_, false);
+  try {
+    save_checkpoint(session_.folder->path(), contents, session_.config.train.keep_checkpoints,
+                    {state_.proven_checkpoint});
+    saved(state_.step);
+  } catch (const Error& error) {
+    failed(error);
   }
 }
 
@@ -144,6 +159,7 @@ void Saves::begin() {
                  newest_ < 0 ? "none" : path_of(newest_));
     return;
   }
+  const double started = steady_seconds();
   settle(true);
   if (owed_) return now();
   proves_newest();  // that of a save that has only ended now
@@ -151,10 +167,17 @@ void Saves::begin() {
   watchers_.progress.activity("saving");
   watchers_.heartbeat.beat(state_.step, RunStatus::saving);
   watchers_.metrics.sync();
-  copying_ = session_.take_snapshot();
-  copied_ = checkpoint_contents(session_, state_, true);
-  writing_ = state_.step;
-  write_copied(false);
+  if (session_.snapshot) {
+    copying_ = session_.take_snapshot();
+    copied_ = checkpoint_contents(session_, state_, true);
+    writing_ = state_.step;
+    write_copied(false);
+  } else {
+    write_in_pieces();
+  }
+  const double seconds = steady_seconds() - started;
+  pause_ms_ = 1e3 * seconds;
+  spdlog::info("step {}: training paused for {:.2f} s to save", state_.step, seconds);
 }
 
 }  // namespace bittern

@@ -1,5 +1,6 @@
-// Saves: the checkpoints of a run: those that a thread writes while training goes on, and the one that is written when
-// nothing trains.
+// Saves: the checkpoints of a run: those at an interval, and the one at the end, when nothing trains. At an interval
+// (train.snapshot) either all of it is copied, and a thread writes the copy while training goes on; or there is no memory
+// for the copy, and training pauses until it is written, a piece at a time. Both write the same bytes.
 //
 // A run that diverges must not replace what it has learned by what it has become:
 //   at an interval   nothing is saved and nothing pruned while the last step was skipped, or where a number is not finite
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bittern/checkpoint.h"
@@ -34,9 +36,12 @@ class Saves {
   /// After every step: takes note of a save that has ended, and of what the step says about the newest checkpoint.
   void after_step();
 
-  /// Begins to copy the last finished step, unless that step was skipped. Once it is copied, the thread that writes gets
-  /// it.
+  /// Saves the last finished step, unless that step was skipped. With a snapshot: begins to copy it; once it is copied,
+  /// the thread that writes gets it. Without: returns when it is written, or has failed.
   void begin();
+
+  /// How long begin() took since this was asked for, in milliseconds; none: it saved nothing.
+  std::optional<double> take_pause() { return std::exchange(pause_ms_, std::nullopt); }
 
   /// Writes the last finished step from the device's memory, a piece at a time. Nothing changes it meanwhile. For the end
   /// of a run: a failure is thrown.
@@ -56,7 +61,10 @@ class Saves {
   /// Takes note of what the last finished step says about the newest checkpoint; true where that is news.
   bool proves_newest();
   void write_copied(bool wait);
+  void write_in_pieces();
   void settle(bool wait);
+  void saved(std::int64_t step);
+  void failed(const Error& error);
   std::string path_of(std::int64_t step) const;
 
   const Session& session_;
@@ -70,6 +78,7 @@ class Saves {
   std::optional<CheckpointContents> copied_;  // what is to be written then; nothing once the writer has it
   std::int64_t failed_in_a_row_ = 0;
   bool owed_ = false;
+  std::optional<double> pause_ms_;
   bool pruning_ = false;  // the writer's work is to remove old checkpoints
 };
 

@@ -8,7 +8,7 @@
 namespace bittern {
 namespace {
 
-constexpr std::array<Metric<StepMetrics>, 14> step_metrics{{
+constexpr std::array<Metric<StepMetrics>, 15> step_metrics{{
     {.name = "step", .value = &StepMetrics::step, .meaning = "the number of the step; the first is 1"},
     {.name = "tokens",
      .value = &StepMetrics::tokens,
@@ -58,6 +58,10 @@ constexpr std::array<Metric<StepMetrics>, 14> step_metrics{{
     {.name = "peak_rss",
      .value = &StepMetrics::peak_rss,
      .meaning = "the largest resident memory of the process so far, in bytes",
+     .timing = true},
+    {.name = "save_ms",
+     .value = &StepMetrics::save_ms,
+     .meaning = "how long training paused for the checkpoint of the step before, in milliseconds; where one was taken",
      .timing = true},
 }};
 

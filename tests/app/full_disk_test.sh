@@ -22,13 +22,13 @@ with_full_disk() { bash -c "ulimit -f 512; exec \"\$@\"" - "$@"; }
 weights=$(stat -c %s undisturbed/checkpoints/step_00000010/model.safetensors)
 [ "$weights" -gt $((512 * 1024)) ] || fail "the weights have $weights bytes, and would fit the limit"
 
-# Full from the beginning, and full after two checkpoints.
-mkdir later
-cp -r undisturbed/. later
-rm -r later/checkpoints/step_000000[34]0
-for run in never later; do
-  code=0
-  with_full_disk "$BITTERN" train config.json --out $run 2>log.txt || code=$?
+# Full from the beginning, and full after two checkpoints; written beside training, and in pieces.
+sed 's/"checkpoint_every"/"snapshot": "pieces", "checkpoint_every"/' config.json >pieces.json
+full_from() { # RUN CONFIG
+  local run=$1 config=$2 code=0
+  rm -rf "$run"
+  [ $run = never ] || { mkdir later; cp -r undisturbed/. later; rm -r later/checkpoints/step_000000[34]0; }
+  with_full_disk "$BITTERN" train $config --out $run 2>log.txt || code=$?
   [ $code -eq 1 ] || fail "$run: exit code $code, expected 1"
   # later: of step 30, of step 40 by the writer, and the one at the end.
   [ "$(grep -c 'cannot save the checkpoint' log.txt)" -eq $([ $run = never ] && echo 2 || echo 3) ] || fail "$run: a failed save and the one that was tried again are to be said"
@@ -38,8 +38,11 @@ for run in never later; do
   [ $run = never ] || grep -q '2 saves in a row have failed; the run goes on, the newest checkpoint is later/checkpoints/step_00000020' log.txt || fail "$run: nothing said of going on"
   [ $run = never ] || [ "$(names $run)" = "step_00000010 step_00000020" ] || fail "$run holds $(names $run)"
   [ $run = later ] || [ -z "$(ls $run/checkpoints)" ] || fail "$run holds $(names $run)"
-  "$BITTERN" train config.json --out $run 2>log.txt || fail "$run: with space again it ended with $?"
+  "$BITTERN" train $config --out $run 2>log.txt || fail "$run: with space again it ended with $?"
   "$SOURCE/tests/app/compare_runs" "$run" undisturbed 40 || fail "$run is not the undisturbed run"
+}
+for config in config.json pieces.json; do
+  for run in never later; do full_from $run $config; done
 done
 
 # Full for a while: the run lives through it, and says when it has saved again.

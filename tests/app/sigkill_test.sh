@@ -57,6 +57,10 @@ E2
 cat >fused.json <<'E2'
 {"extends": "combined.json", "train": {"fused_backward": true}, "optimizer": {"clip_grad_norm": 0.2}}
 E2
+# Written in pieces, for which training pauses.
+cat >pieces.json <<'E2'
+{"extends": "f32.json", "train": {"checkpoint_every": 5, "snapshot": "pieces"}}
+E2
 
 kill_and_compare() {  # CONFIG KILLS
   local config=$1 kills=$2
@@ -102,4 +106,4 @@ E2
 }
 
 kill_and_compare f32 "$kills"
-for config in eco eco_int4 dqt_solo combined bitnet_rank1 fused; do kill_and_compare "$config" "$few"; done
+for config in eco eco_int4 dqt_solo combined bitnet_rank1 fused pieces; do kill_and_compare "$config" "$few"; done

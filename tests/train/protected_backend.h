@@ -6,7 +6,9 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <memory>
 #include <span>
@@ -69,7 +71,11 @@ class ProtectedBackend final : public Backend {
     if (place == Place::device) device_.erase(memory);
     cpu_->release(memory, bytes, place);
   }
-  std::int64_t free_bytes(Place place) const override { return cpu_->free_bytes(place); }
+  std::int64_t free_bytes(Place place) const override {
+    const std::int64_t free = cpu_->free_bytes(place);
+    return place == Place::host ? std::min(free, most_host_bytes) : free;
+  }
+  static inline std::int64_t most_host_bytes = std::numeric_limits<std::int64_t>::max();  ///< a test may lower it
   std::int64_t allocated_bytes() const override { return cpu_->allocated_bytes(); }
 
   void to_host(void* host, const void* device, std::int64_t bytes) override {

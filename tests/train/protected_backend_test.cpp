@@ -153,3 +153,18 @@ TEST_CASE("protected back end: evaluation, generation and export of a checkpoint
   evaluate({.checkpoint = run, .data = corpus(), .max_sequences = 2});
   generate({.checkpoint = run, .prompt = "the heron", .tokens = 5});
 }
+
+TEST_CASE(
+    "protected back end: without memory for a copy on the host, checkpoints are written in pieces, with equal bits") {
+  const Scratch scratch("protected_pieces");
+  const std::string run = scratch.path + "/run";
+  const std::int64_t before = std::exchange(ProtectedBackend::most_host_bytes, 1000);
+  const std::string failed = train_protected(config(), {.out = run});
+  const std::string full = train_protected(config(R"({"train":{"snapshot":"full"}})"), {.out = scratch.path + "/full"});
+  ProtectedBackend::most_host_bytes = before;
+  CHECK(failed.empty());
+  for (const std::int64_t step : {3, 6, 9, 12}) check_same_weights(run, reference_run(), step);
+  CHECK_THAT(bytes_of(run + "/log.txt"), Catch::Contains("train.snapshot \"auto\"") && Catch::Contains("to save"));
+  CHECK_THAT(full, Catch::Contains("of the host's memory, for the copy that a checkpoint is written from") &&
+                       Catch::Contains("set train.snapshot to \"pieces\""));
+}

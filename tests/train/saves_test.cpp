@@ -25,9 +25,9 @@ struct ByHand {
   DataCheck data_check;
   Saves saves;
 
-  explicit ByHand(const std::string& out)
+  explicit ByHand(const std::string& out, const std::string& extra = keep_one)
       : folder(out),
-        t(set_up_training(config(keep_one), {.out = out}, console)),
+        t(set_up_training(config(extra), {.out = out}, console)),
         watchers(*t.session, t.state.step, console, 0),
         data_check({&t.session->data->stream}),
         saves(*t.session, t.state, watchers, data_check) {}
@@ -164,4 +164,53 @@ TEST_CASE("saves: every stored type of number is looked at") {
   CHECK(holds_bad("F8_E4M3", {0x7e, 0xff}));
   CHECK_FALSE(holds_bad("F8_E4M3", {0x7e, 0xfe, 0x78}));
   CHECK_FALSE(holds_bad("U8", {0xff, 0x7f}));
+}
+
+TEST_CASE("saves: in pieces, without a copy, the checkpoints are those of a run that copies, and the pause is told") {
+  const Scratch scratch("saves_pieces");
+  const std::string run = scratch.path + "/run", pieces = R"({"train":{"snapshot":"pieces"}})";
+  RunConfig planned = config(pieces);
+  planned.model.vocab_size = 320;
+  CHECK(Session::for_training(planned, 10)->plan.whole_run_bytes(Category::snapshot) == 0);
+  planned.train.snapshot = "auto";
+  CHECK(Session::for_training(planned, 10)->plan.whole_run_bytes(Category::snapshot) ==
+        3 * 4 * 36000);  // weights and two moments
+  REQUIRE(train(config(pieces), {.out = run}) == ExitCode::ok);
+  for (const std::int64_t step : {3, 6, 9, 12}) check_same_weights(reference_run(), run, step);
+  CHECK(metrics(run) == metrics(reference_run()));
+  for (const std::string& of : {run, reference_run()}) {
+    std::vector<int> paused;  // the step after a save says how long it paused
+    std::ifstream file(of + "/metrics.jsonl");
+    for (std::string line; std::getline(file, line);)
+      if (const auto json = nlohmann::json::parse(line); json.contains("save_ms")) {
+        paused.push_back(json["step"]);
+        CHECK(json["save_ms"].get<double>() > 0);
+      }
+    CHECK(paused == std::vector<int>{4, 7, 10});
+    CHECK_THAT(bytes_of(of + "/log.txt"), Catch::Contains("step 3: training paused for "));
+  }
+}
+
+TEST_CASE("saves: in pieces, what fails is tried again at the next interval, and old checkpoints are pruned") {
+  const Scratch scratch("saves_pieces_failed");
+  const std::string folder = scratch.path + "/run";
+  ByHand run(folder, R"({"train":{"keep_checkpoints":1,"steps":60,"snapshot":"pieces"}})");
+  run.step();
+  run.save();
+  CHECK(run.there() == Steps{1});
+  run.step();
+  const float good = run.a_weight();
+  run.a_weight() = std::numeric_limits<float>::infinity();
+  run.save();
+  CHECK(run.there() == Steps{1});
+  CHECK_THAT(bytes_of(folder + "/log.txt"),
+             Catch::Contains("step_00000002: not saved: model.norm.weight holds a number that is not finite") &&
+                 Catch::Contains("1 saves in a row have failed; the run goes on"));
+  run.a_weight() = good;
+  run.step();
+  run.save();
+  CHECK(run.there() == Steps{3, 1});  // 1 is the newest that is proven
+  run.step();
+  CHECK(run.there() == Steps{3});
+  CHECK_THAT(bytes_of(folder + "/log.txt"), Catch::Contains("saved again, at step 3, after 1 saves that failed"));
 }

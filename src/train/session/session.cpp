@@ -66,8 +66,12 @@ std::unique_ptr<Session> Session::for_training(RunConfig config, std::int64_t ca
   options.recompute_blocks = config.train.recompute == "block";
   options.gradients_by_layer = config.train.fused_backward;
   options.cache_length = cache_length;
-  const bool snapshot = config.train.checkpoint_every > 0;
-  return assemble(std::move(config), options, snapshot);
+  const std::string& wanted = config.train.snapshot;
+  const bool snapshot = config.train.checkpoint_every > 0 && wanted != "pieces";
+  std::unique_ptr<Session> session = assemble(RunConfig(config), options, snapshot);
+  if (!snapshot || wanted != "auto" || session->fits()) return session;
+  std::unique_ptr<Session> without = assemble(std::move(config), options, false);
+  return without->fits() ? std::move(without) : std::move(session);
 }
 
 std::unique_ptr<Session> Session::for_inference(RunConfig config, std::int64_t batch, std::int64_t sequence_length,
@@ -92,6 +96,11 @@ std::int64_t Session::parameter_count() const {
   const auto parameters = model->parameters();
   return std::accumulate(parameters.begin(), parameters.end(), std::int64_t{0},
                          [](std::int64_t sum, const Parameter& p) { return sum + p.spec.shape.elements(); });
+}
+
+bool Session::fits() const {
+  const MemoryNeeds needs = memory_needs();
+  return needs.needed <= needs.available;
 }
 
 void Session::check_fits() const {
@@ -154,10 +163,13 @@ std::vector<TensorId> Session::checkpoint_ids() const {
 Error does_not_fit(const RunConfig& config, const MemoryNeeds& needs) {
   return input_error(
       "this run needs {} of {} and {} is available; lower train.micro_batch_sequences (now {}), set "
-      "train.recompute to \"block\", store optimizer.states in bf16, or choose a smaller model (`bittern plan` shows "
+      "train.recompute to \"block\", {}store optimizer.states in bf16, or choose a smaller model (`bittern plan` shows "
       "where the bytes go)",
       short_bytes(static_cast<double>(needs.needed)), needs.what, short_bytes(static_cast<double>(needs.available)),
-      config.micro_batch());
+      config.micro_batch(),
+      config.train.checkpoint_every > 0 && config.train.snapshot != "pieces"
+          ? "set train.snapshot to \"pieces\" (which holds no copy for a checkpoint), "
+          : "");
 }
 
 }  // namespace bittern

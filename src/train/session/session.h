@@ -38,7 +38,8 @@ struct Session {
   std::unique_ptr<Transformer> model;
   std::unique_ptr<Optimizer> optimizer;  ///< training only
   std::unique_ptr<Arena> arena;          ///< after allocate()
-  TensorId workspace, snapshot;
+  TensorId workspace;
+  TensorId snapshot;  ///< none: checkpoints are written from the memory that training works in, which pauses it
   std::vector<NotedCall> calls;  ///< of a step, and of evaluation and generation (noted_calls.h)
 
   // Of a session that trains, filled by set_up_training:
@@ -47,7 +48,8 @@ struct Session {
   std::unique_ptr<Communicator> communicator;
   RunIdentity identity;
 
-  /// Plans and lays out everything; allocates nothing. `cache_length`: positions for generation, or 0.
+  /// Plans and lays out everything; allocates nothing. `cache_length`: positions for generation, or 0. Where
+  /// train.snapshot is "auto", there is no snapshot if the run fits into the memory only then.
   static std::unique_ptr<Session> for_training(RunConfig config, std::int64_t cache_length);
   static std::unique_ptr<Session> for_inference(RunConfig config, std::int64_t batch, std::int64_t sequence_length,
                                                 std::int64_t cache_length);
@@ -58,6 +60,7 @@ struct Session {
 
   /// Refuses, saying what to change, what does not fit into the machine's memory.
   void check_fits() const;
+  bool fits() const;
   /// Of the memory that does not suffice, or of the device's.
   MemoryNeeds memory_needs() const;
   /// Allocates and binds what fits.

@@ -31,6 +31,15 @@ void open_folder(Session& session, const std::string& out, Console& console) {
   Heartbeat(session.folder->path()).beat(0, RunStatus::starting);
 }
 
+/// Where train.snapshot "auto" has decided otherwise than one would expect.
+void tell_of_snapshot(const Session& session) {
+  const TrainSection& config = session.config.train;
+  if (config.checkpoint_every > 0 && config.snapshot == "auto" && !session.snapshot)
+    spdlog::info(
+        "the memory does not suffice for a copy of weights and moments (train.snapshot \"auto\"): training pauses while "
+        "a checkpoint is written, a piece at a time");
+}
+
 void warn_without_validation(const Session& session) {
   if (session.config.train.evaluate_every > 0 && !session.data->valid)
     spdlog::warn(
@@ -50,6 +59,7 @@ Training set_up_training(RunConfig config, const TrainOptions& options, Console&
       start = where_to_start(*session, options);
     }
     warn_without_validation(*session);
+    tell_of_snapshot(*session);
     const TrainingState state = fill_weights(*session, start);
     if (session->folder) write_file_atomically(session->folder->path() + "/config.json", config_json(session->config));
     return {.session = std::move(session), .state = state};
