@@ -39,7 +39,7 @@ void add_train(CLI::App& program, Action& action) {
       "Examples:\n"
       "  bittern train configs/quickstart.json --out runs/quickstart\n"
       "  bittern train configs/quickstart.json --set data.path=data/book --set train.steps=500 --out runs/book\n"
-      "  bittern train configs/quickstart.json --fork runs/quickstart --set schedule.lr=1e-3 --out runs/slower");
+      "  bittern train configs/quickstart.json --fork runs/quickstart --set train.steps=5000 --out runs/longer");
   command->callback([arguments, &action] {
     action = [arguments] {
       RunConfig config = load_config(arguments->file, arguments->settings);

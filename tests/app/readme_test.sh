@@ -34,6 +34,8 @@ def run(command, where):
     typed = command
     if tool == "train":
         command += "".join(" --set " + setting for setting in small["train"].split())
+    if "--fork" in command:
+        command += " --set train.steps=6"  # beyond the finished run that is forked
     if tool == "train" and re.search("--profile|--init", command) and not out:
         command += " --set run.name=another"  # a finished run has no step left to profile, and does not begin anew
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)

@@ -62,18 +62,19 @@ void restore(const Session& session, const Checkpoint& checkpoint) {
   for (const bool optimizer_states : {false, true}) {
     const SafetensorsFile& file = optimizer_states ? checkpoint.optimizer : checkpoint.model;
     const std::vector<NamedTensor> wanted = session.checkpoint_tensors(optimizer_states, false);
+    const std::string remedy = fmt::format(
+        "it is a checkpoint of another model or of other codecs; begin a new run from its weights alone: bittern train "
+        "CONFIG --init {} --out NEW",
+        checkpoint.directory);
     if (file.tensors().size() != wanted.size())
-      throw input_error(
-          "{}: {} tensors, and the config's model has {}; it is a checkpoint of another model or of other codecs",
-          file.path(), file.tensors().size(), wanted.size());
+      throw input_error("{}: {} tensors, and the config's model has {}; {}", file.path(), file.tensors().size(),
+                        wanted.size(), remedy);
     std::vector<std::byte> buffer;
     for (const NamedTensor& tensor : wanted) {
       const SafetensorsEntry* found = file.find(tensor.name);
       if (!found || found->dtype != tensor.dtype || found->shape != tensor.shape)
-        throw input_error(
-            "{}: {} is missing, or not the {} of {} bytes that the config asks for; it is a checkpoint of another "
-            "model or of other codecs",
-            file.path(), tensor.name, tensor.dtype, tensor.data.size());
+        throw input_error("{}: {} is missing, or not the {} of {} bytes that the config asks for; {}", file.path(),
+                          tensor.name, tensor.dtype, tensor.data.size(), remedy);
       const Check& check = checks.at(tensor.name);
       const std::int64_t units = std::max<std::int64_t>(piece_bytes / std::max<std::int64_t>(check.unit_bytes, 1), 1);
       const std::int64_t all = static_cast<std::int64_t>(tensor.data.size());
