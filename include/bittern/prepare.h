@@ -19,7 +19,6 @@
 // a long one, each a document of its own.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -43,7 +42,7 @@ struct PrepareOptions {
   std::int64_t sample_bytes = std::int64_t{32} << 20;  ///< of text that the tokenizer is trained on
   std::int64_t block_bytes = std::int64_t{1} << 20;    ///< of text that a thread takes at a time
   std::int64_t longest_json_line = std::int64_t{64} << 20;
-  const std::atomic<bool>* stop = nullptr;  ///< set from elsewhere: give up, leave nothing, throw with exit code 75
+  std::function<bool()> stop = {};  ///< true: give up, leave nothing, throw with exit code 75
 };
 
 struct PrepareProgress {

@@ -2,29 +2,17 @@
 #include "bittern/prepare.h"
 
 #include <unistd.h>
-#include <csignal>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
 
 #include "app/app.h"
+#include "base/signals.h"
 #include "bittern/progress.h"
 
 namespace bittern::app {
 namespace {
-
-std::atomic<bool> stop{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it");
-
-// The first signal asks; the second finds the default action and ends the process.
-void stop_on_signals() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { stop.store(true); };
-  action.sa_flags = SA_RESETHAND | SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
 
 // One bar per stage; a line in the end for a stage that never said how far it is.
 class StageBars {
@@ -111,8 +99,8 @@ void add_prepare(CLI::App& program, Action& action) {
   command->callback([options, &action] {
     action = [options] {
       if (options->tokenizer.empty() && options->vocab_size == 0) options->vocab_size = 4096;
-      stop_on_signals();
-      options->stop = &stop;
+      const StopSignals signals;
+      options->stop = stop_requested;
       StageBars bars;
       const PrepareSummary summary = prepare(*options, [&](const PrepareProgress& progress) { bars.show(progress); });
       bars.finish();

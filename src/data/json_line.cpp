@@ -1,6 +1,7 @@
 // Reading JSON lines: only the text is kept of a line, and nothing else is built.
 #include "data/json_line.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -147,6 +148,9 @@ std::size_t number_length(std::string_view text) {
   return at;
 }
 
+// What numbers and words are made of.
+constexpr std::string_view in_words = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.+-_";
+
 // The line with every number, NaN and Infinity outside of texts as 0: the parser refuses those that fit no double.
 std::string without_numbers(std::string_view line) {
   std::string out;
@@ -158,6 +162,13 @@ std::string without_numbers(std::string_view line) {
       for (const std::string_view word : {"NaN", "Infinity", "-Infinity"})
         if (rest.starts_with(word)) length = word.size();
       if (length == 0) length = number_length(rest);
+    }
+    if (length > 0 && length < rest.size() && in_words.find(rest[length]) != std::string_view::npos) {
+      // Such as 1.2.3: a number and more is none. All of it stays, for the parser to refuse.
+      const std::size_t whole = std::min(rest.find_first_not_of(in_words), rest.size());
+      out += rest.substr(0, whole);
+      at += whole;
+      continue;
     }
     if (length > 0) {
       out += '0';

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "bittern/error.h"
@@ -34,7 +35,7 @@ struct Job {
   int threads;
 
   void tell(std::string_view stage, std::int64_t done, std::int64_t of, std::int64_t tokens = 0) const {
-    if (options.stop && options.stop->load())
+    if (options.stop && options.stop())
       throw Error(
           ExitCode::interrupted,
           fmt::format("stopped before {} was complete; nothing was put there; run again to start over", options.out));
@@ -58,7 +59,7 @@ void check_options(const PrepareOptions& options) {
 // The input as files that can be read twice: a pipe is copied into `folder`.
 std::vector<TextFile> files_of(const Job& job, const std::string& folder) {
   std::vector<TextFile> files;
-  std::vector<std::string> named;  // since the last pipe: looked at together, so that none is named twice
+  std::vector<std::string> named;  // since the last pipe
   const auto take_named = [&] {
     if (named.empty()) return;
     for (TextFile& file : find_text_files(named)) files.push_back(std::move(file));
@@ -75,6 +76,9 @@ std::vector<TextFile> files_of(const Job& job, const std::string& folder) {
   }
   if (files.empty()) return find_text_files(named);
   take_named();
+  std::set<std::string> seen;
+  for (const TextFile& file : files)
+    if (!seen.insert(std::filesystem::canonical(file.path).string()).second) throw given_twice(file);
   return files;
 }
 

@@ -98,6 +98,10 @@ void add_folder(std::vector<TextFile>& files, const std::string& folder) {
 
 }  // namespace
 
+Error given_twice(const TextFile& file) {
+  return input_error("{}: is given twice; name each file once (its text would be in the data twice)", file.path);
+}
+
 std::vector<TextFile> find_text_files(const std::vector<std::string>& inputs) {
   if (inputs.empty()) throw input_error("no text is given; name at least one file or folder");
   std::vector<TextFile> files;
@@ -113,8 +117,7 @@ std::vector<TextFile> find_text_files(const std::vector<std::string>& inputs) {
   std::set<std::string> seen;
   for (const TextFile& file : files) {
     const fs::path real = fs::canonical(file.path);
-    if (!seen.insert(real.string()).second)
-      throw input_error("{}: is given twice; name each file once (its text would be in the data twice)", file.path);
+    if (!seen.insert(real.string()).second) throw given_twice(file);
   }
   return files;
 }

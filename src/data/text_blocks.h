@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bittern/error.h"
 #include "data/byte_reader.h"
 #include "data/manifest.h"
 
@@ -21,6 +22,9 @@ struct TextFile {
   std::string name = {};  ///< for people: what the user called it ("-"), where that is not the path
   const std::string& shown() const { return name.empty() ? path : name; }
 };
+
+/// What is said of a file whose text would be in the data twice.
+Error given_twice(const TextFile& file);
 
 /// The files named by `inputs`: files as they are, folders with all that is below and not hidden, sorted. Refuses
 /// missing, empty and doubly named ones, and what is no text but is known by name (an archive, Parquet, ...).

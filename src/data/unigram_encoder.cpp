@@ -17,6 +17,9 @@ namespace {
 constexpr float unknown_penalty = 10.0f;
 // Where no place is free of pieces for so long, the paths are walked back to where they part.
 constexpr std::size_t much_text = std::size_t{64} << 10;
+// Where they meet nowhere in so much text, which no trained model does, the best path so far is taken: else memory and
+// time would grow without bound.
+constexpr std::size_t most_text = std::size_t{1} << 20;
 
 // How many bytes SentencePiece takes for a character that begins with `lead`.
 std::size_t character_bytes(char lead) {
@@ -46,6 +49,7 @@ class UnigramEncoder final : public PieceEncoder {
     walk(true, out);  // no piece goes beyond the end, so all is decided there
     best_.assign(1, {});
   }
+  std::int64_t forced_cuts() const override { return forced_cuts_; }
 
  private:
   // The best path to the end of a piece.
@@ -95,17 +99,24 @@ class UnigramEncoder final : public PieceEncoder {
         free_ = at_;
       else if (at_ - decided_to_try_ > much_text)
         free_ = std::max(free_, meeting_place());
+      if (at_ - free_ > most_text) {
+        free_ = at_;
+        ++forced_cuts_;
+        give_decided(out);
+      }
     }
-    if (free_ > 0) {
-      decide(free_, out);
-      text_.erase(0, free_);
-      best_.erase(best_.begin(), best_.begin() + static_cast<std::ptrdiff_t>(free_));
-      for (Best& best : best_)
-        if (best.from != nowhere) best.from = best.from >= free_ ? best.from - free_ : nowhere;
-      at_ -= free_;
-      furthest_ -= free_;
-      free_ = decided_to_try_ = 0;
-    }
+    if (free_ > 0) give_decided(out);
+  }
+  // Gives the pieces before free_, and forgets them.
+  void give_decided(IdSink& out) {
+    decide(free_, out);
+    text_.erase(0, free_);
+    best_.erase(best_.begin(), best_.begin() + static_cast<std::ptrdiff_t>(free_));
+    for (Best& best : best_)
+      if (best.from != nowhere) best.from = best.from >= free_ ? best.from - free_ : nowhere;
+    at_ -= free_;
+    furthest_ -= free_;
+    free_ = decided_to_try_ = 0;
   }
   // The last place that all paths which may still be the best lead through.
   std::size_t meeting_place() {
@@ -143,8 +154,9 @@ class UnigramEncoder final : public PieceEncoder {
   std::vector<Best> best_ = std::vector<Best>(1);  // of every place in it
   std::vector<std::size_t> path_;
   std::size_t at_ = 0, furthest_ = 0;  // pieces that begin before `at_` are offered; they end at `furthest_` at most
-  std::size_t free_ = 0;               // all before it is decided
-  std::size_t decided_to_try_ = 0;     // where `meeting_place` was asked last
+  std::int64_t forced_cuts_ = 0;
+  std::size_t free_ = 0;            // all before it is decided
+  std::size_t decided_to_try_ = 0;  // where `meeting_place` was asked last
 };
 
 }  // namespace

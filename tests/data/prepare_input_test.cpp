@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -109,6 +110,12 @@ TEST_CASE("prepare: a pipe is read as the file would be, whatever it holds, and 
     CHECK(names == std::set<std::string>{"data.json", "tokenizer.model", "train_00000.bin"});
     fs::remove(fifo);
   }
+  // A file that is named before a pipe and after it would be read twice.
+  const std::string fifo = folder / "fifo", file = folder.write("a.txt", text);
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  std::thread writer([&] { std::ofstream(fifo) << "from the pipe"; });
+  CHECK(contains(prepare_error(folder, {file, fifo, file}), "a.txt: is given twice"));
+  writer.join();
 }
 
 TEST_CASE("prepare: a pipe that nobody writes to, and a signal while it is silent, are no reason not to hear a stop") {
@@ -168,6 +175,7 @@ TEST_CASE(
                  "a.jsonl:1: the line has a number"));
   for (const char* bad :
        {"{\"n\": 1e, \"text\": \"x\"}", "{\"n\": NaNs, \"text\": \"x\"}", "{\"n\": 01, \"text\": \"x\"}",
+        "{\"n\": 1.2.3, \"text\": \"x\"}", "{\"n\": 1-2, \"text\": \"x\"}", "{\"n\": [1 Infinity1], \"text\": \"x\"}",
         "{\"n\": -, \"text\": \"x\"}", "{\"n\": .5, \"text\": \"x\"}"})
     CHECK(contains(prepare_error(folder, {folder.write("a.jsonl", bad)}), "is not valid JSON"));
 
@@ -259,7 +267,7 @@ TEST_CASE("prepare: the training of a tokenizer shows how far it is, and hears w
   std::int64_t ids = 0;
   std::chrono::steady_clock::time_point asked;
   PrepareOptions options{.inputs = {folder.write("a.txt", text)}, .out = folder / "out", .vocab_size = 8000};
-  options.stop = &stop;
+  options.stop = [&] { return stop.load(); };
   const auto [code, message] = error_of([&] {
     prepare(options, [&](const PrepareProgress& progress) {
       if (progress.stage != "training the tokenizer" || stop) return;

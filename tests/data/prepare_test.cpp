@@ -404,7 +404,7 @@ TEST_CASE("prepare: stopped at any moment it leaves nothing that looks complete"
   for (int at = 1; at <= calls; at += 3) {
     std::atomic<bool> stop = false;
     PrepareOptions stopped = options;
-    stopped.stop = &stop;
+    stopped.stop = [&] { return stop.load(); };
     int seen = 0;
     const auto [code, message] =
         error_of([&] { prepare(stopped, [&](const PrepareProgress&) { stop = ++seen >= at; }); });

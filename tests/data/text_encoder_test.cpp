@@ -245,6 +245,24 @@ TEST_CASE("text encoder: where a text could be merged everywhere for more than a
   CHECK(tokenizer.decode(ids) == letters);
 }
 
+TEST_CASE(
+    "text encoder: a unigram model whose paths meet nowhere is cut after a MiB, in bounded time, and it is counted") {
+  // In abababab ... the paths ab|ab|ab and a|ba|ba never meet.
+  const Tokenizer tokenizer = Tokenizer::from_bytes(
+      train({{"model_type", "unigram"}, {"byte_fallback", "true"}, {"user_defined_symbols", "ab,ba"}}), "test");
+  std::string text;
+  while (text.size() < (std::size_t{5} << 19)) text += "ab";
+  for (const std::size_t part : {std::size_t{100000}, text.size()}) {
+    TextEncoder encoder(tokenizer);
+    std::vector<std::int32_t> ids;
+    for (std::size_t at = 0; at < text.size(); at += part) encoder.add(std::string_view(text).substr(at, part), ids);
+    encoder.end(ids);
+    CHECK(encoder.forced_cuts() >= 1);
+    CHECK(ids.size() < text.size() / 2 + 8);
+    CHECK(tokenizer.decode(ids) == text);
+  }
+}
+
 TEST_CASE("text encoder: a normaliser's table whose root leads out of it is refused") {
   // Its size, 256 units that lead to the first one, and one empty text.
   std::string table("\x00\x04\x00\x00", 4);
