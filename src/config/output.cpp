@@ -205,6 +205,15 @@ void settle_residual_init(RunConfig& config, const RunConfig* before) {
     config.model.residual_init = before ? before->model.residual_init : residual_init_of_a_new_run;
 }
 
+namespace {
+
+/// Without a first beta no first moment is kept (Optimizer), so a first beta that comes or goes changes what is stored.
+bool changes_moments(const config::Key& key, const RunConfig& before, const RunConfig& after) {
+  return key.path == "optimizer.betas" && (before.optimizer.beta1 == 0) != (after.optimizer.beta1 == 0);
+}
+
+}  // namespace
+
 ConfigChange compare_configs(const RunConfig& before, const RunConfig& after, bool rates_stay) {
   ConfigChange change;
   for (const Key& key : config::keys()) {
@@ -212,8 +221,9 @@ ConfigChange compare_configs(const RunConfig& before, const RunConfig& after, bo
     const ordered_json was = value_of(key, before), is = value_of(key, after);
     if (was == is || key.resume == Resume::silent) continue;
     const bool another_run = key.resume == Resume::identity || (key.resume == Resume::rates && !rates_stay);
-    std::vector<std::string>& list =
-        key.resume == Resume::tensors ? change.tensors : (another_run ? change.run : change.notice);
+    std::vector<std::string>& list = key.resume == Resume::tensors || changes_moments(key, before, after)
+                                         ? change.tensors
+                                         : (another_run ? change.run : change.notice);
     list.push_back(fmt::format("{}: {} -> {}", key.path, was.dump(), is.dump()));
   }
   return change;

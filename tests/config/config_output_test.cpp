@@ -103,8 +103,9 @@ TEST_CASE("config: what a changed key means: other tensors, another run, or a ru
                                  rounded = {"weights.head.codec=bf16", "weights.head.rounding=stochastic"};
   CHECK(compare_configs(parse_config("{}", "a.json", bf16), parse_config("{}", "b.json", rounded), true).run ==
         Lines{"weights.head.rounding: \"nearest\" -> \"stochastic\""});
-  for (const char* setting : {"model.intermediate_size=64", "model.tie_word_embeddings=true", "optimizer.rule=sgdm",
-                              "optimizer.states.m=bf16", "optimizer.states.min_elements=0"}) {
+  for (const char* setting :
+       {"model.intermediate_size=64", "model.tie_word_embeddings=true", "optimizer.rule=sgdm",
+        "optimizer.states.m=bf16", "optimizer.states.min_elements=0", "optimizer.betas=[0,0.95]"}) {
     INFO(setting);
     CHECK(verdict({setting}).tensors.size() == 1);
   }

@@ -76,6 +76,16 @@ void tell_next_sample(const Session& session, const RunConfig& before, const Tra
 
 }  // namespace
 
+namespace {
+
+/// What a fork of the checkpoint needs besides, so that the advice works.
+std::string with_more_steps(const Session& session, const TrainerRecord& record) {
+  if (record.state.step < session.config.train.steps) return "";
+  return fmt::format(" --set train.steps=MORE (it is of step {}; give more)", record.state.step);
+}
+
+}  // namespace
+
 void check_same_run(Session& session, const Checkpoint& checkpoint, const TrainerRecord& record) {
   const RunConfig before = config_before(session.config, record, checkpoint.directory);
   const ConfigChange change = compare(before, session.config, record.state.step);
@@ -83,14 +93,14 @@ void check_same_run(Session& session, const Checkpoint& checkpoint, const Traine
   if (!change.run.empty())
     throw input_error(
         "{}: the run there was begun with another config, and going on would make neither run:{}\n"
-        "Give the old values back, or begin a new run that goes on from it: bittern train CONFIG --fork {} --out NEW",
-        checkpoint.directory, indented(change.run), checkpoint.directory);
+        "Give the old values back, or begin a new run that goes on from it: bittern train CONFIG --fork {} --out NEW{}",
+        checkpoint.directory, indented(change.run), checkpoint.directory, with_more_steps(session, record));
   for (const std::string& line : change.notice) spdlog::info("changed since the run began: {}", line);
   if (record.identity.data_fingerprint != session.identity.data_fingerprint)
     throw input_error(
         "{}: the run was trained on other data than {} now holds; give it the same files, or begin a new run that goes "
-        "on from it: bittern train CONFIG --fork {} --out NEW",
-        checkpoint.directory, session.config.data.path, checkpoint.directory);
+        "on from it: bittern train CONFIG --fork {} --out NEW{}",
+        checkpoint.directory, session.config.data.path, checkpoint.directory, with_more_steps(session, record));
   tell_of_other_backend(session, record);
 }
 

@@ -37,6 +37,7 @@ void check_options(const TrainOptions& options, bool resume_chosen) {
 struct Decided {
   std::optional<Checkpoint> checkpoint;
   bool forked = false;
+  std::optional<Start> start = {};  ///< what the folder is to remember, once the checkpoint has turned out to fit
 };
 
 Decided checkpoint_to_start_from(const RunFolder& folder, const TrainOptions& options) {
@@ -60,10 +61,10 @@ Decided checkpoint_to_start_from(const RunFolder& folder, const TrainOptions& op
           "--out {}: the run was begun with {} and was stopped before its first checkpoint; give that again, or choose "
           "another --out",
           folder.path(), before->option());
+    if (!options.fork.empty()) return {.checkpoint = source(options.fork), .forked = true, .start = asked};
+    if (chosen) return {.checkpoint = source(options.resume), .start = asked};
     write_start(folder, asked);
-    if (!options.fork.empty()) return {.checkpoint = source(options.fork), .forked = true};
-    if (!chosen) return {};
-    return {.checkpoint = source(options.resume)};
+    return {};
   }
   if (options.resume == "never")
     throw input_error("--resume never: {} already holds a run ({}); choose another --out, or go on with --resume auto",
@@ -78,8 +79,7 @@ Decided checkpoint_to_start_from(const RunFolder& folder, const TrainOptions& op
   if (latest.step > chosen_source.step)
     throw input_error("--resume {}: {} holds a newer checkpoint ({}); choose another --out, or remove the newer ones",
                       options.resume, folder.path(), latest.directory);
-  write_start(folder, asked);
-  return {.checkpoint = std::move(chosen_source)};
+  return {.checkpoint = std::move(chosen_source), .start = asked};
 }
 
 /// Says what an older program computed otherwise. The next checkpoint is of this program's arithmetic, so a run says it
@@ -119,9 +119,10 @@ StartingPoint where_to_start(Session& session, const TrainOptions& options) {
   }
   const TrainerRecord record = trainer_record(*decided.checkpoint);
   if (decided.forked)
-    write_fork(*session.folder, check_fork(session, *decided.checkpoint, record));
+    write_fork(*session.folder, check_fork(session, *decided.checkpoint, record));  // refuses before it writes
   else
     check_same_run(session, *decided.checkpoint, record);
+  if (decided.start) write_start(*session.folder, *decided.start);
   tell_of_older_arithmetic(session.config, record);
   return {.checkpoint = std::move(decided.checkpoint), .init = {}};
 }

@@ -130,6 +130,7 @@ TEST_CASE("fork: options that contradict it, a folder that holds a run, and a ru
                 "--fork and --resume " + source + " contradict each other: --fork begins another run");
   check_refused([&] { train(config(), {.out = out, .fork = reference_run()}); },
                 "it is of step 12, and train.steps is 12: there is nothing left to train; raise train.steps");
+  CHECK_FALSE(fs::exists(out + "/start.json"));  // a folder does not remember what was refused
   check_refused([&] { train(config(), {.out = out, .fork = scratch.path + "/nowhere"}); }, "nowhere: not a folder");
   const std::string run = stopped_at(9, scratch.path + "/run");
   const auto before = content(run + "/checkpoints");
