@@ -10,13 +10,12 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <string_view>
 
 #include "bittern/dtype.h"
 #include "bittern/host_device.h"
-#include "bittern/optim/rule_constants.h"
+#include "bittern/optim/sgdm.h"
 
 namespace bittern {
 
@@ -63,16 +62,12 @@ constexpr double orthogonalize_flops(const Orthogonalization& how, std::int64_t 
   return static_cast<double>(how.blocks) * how.steps * (4 * s * s * l + 2 * s * s * s);
 }
 
-/// options.beta1 is mu, options.direction_scale is scale sqrt(max(rows, cols)).
-inline RuleConstants muon_constants(const RuleOptions& options, long long) {
-  return {.beta1 = static_cast<float>(options.beta1),
-          .one_minus_beta1 = static_cast<float>(1.0 - options.beta1),
-          .beta2 = 0.0f,
-          .one_minus_beta2 = 0.0f,
-          .eps = 0.0f,
-          .step_size = static_cast<float>(options.lr * options.direction_scale),
-          .inv_sqrt_correction2 = 1.0f,
-          .decay = static_cast<float>(options.lr * options.weight_decay)};
+/// Those of sgdm, whose momentum is the same: options.beta1 is mu. options.direction_scale is
+/// scale sqrt(max(rows, cols)).
+inline RuleConstants muon_constants(const RuleOptions& options, long long t) {
+  RuleConstants constants = sgdm_constants(options, t);
+  constants.step_size = static_cast<float>(options.lr * options.direction_scale);
+  return constants;
 }
 
 /// m is updated; returns u, which is orthogonalized.

@@ -11,8 +11,7 @@ void find_direction(Step& step) {
   const Orthogonalization& how = step.args.orthogonalization;
   StepSums* const sums = step.args.statistics ? step.sums : nullptr;
   for_pieces(step, [&](std::int64_t, const RowPiece& piece, const PieceScratch& scratch, std::int64_t part) {
-    float *const m = scratch.m, *const u = step.direction(piece);
-    load_moment(step.m, step.has_m, piece, m);
+    float *const m = values_of_moment(step.m, step.has_m, piece, scratch.m), *const u = step.over_gradient(piece);
     simd([=, &step, n = piece.count, nesterov = how.nesterov, clip = step.clip] {
       const RuleConstants c = step.constants;
 #pragma omp simd
@@ -24,7 +23,7 @@ void find_direction(Step& step) {
     });
     store_moment(step, step.m, step.has_m, piece, m);
     if (sums != nullptr) {
-      std::fill_n(scratch.v, piece.count, 0.0f);
+      load_moment(step.v, step.has_v, piece, scratch.v);
       add_moment_sums(step, piece, m, scratch.v, scratch.error, sums[part]);
     }
   });

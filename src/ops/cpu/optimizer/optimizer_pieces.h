@@ -79,10 +79,9 @@ struct Step {
 
   const Tensor& updated() const { return args.master ? args.master : args.weight; }
   const float* gradient(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
-  /// Where a rule that sees the matrix leaves the direction.
-  float* direction(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
-  /// Once the update has read it, the gradient's memory keeps the error before the step (statistics, masters).
-  float* error_before(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
+  /// Once the gradient is read, its memory keeps the direction (a rule that sees the matrix), and once that is read, the
+  /// error before the step (statistics, masters).
+  float* over_gradient(const RowPiece& at) const { return args.gradient.as<float>() + at.row * cols + at.first; }
   std::uint64_t first_element(const RowPiece& at) const {
     return static_cast<std::uint64_t>((first_row() + at.row) * cols + at.first);
   }
@@ -133,6 +132,8 @@ void write_sums(const Step& step);
 
 /// Decodes the piece's moment into out; zeros where it is not kept.
 void load_moment(const Moment& moment, bool kept, const RowPiece& piece, float* out);
+/// Where the piece's values are: the storage itself where it is f32, else scratch, into which they are decoded.
+float* values_of_moment(const Moment& moment, bool kept, const RowPiece& piece, float* scratch);
 /// Encodes values (piece.count), which may become scratch; nothing where the moment is not kept.
 void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values);
 

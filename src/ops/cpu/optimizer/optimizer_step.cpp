@@ -26,6 +26,13 @@ void load_moment(const Moment& moment, bool kept, const RowPiece& piece, float* 
     std::fill_n(out, piece.count, 0.0f);
 }
 
+float* values_of_moment(const Moment& moment, bool kept, const RowPiece& piece, float* scratch) {
+  if (kept && moment.stored->codec.info->kind == StateKind::values && moment.stored->codes.dtype == DType::f32)
+    return values_at<float>(moment.stored->codes, piece);
+  load_moment(moment, kept, piece, scratch);
+  return scratch;
+}
+
 void store_moment(const Step& step, const Moment& moment, bool kept, const RowPiece& piece, const float* values) {
   if (kept) state_rows(moment.stored->codec.info->kind).encode(moment, piece, values, step.first_element(piece));
 }
@@ -38,13 +45,6 @@ float* values_of_weight(const Tensor& weight, const RowPiece& piece, float* scra
   decode_weight_row(weight, piece, scratch);
   return scratch;
 }
-float* values_of_moment(const Moment& moment, bool kept, const RowPiece& piece, float* scratch) {
-  if (kept && moment.stored->codec.info->kind == StateKind::values && moment.stored->codes.dtype == DType::f32)
-    return values_at<float>(moment.stored->codes, piece);
-  load_moment(moment, kept, piece, scratch);
-  return scratch;
-}
-
 /// w becomes the stored master, and where that is rounded the rounded values.
 void store_master(const Step& step, const RowPiece& piece, float* w) {
   const Tensor& master = step.args.master;
@@ -106,7 +106,7 @@ void update_piece(const Step& step, std::int64_t number, const RowPiece& piece, 
   const bool errors_before = sums != nullptr && step.args.master;
   if (errors_before) find_error(step, piece, w, scratch.error);
   step.rule->update(w, m, v, step.gradient(piece), step.clip, piece.count, step.constants);
-  if (errors_before) std::copy_n(scratch.error, piece.count, step.error_before(piece));
+  if (errors_before) std::copy_n(scratch.error, piece.count, step.over_gradient(piece));
   store_master(step, piece, w);
   if (step.weight_after_masters())
     step.result_of(number) = scale_statistic(step.args.codec, w, piece.count);

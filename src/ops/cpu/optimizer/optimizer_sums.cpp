@@ -78,7 +78,7 @@ void add_weight_sums(const Step& step, const RowPiece& piece, const float* w, co
   sums[StepStatistic::error_squared] += product(error, error, piece.count);
   sums[StepStatistic::value_squared] += product(w, w, piece.count);
   if (step.args.master) {
-    const float* const before = step.error_before(piece);
+    const float* const before = step.over_gradient(piece);
     sums[StepStatistic::error_before_squared] += product(before, before, piece.count);
     sums[StepStatistic::error_dot] += product(before, error, piece.count);
   }

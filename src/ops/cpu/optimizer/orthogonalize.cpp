@@ -8,12 +8,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "bittern/quant/bf16.h"
-#include "bittern/row_parts.h"
 #include "ops/cpu/gemm/gemm.h"
+#include "ops/cpu/machine/elements.h"
 #include "ops/cpu/machine/lane_sums.h"
+#include "ops/cpu/machine/multiples.h"
 #include "ops/cpu/machine/parallel.h"
 #include "ops/cpu/machine/simd.h"
 
@@ -21,9 +21,11 @@ namespace bittern::cpu {
 namespace {
 
 constexpr std::int64_t some = 16384;  // elements of a part of the passes between products
+constexpr std::int64_t alignment = 64;
 
-std::int64_t padded(std::int64_t bytes) {
-  return (bytes + 63) / 64 * 64;
+/// Bytes of a matrix in the scratch.
+std::int64_t bytes_of_matrix(std::int64_t elements, DType dtype) {
+  return round_up(elements * size_of(dtype), alignment);
 }
 
 /// A block, its scratch, and the products' type.
@@ -43,59 +45,59 @@ struct Block {
 /// body(first, count) over parts of n elements.
 template <class F>
 void for_elements(std::int64_t n, F body) {
-  parallel_for((n + some - 1) / some, [&](std::int64_t part) { body(part * some, std::min(some, n - part * some)); });
+  parallel_for(ceil_div(n, some), [&](std::int64_t part) { body(part * some, std::min(some, n - part * some)); });
 }
 
+/// The sums of the parts lie in the memory of X, which is not made yet and is large enough: 8 bytes for 16384 elements.
 double frobenius_norm(const Block& block) {
-  const std::int64_t n = block.size(), parts = (n + some - 1) / some;
-  std::vector<double> sums(static_cast<std::size_t>(parts));
-  for_elements(n, [&](std::int64_t first, std::int64_t count) {
+  auto* const sums = reinterpret_cast<double*>(block.x);
+  for_elements(block.size(), [&](std::int64_t first, std::int64_t count) {
     const float* const u = block.u + first;
-    double sum = 0;
-    simd([&] { sum = lane_sum<double>(count, [=](std::int64_t i) { return static_cast<double>(u[i]) * u[i]; }); });
-    sums[static_cast<std::size_t>(first / some)] = sum;
+    simd([=] {
+      sums[first / some] = lane_sum<double>(count, [=](std::int64_t i) { return static_cast<double>(u[i]) * u[i]; });
+    });
   });
   double sum = 0;
-  for (const double part : sums) sum += part;
+  for (std::int64_t part = 0; part < ceil_div(block.size(), some); ++part) sum += sums[part];
   return std::sqrt(sum);
 }
 
-/// to = factor * from.
-void store_scaled(void* to, DType dtype, const float* from, float factor, std::int64_t n) {
-  for_elements(n, [=](std::int64_t first, std::int64_t count) {
-    const float* const in = from + first;
-    simd([=] {
-      if (dtype == DType::f32) {
-        float* const out = static_cast<float*>(to) + first;
+/// X = factor U, rounded to the products' type;  U = a X, to which B X is added.
+void begin_step(const Block& block, float factor, float a) {
+  with_act(block.compute, [&](auto t) {
+    using T = decltype(t);
+    for_elements(block.size(), [&](std::int64_t first, std::int64_t count) {
+      T* const x = reinterpret_cast<T*>(block.x) + first;
+      float* const u = block.u + first;
+      simd([=] {
 #pragma omp simd
-        for (std::int64_t i = 0; i < count; ++i) out[i] = in[i] * factor;
-      } else {
-        bf16* const out = static_cast<bf16*>(to) + first;
-#pragma omp simd
-        for (std::int64_t i = 0; i < count; ++i) out[i] = to_bf16(in[i] * factor);
-      }
+        for (std::int64_t i = 0; i < count; ++i) {
+          const T rounded = from_float<T>(u[i] * factor);
+          x[i] = rounded;
+          u[i] = to_float(rounded) * a;
+        }
+      });
     });
   });
 }
 
-void load_scaled(float* to, const void* from, DType dtype, float factor, std::int64_t n) {
-  for_elements(n, [=](std::int64_t first, std::int64_t count) {
-    float* const out = to + first;
-    simd([=] {
-      if (dtype == DType::f32) {
-        const float* const in = static_cast<const float*>(from) + first;
+/// B = b A, to which c A A is added.
+void begin_polynomial(const Block& block, float b) {
+  with_act(block.compute, [&](auto t) {
+    using T = decltype(t);
+    for_elements(block.s() * block.s(), [&](std::int64_t first, std::int64_t count) {
+      const T* const from = reinterpret_cast<const T*>(block.a) + first;
+      float* const to = block.b + first;
+      simd([=] {
 #pragma omp simd
-        for (std::int64_t i = 0; i < count; ++i) out[i] = in[i] * factor;
-      } else {
-        const bf16* const in = static_cast<const bf16*>(from) + first;
-#pragma omp simd
-        for (std::int64_t i = 0; i < count; ++i) out[i] = to_float(in[i]) * factor;
-      }
+        for (std::int64_t i = 0; i < count; ++i) to[i] = to_float(from[i]) * b;
+      });
     });
   });
 }
 
-void newton_schulz(const Block& block, const NewtonSchulzStep& step) {
+/// `factor`: of U before the step.
+void newton_schulz(const Block& block, const NewtonSchulzStep& step, float factor) {
   const std::int64_t s = block.s(), rows = block.rows, cols = block.cols;
   const bool wide = block.wide();
   const DType compute = block.compute;
@@ -117,10 +119,10 @@ void newton_schulz(const Block& block, const NewtonSchulzStep& step) {
           .workspace = block.gemm_workspace,
           .alpha = alpha});
   };
+  begin_step(block, factor, step.a);
   product(s, s, wide ? cols : rows, x(!wide), x(wide), block.a, compute, false, 1.0f);
-  load_scaled(block.b, block.a, compute, step.b, s * s);
+  begin_polynomial(block, step.b);
   product(s, s, s, a, a, block.b, DType::f32, true, step.c);
-  load_scaled(block.u, block.x, compute, step.a, block.size());
   if (wide)
     product(rows, cols, rows, b, x(false), block.u, DType::f32, true, 1.0f);
   else
@@ -130,25 +132,23 @@ void newton_schulz(const Block& block, const NewtonSchulzStep& step) {
 }  // namespace
 
 std::int64_t orthogonalize_scratch(const Orthogonalization& how, std::int64_t rows, std::int64_t cols) {
-  const std::int64_t height = rows / how.blocks, s = std::min(height, cols), element = size_of(how.compute);
-  const std::int64_t bytes = padded(height * cols * element) + padded(s * s * element) + padded(s * s * 4);
-  return bytes / static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t height = rows / how.blocks, s = std::min(height, cols);
+  const std::int64_t bytes = bytes_of_matrix(height * cols, how.compute) + bytes_of_matrix(s * s, how.compute) +
+                             bytes_of_matrix(s * s, DType::f32);
+  return bytes / size_of(DType::f32);
 }
 
 void orthogonalize(float* matrix, std::int64_t rows, std::int64_t cols, const Orthogonalization& how, float* scratch,
                    void* gemm_workspace) {
-  const std::int64_t height = rows / how.blocks, s = std::min(height, cols), element = size_of(how.compute);
+  const std::int64_t height = rows / how.blocks, s = std::min(height, cols);
   auto* const x = reinterpret_cast<std::byte*>(scratch);
-  std::byte* const a = x + padded(height * cols * element);
-  auto* const b = reinterpret_cast<float*>(a + padded(s * s * element));
+  std::byte* const a = x + bytes_of_matrix(height * cols, how.compute);
+  auto* const b = reinterpret_cast<float*>(a + bytes_of_matrix(s * s, how.compute));
   for (std::int64_t i = 0; i < how.blocks; ++i) {
     const Block block{matrix + i * height * cols, height, cols, how.compute, x, a, b, gemm_workspace};
-    const double norm = frobenius_norm(block);
-    store_scaled(x, how.compute, block.u, static_cast<float>(1.0 / (norm + 1e-7)), block.size());
-    for (int step = 0; step < how.steps; ++step) {
-      if (step > 0) store_scaled(x, how.compute, block.u, 1.0f, block.size());
-      newton_schulz(block, newton_schulz_step(how.polynomial, step, how.steps));
-    }
+    float factor = static_cast<float>(1.0 / (frobenius_norm(block) + 1e-7));
+    for (int step = 0; step < how.steps; ++step, factor = 1.0f)
+      newton_schulz(block, newton_schulz_step(how.polynomial, step, how.steps), factor);
   }
 }
 
