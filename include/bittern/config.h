@@ -3,6 +3,7 @@
 // JSON path, its default, its range, its meaning, and what a changed value means when a run is resumed.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -134,6 +135,11 @@ struct PrecisionSection {
 /// The update rule of a role: a rule that sees the matrix updates the linears of the blocks, `others` all else.
 inline UpdateRule rule_of(const OptimizerSection& optimizer, Role role) {
   return info(optimizer.rule).sees_matrix && !info(role).is_linear ? optimizer.others : optimizer.rule;
+}
+
+/// Whether a rule of some role says so of itself: the rule of the blocks' matrices or that of all else.
+inline bool any_rule(const OptimizerSection& optimizer, bool UpdateRuleInfo::*fact) {
+  return std::ranges::any_of(role_table, [&](const RoleInfo& row) { return info(rule_of(optimizer, row.role)).*fact; });
 }
 
 /// How the weights of each role are stored. In JSON, the name of a group of roles (block_linear) sets all its roles.

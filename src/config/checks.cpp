@@ -119,7 +119,7 @@ void check_rule(const OptimizerSection& optimizer, const std::string& origin) {
     throw input_error(
         "{}: optimizer.{} is given with rule {}, which has one rule for all parameters; remove it, or set rule to muon",
         origin, optimizer.muon != MuonSection{} ? "muon" : "others", rule.name);
-  if (rule.reads_adam_options || (rule.sees_matrix && info(optimizer.others).reads_adam_options)) return;
+  if (any_rule(optimizer, &UpdateRuleInfo::reads_adam_options)) return;
   const auto refuse_other = [&](const char* key, double value, double plain) {
     if (value != plain)
       throw input_error("{}: optimizer.{} is {} with rule {}, which does not use it; set it to {}, or rule to adamw",

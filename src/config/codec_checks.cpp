@@ -34,7 +34,9 @@ bool is_logarithmic(const std::string& codec) {
   return find_state_codec(codec)->kind == StateKind::logarithmic;
 }
 
-std::vector<Rule> weight_rules(const std::string& path, const WeightCodec& weight, const OptimizerSection& optimizer) {
+std::vector<Rule> weight_rules(Role role, const WeightCodec& weight, const OptimizerSection& optimizer) {
+  const std::string path = fmt::format("weights.{}", info(role).name);
+  const UpdateRuleInfo& rule = info(rule_of(optimizer, role));
   const std::string_view codec = named(weight_storage_names, weight.storage);
   const std::string_view master = named(master_names, weight.master);
   const bool has_master = weight.master != Master::none, is_int = weight.storage == WeightStorage::integer;
@@ -92,6 +94,11 @@ std::vector<Rule> weight_rules(const std::string& path, const WeightCodec& weigh
       {eco && has_master,
        fmt::format("{}.error_feedback is eco with master {}, which keeps what rounding loses; set one of them to none",
                    path, master)},
+      {eco && rule.sees_matrix,
+       fmt::format(
+           "{}.error_feedback is eco with optimizer.rule {}; what ECO injects is derived for rules that see one "
+           "element at a time; set error_feedback to none, and rounding to stochastic",
+           path, rule.name)},
       {eco && optimizer.beta1 == 0,
        fmt::format(
            "{}.error_feedback is eco and optimizer.betas[0] is 0; the error is kept in the first moment, which "
@@ -116,28 +123,17 @@ void check_weights(const RunConfig& config, const std::string& origin) {
         "remove weights.head, or set tie_word_embeddings to false",
         origin);
   for (const RoleInfo& row : role_table)
-    refuse_broken(weight_rules(fmt::format("weights.{}", row.name), weights[row.role], config.optimizer), origin);
+    refuse_broken(weight_rules(row.role, weights[row.role], config.optimizer), origin);
 }
 
 void check_states(const RunConfig& config, const std::string& origin) {
   const StatesSection& states = config.optimizer.states;
   const EcoSection& eco = config.optimizer.eco;
   const UpdateRuleInfo& rule = update_rule_table[static_cast<std::size_t>(config.optimizer.rule)];
-  // Of the rule of the embedding, head and norms too, where the blocks' matrices have another.
-  const UpdateRuleInfo& others = info(rule_of(config.optimizer, Role::embedding));
-  const bool has_second_moment = rule.has_second_moment || others.has_second_moment;
-  const bool reads_adam_options = rule.reads_adam_options || others.reads_adam_options;
   const bool factored = find_state_codec(states.v)->kind == StateKind::factored;
   const bool any_eco = std::ranges::any_of(
       config.weights.values, [](const WeightCodec& codec) { return codec.error_feedback == ErrorFeedback::eco; });
   const bool tied = config.model.tie_word_embeddings;
-  for (const RoleInfo& row : role_table)
-    if (info(rule_of(config.optimizer, row.role)).sees_matrix &&
-        config.weights[row.role].error_feedback == ErrorFeedback::eco)
-      throw input_error(
-          "{}: weights.{}.error_feedback is eco with optimizer.rule {}; what ECO injects is derived for rules that see "
-          "one element at a time; set error_feedback to none, and rounding to stochastic",
-          origin, row.name, rule.name);
   refuse_broken(
       {
           {states.block % 8 != 0,
@@ -171,7 +167,7 @@ void check_states(const RunConfig& config, const std::string& origin) {
                "optimizer.states.head_m is {} with on linears, which leaves the head out; set head_m to {}, or on "
                "to matrices",
                states.head_m, StatesSection{}.head_m)},
-          {!has_second_moment && states.v != "f32",
+          {!any_rule(config.optimizer, &UpdateRuleInfo::has_second_moment) && states.v != "f32",
            fmt::format("optimizer.states.v is {} with rule {}, which has no second moment; set v to f32", states.v,
                        rule.name)},
           {eco.decay_factor && !any_eco,
@@ -182,7 +178,7 @@ void check_states(const RunConfig& config, const std::string& origin) {
                "optimizer.eco.cap is {}, but no weights.*.error_feedback is eco; set it to 0, or error_feedback "
                "to eco",
                eco.cap)},
-          {eco.cap > 0 && !reads_adam_options,
+          {eco.cap > 0 && !any_rule(config.optimizer, &UpdateRuleInfo::reads_adam_options),
            fmt::format(
                "optimizer.eco.cap is {} with rule {}; a cap is told in roots of adamw's second moment; set cap to 0",
                eco.cap, rule.name)},

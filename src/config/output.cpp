@@ -120,6 +120,11 @@ ordered_json object_schema(std::string_view section) {
   return schema;
 }
 
+/// Without a first beta no first moment is kept (Optimizer), so a first beta that comes or goes changes what is stored.
+bool changes_moments(const Key& key, const RunConfig& before, const RunConfig& after) {
+  return key.path == "optimizer.betas" && (before.optimizer.beta1 == 0) != (after.optimizer.beta1 == 0);
+}
+
 }  // namespace
 
 std::string config_json(const RunConfig& config) {
@@ -204,15 +209,6 @@ void settle_residual_init(RunConfig& config, const RunConfig* before) {
   if (config.model.residual_init == ResidualInit::automatic)
     config.model.residual_init = before ? before->model.residual_init : residual_init_of_a_new_run;
 }
-
-namespace {
-
-/// Without a first beta no first moment is kept (Optimizer), so a first beta that comes or goes changes what is stored.
-bool changes_moments(const config::Key& key, const RunConfig& before, const RunConfig& after) {
-  return key.path == "optimizer.betas" && (before.optimizer.beta1 == 0) != (after.optimizer.beta1 == 0);
-}
-
-}  // namespace
 
 ConfigChange compare_configs(const RunConfig& before, const RunConfig& after, bool rates_stay) {
   ConfigChange change;

@@ -24,15 +24,11 @@ std::vector<std::string_view> list(const std::array<std::string_view, n>& names)
   return {names.begin(), names.end()};
 }
 
-std::vector<std::string_view> rule_names() {
-  std::vector<std::string_view> names;
-  for (const UpdateRuleInfo& row : update_rule_table) names.push_back(row.name);
-  return names;
-}
-std::vector<std::string_view> rules_of_elements() {
+/// `for_all_roles`: those that can update every parameter.
+std::vector<std::string_view> rule_names(bool for_all_roles) {
   std::vector<std::string_view> names;
   for (const UpdateRuleInfo& row : update_rule_table)
-    if (!row.sees_matrix) names.push_back(row.name);
+    if (!for_all_roles || !row.sees_matrix) names.push_back(row.name);
   return names;
 }
 std::vector<std::string_view> state_names(bool StateCodecInfo::*suits) {
@@ -213,9 +209,9 @@ std::vector<Key> make_rows() {
     {"schedule.second_weight_decay", [](C c) -> Field { return &c.schedule.second_weight_decay; }, {0, 100}, {}, rates,
      "two_stage: the weight decay in the second half of the steps.", "optimizer.weight_decay"},
 
-    {"optimizer.rule", [](C c) -> Field { return choice(c.optimizer.rule); }, none, rule_names(), tensors,
+    {"optimizer.rule", [](C c) -> Field { return choice(c.optimizer.rule); }, none, rule_names(false), tensors,
      "The update rule; adamw is PyTorch's, decoupled decay and place of eps included, but that decay and step are one subtraction, so that a small decay is not rounded away. muon updates the blocks' matrices, and `others` all else."},
-    {"optimizer.others", [](C c) -> Field { return choice(c.optimizer.others); }, none, rules_of_elements(), tensors,
+    {"optimizer.others", [](C c) -> Field { return choice(c.optimizer.others); }, none, rule_names(true), tensors,
      "muon: the rule of the embedding, the head, norms and biases."},
     {"optimizer.betas", [](C c) -> Field { return std::array{&c.optimizer.beta1, &c.optimizer.beta2}; }, {0, 1, false, true}, {}, identity,
      "Decay of the first and of the second moment; the latter is adamw's alone. muon has muon.momentum instead."},
