@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <set>
 #include <thread>
 
 #include "bittern/error.h"
@@ -76,9 +75,7 @@ std::vector<TextFile> files_of(const Job& job, const std::string& folder) {
   }
   if (files.empty()) return find_text_files(named);
   take_named();
-  std::set<std::string> seen;
-  for (const TextFile& file : files)
-    if (!seen.insert(std::filesystem::canonical(file.path).string()).second) throw given_twice(file);
+  check_named_once(files);
   return files;
 }
 

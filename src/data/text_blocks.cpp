@@ -98,8 +98,11 @@ void add_folder(std::vector<TextFile>& files, const std::string& folder) {
 
 }  // namespace
 
-Error given_twice(const TextFile& file) {
-  return input_error("{}: is given twice; name each file once (its text would be in the data twice)", file.path);
+void check_named_once(const std::vector<TextFile>& files) {
+  std::set<std::string> seen;
+  for (const TextFile& file : files)
+    if (!seen.insert(fs::canonical(file.path).string()).second)
+      throw input_error("{}: is given twice; name each file once (its text would be in the data twice)", file.path);
 }
 
 std::vector<TextFile> find_text_files(const std::vector<std::string>& inputs) {
@@ -114,11 +117,7 @@ std::vector<TextFile> find_text_files(const std::vector<std::string>& inputs) {
     add(files, input);
     if (files.back().bytes == 0) throw input_error("{}: is empty; give a file with text", input);
   }
-  std::set<std::string> seen;
-  for (const TextFile& file : files) {
-    const fs::path real = fs::canonical(file.path);
-    if (!seen.insert(real.string()).second) throw given_twice(file);
-  }
+  check_named_once(files);
   return files;
 }
 

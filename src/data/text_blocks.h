@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "bittern/error.h"
 #include "data/byte_reader.h"
 #include "data/manifest.h"
 
@@ -23,8 +22,8 @@ struct TextFile {
   const std::string& shown() const { return name.empty() ? path : name; }
 };
 
-/// What is said of a file whose text would be in the data twice.
-Error given_twice(const TextFile& file);
+/// Refuses a file that is there twice, also by another path: its text would be in the data twice.
+void check_named_once(const std::vector<TextFile>& files);
 
 /// The files named by `inputs`: files as they are, folders with all that is below and not hidden, sorted. Refuses
 /// missing, empty and doubly named ones, and what is no text but is known by name (an archive, Parquet, ...).
