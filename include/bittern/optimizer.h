@@ -58,7 +58,8 @@ class Optimizer {
   /// there: whether and how its gradients are used (decide_bucket in ops.h), into the record. It takes the place of
   /// decide(). `first` and `last`: of the step's buckets.
   void decide_bucket(const Arena& arena, int bucket, bool first, bool last);
-  /// After square_parts of all: the norm of all gradients, the factor of clipping, and whether the update is made, into the record.
+  /// After square_parts of all: the norm of all gradients, the factor of clipping, and whether the update is made, into
+  /// the record.
   void decide(const Arena& arena);
 
   /// Updates every parameter once, if the record says that the update is made; else changes none. Adam's t is the number

@@ -21,8 +21,9 @@ class Head {
   void plan(ActivationPlan& plan);
   void plan_losses(Plan& plan, std::int64_t batch, std::int64_t sequence_length, bool training);
 
-  /// Adds the losses to `sums` (step_record.h), unless it is empty. With `backward`, flow.dn = the gradient of n, and the gradient of W is
-  /// overwritten or added to, for  (1 / total_targets) sum(loss + z_loss lse^2), as upload_scale sent it.
+  /// Adds the losses to `sums` (step_record.h), unless it is empty. With `backward`, flow.dn = the gradient of n, and
+  /// the gradient of W is overwritten or added to, for  (1 / total_targets) sum(loss + z_loss lse^2), as upload_scale
+  /// sent it.
   void loss(const PartContext& c, const Tensor& n, const BackwardFlow& flow, const Tensor& sums, float z_loss,
             bool backward) const;
   /// The losses alone, on the host: waits for them.

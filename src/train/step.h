@@ -37,9 +37,9 @@ class StepsAhead {
   std::int64_t next_step() const { return state_.step + waiting() + 1; }
   /// Gives the next step to the back end. False if a stop was asked for on the way: then it changes nothing.
   bool enqueue(const Batch& batch);
-  /// Waits for the oldest of them and takes its numbers into the state; a StepFault leaves that as it was. A loss or gradients that are not finite, or a
-  /// batch without targets, have changed no weight and no moment: the step is counted as skipped. (With
-  /// train.fused_backward some may have changed: StepMetrics::left_from_bucket.)
+  /// Waits for the oldest of them and takes its numbers into the state; a StepFault leaves that as it was. A loss or
+  /// gradients that are not finite, or a batch without targets, have changed no weight and no moment: the step is counted
+  /// as skipped. (With train.fused_backward some may have changed: StepMetrics::left_from_bucket.)
   StepMetrics finish();
 
  private:

@@ -127,7 +127,9 @@ if stops > 0:
     print("stopped by someone"), sys.exit(75)
 words = ["--set", "model.vocab_size=2048"] + [word for setting in settings for word in ("--set", setting)]
 open(out + "/config.json", "w").write(subprocess.run(["$BITTERN", "config", given[1], *words], capture_output=True, text=True, check=True).stdout)
-open(out + "/metrics.jsonl", "w").write('{"step":0,"run":"fake","parameters":7}\\n{"step":3,"tokens":9,"valid_loss":2.5,"valid_tokens":9}\\n')
+rate = next((float(setting.split("=")[1]) for setting in settings if setting.startswith("schedule.lr=")), 2e-3)
+loss = 2.5 + 100 * abs(rate - 2e-3)  # 2e-3 is the best rate
+open(out + "/metrics.jsonl", "w").write('{"step":0,"run":"fake","parameters":7}\\n{"step":3,"tokens":9,"valid_loss":%g,"valid_tokens":9}\\n' % loss)
 E2
 chmod +x program
 fake() { "$SOURCE/scripts/reproduce" "$@" --bittern ./program --jobs 1 --seeds 1 --out fake; }
@@ -149,6 +151,21 @@ fake eco_int4 --size int4 --rows int4_master_rtn,eco_int4_sr --data out/data --i
 [ "$(grep -c -- "--init $PWD/model" trained.txt)" -eq 2 ] || fail "not both began with the model: $(cat trained.txt)"
 grep -q "^init      $PWD/model$" fake/eco_int4-int4/table.md && grep -q "^text      prepared before: .* bytes in 1 file, SHA-256 of data.json [0-9a-f]*$" fake/eco_int4-int4/table.md ||
   fail "model or text is not in the table: $(cat fake/eco_int4-int4/table.md)"
+
+# Several peak rates: every row is trained at each, and the table has it at its best.
+rm trained.txt
+code=0; fake frontier --rates 1e-3,fast --data out/data >said.txt 2>&1 || code=$?
+[ "$code" -eq 2 ] && grep -q "expected numbers with commas between them" said.txt || fail "a rate that is none: $code, $(cat said.txt)"
+code=0; fake frontier --rates 1e-3 --rate 2 --data out/data >said.txt 2>&1 || code=$?
+[ "$code" -eq 2 ] && grep -q "leave --rate out" said.txt || fail "--rates and --rate: $code, $(cat said.txt)"
+fake frontier --rates 1e-3,2e-3,8e-3 --rows adamw,muon --steps 4 --data out/data >said.txt 2>&1 || fail "--rates: $(cat said.txt)"
+for rate in 0.001 0.002 0.008; do
+  [ "$(grep -c "schedule.lr=$rate$" trained.txt)" -eq 2 ] || fail "not both rows at $rate: $(cat trained.txt)"
+done
+[ "$(wc -l <trained.txt)" -eq 6 ] || fail "not six runs: $(cat trained.txt)"
+table=fake/frontier-mini-rates-4-steps/table.md
+[ "$(grep -c "^| \(AdamW\|Muon\), f32.* | 2.5000 |  |" $table)" -eq 2 ] || fail "a row is not at its best rate: $(cat $table)"
+[ "$(grep -c "| 2.6000 (1) | 2.5000 (1) | 3.1000 (1) |" $table)" -eq 2 ] || fail "not each rate is in the table: $(cat $table)"
 
 # Stopped by someone else: it goes on, a few times; also where others wait for it.
 echo 2 >stops && rm trained.txt

@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-#include <filesystem>
+#include <cstdint>
 #include <fstream>
 #include <string>
 #include <system_error>
@@ -25,19 +25,23 @@ inline void write_sentences(const std::string& path, unsigned count) {
     text << subjects[i * 7 % 5] << ' ' << verbs[i * i % 5] << ' ' << objects[(i / 3) % 5] << (i % 4 ? ", and " : ".\n");
 }
 
+/// So many of them as a folder of data in `folder`; returns it.
+inline std::string prepare_sentences(const std::string& folder, unsigned count, std::int64_t vocab_size,
+                                     double valid_fraction) {
+  write_sentences(folder + "/text.txt", count);
+  PrepareOptions options;
+  options.inputs = {folder + "/text.txt"};
+  options.out = folder + "/corpus";
+  options.vocab_size = vocab_size;
+  options.valid_fraction = valid_fraction;
+  prepare(options, {});
+  return options.out;
+}
+
 /// A small corpus of them, prepared once for all tests of a program.
 inline const std::string& corpus() {
   static const Scratch scratch("training_corpus");
-  static const std::string out = scratch.path + "/corpus";
-  if (!std::filesystem::exists(out)) {
-    write_sentences(scratch.path + "/text.txt", 3000);
-    PrepareOptions options;
-    options.inputs = {scratch.path + "/text.txt"};
-    options.out = out;
-    options.vocab_size = 320;
-    options.valid_fraction = 0.05;
-    prepare(options, {});
-  }
+  static const std::string out = prepare_sentences(scratch.path, 3000, 320, 0.05);
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -51,6 +52,14 @@ inline RunConfig config(const std::string& extra = "{}") {
 inline std::string bytes_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Every file below a folder with its bytes.
+inline std::map<std::string, std::string> content(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) files[entry.path().string()] = bytes_of(entry.path().string());
+  return files;
 }
 
 inline void check_same_weights(const std::string& run_a, const std::string& run_b, std::int64_t step) {

@@ -128,14 +128,7 @@ TEST_CASE(
 
 TEST_CASE("belongs together: data of another tokenizer are refused for validation and eval, and told of for --init") {
   const Scratch scratch("training_tokenizers");
-  const std::string other = scratch.path + "/other", run = scratch.path + "/run";
-  write_sentences(scratch.path + "/text.txt", 1000);
-  PrepareOptions options;
-  options.inputs = {scratch.path + "/text.txt"};
-  options.out = other;
-  options.vocab_size = 310;
-  options.valid_fraction = 0.1;
-  prepare(options, {});
+  const std::string other = prepare_sentences(scratch.path, 1000, 310, 0.1), run = scratch.path + "/run";
   const auto refused = [&](const auto& action, const std::string& text) { tiny_run::check_refused(action, text); };
   refused([&] { train(config(R"({"data":{"valid_path":")" + other + R"("}})"), {.out = run}); },
           "data.valid_path " + other + ": it was made with another tokenizer than data.path " + corpus());

@@ -74,10 +74,6 @@ void tell_next_sample(const Session& session, const RunConfig& before, const Tra
       next % epoch, next / epoch, epoch, record.state.step, config.train.batch_sequences, else_said);
 }
 
-}  // namespace
-
-namespace {
-
 /// What a fork of the checkpoint needs besides, so that the advice works.
 std::string with_more_steps(const Session& session, const TrainerRecord& record) {
   if (record.state.step < session.config.train.steps) return "";

@@ -15,14 +15,6 @@ using nlohmann::json;
 
 namespace {
 
-/// Every file below a folder with its bytes.
-std::map<std::string, std::string> content(const std::string& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) files[entry.path().string()] = bytes_of(entry.path().string());
-  return files;
-}
-
 std::string checkpoint(const std::string& run, std::int64_t step) {
   return run + "/checkpoints/" + checkpoint_name(step);
 }

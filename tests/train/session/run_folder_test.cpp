@@ -12,14 +12,6 @@ using namespace bittern::tiny_run;
 
 namespace {
 
-/// Every file below a folder with its bytes.
-std::map<std::string, std::string> content(const std::string& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) files[entry.path().string()] = bytes_of(entry.path().string());
-  return files;
-}
-
 void write(const std::string& path, const std::string& text) {
   fs::create_directories(fs::path(path).parent_path());
   std::ofstream(path) << text;
