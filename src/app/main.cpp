@@ -20,6 +20,7 @@
 #include "base/signals.h"
 #include "bittern/progress.h"
 #include "bittern/trainer.h"
+#include "bittern/world.h"
 
 namespace bittern::app {
 namespace {
@@ -88,6 +89,8 @@ int run(int argc, char** argv) {
               << (chosen.empty() ? "" : " " + chosen.front()->get_name()) << " --help`\n";
     return static_cast<int>(ExitCode::bad_input);
   }
+  const std::string command = program.get_subcommands().front()->get_name();
+  if (command != "train") refuse_ranks(command);
   return static_cast<int>(action());
 }
 
@@ -118,7 +121,8 @@ int guarded(int argc, char** argv) {
   try {
     return finish(run(argc, argv));
   } catch (const Error& error) {
-    std::cerr << "bittern: " << printable(error.what()) << "\n";
+    // What many ranks meet together, one of them says.
+    if (launched_rank() == 0) std::cerr << "bittern: " << printable(error.what()) << "\n";
     return static_cast<int>(error.exit_code());
   } catch (const std::bad_alloc&) {
     std::cerr << "bittern: out of memory; `bittern plan CONFIG` shows what a run needs: lower "

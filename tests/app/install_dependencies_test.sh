@@ -69,7 +69,10 @@ grep -q "installing, which can take some minutes: cmake catch2" said.txt || fail
 printf '%s\n' $all perl >installed.txt
 install 0 --quickstart --test
 called "$update
-$get perl-doc python3 gzip zstd"
+$get perl-doc python3 gzip zstd openmpi-bin libopenmpi-dev"
+install 0 --mpi
+called "$update
+$get openmpi-bin libopenmpi-dev"
 install 0 --bench
 called "$update
 $get libdnnl-dev sentencepiece"
@@ -94,5 +97,5 @@ grep -q "bittern needs these packages, and neither root nor sudo is here to inst
 
 install 2 --everything
 called ""
-grep -q "unknown argument --everything; expected --quickstart, --test or --bench" said.txt || fail "unknown argument: $(cat said.txt)"
+grep -q "unknown argument --everything; expected --quickstart, --mpi, --test or --bench" said.txt || fail "unknown argument: $(cat said.txt)"
 echo "install_dependencies: as root, with sudo, with neither; what is missing, and no more"

@@ -20,7 +20,7 @@ below = {
     "store": "ops config optim data model",
     "watch": "",
     "train": "ops config optim data model dist store watch",
-    "app": "config data store watch train",
+    "app": "config data dist store watch train",
 }
 # Whose the headers of include/bittern are. What a step is made of (optim/) is the ops'.
 public = {
@@ -31,7 +31,7 @@ public = {
     "optim": "optimizer",
     "data": "prepare tokenizer token_file sampler",
     "model": "model layer_events",
-    "dist": "communicator",
+    "dist": "communicator world failure",
     "store": "checkpoint safetensors hf_import",
     "watch": "metrics progress report",
     "train": "trainer",
