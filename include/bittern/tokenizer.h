@@ -48,6 +48,8 @@ class Tokenizer {
   TokenizerKind kind() const;
   /// Whether text without a piece becomes bytes. Where it does not, it becomes <unk> and is lost.
   bool byte_fallback() const;
+  /// Whether it has pieces that the user defined: they are cut out of a text before anything else.
+  bool has_user_defined() const;
   /// Whether a space is put before a text that is encoded, and taken off again by decoding.
   bool dummy_prefix() const;
   /// What is done to a text besides, in words ("runs of spaces become one"); empty where it stays as it is.

@@ -21,13 +21,15 @@ BlockText read_json(const TextBlock& block, const TextFile& file, const JsonOpti
     const std::string_view raw = std::string_view(block.bytes).substr(at, end - at);
     const std::int64_t offset = block.offset + static_cast<std::int64_t>(at);
     at = end + 1;
-    if (raw.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const bool too_long = static_cast<std::int64_t>(raw.size()) > options.longest_line;
+    if (!too_long && raw.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     std::string line;
-    line.reserve(raw.size());
-    const std::int64_t bad_bytes = utf8_repair(raw, line);
+    const std::int64_t bad_bytes = too_long ? 0 : utf8_repair(raw, line);
     std::int64_t replaced = bad_bytes;
     const std::size_t begin = result.text.size();
-    if (const std::string problem = json_line_text(std::move(line), options.text_field, result.text, replaced);
+    if (const std::string problem = too_long
+                                        ? fmt::format("is longer than {} bytes", options.longest_line)
+                                        : json_line_text(std::move(line), options.text_field, result.text, replaced);
         !problem.empty()) {
       const std::string where = fmt::format("{}:{}: the line {}", file.shown(), line_number, problem);
       if (!options.skip_bad_lines)

@@ -31,6 +31,7 @@ struct BlockText {
 struct JsonOptions {
   std::string text_field;
   bool skip_bad_lines = false;
+  std::int64_t longest_line = 0;  ///< a longer one is bad; BlockLimits::longest_json_line
 };
 
 /// Throws input_error "FILE: ..." for NUL bytes and, unless they are to be skipped, "FILE:LINE: ..." for bad JSON lines.

@@ -110,9 +110,13 @@ BlockLimits block_limits(const PrepareOptions& options) {
   return {options.block_bytes, options.longest_json_line};
 }
 
+JsonOptions json_options(const PrepareOptions& options) {
+  return {options.text_field, options.skip_bad_lines, options.longest_json_line};
+}
+
 void scan(Corpus& corpus, const PrepareOptions& options, int threads, bool sampling, const ScanProgress& tell) {
   for (const TextFile& file : corpus.files) corpus.input_bytes += file.bytes;
-  const JsonOptions json{options.text_field, options.skip_bad_lines};
+  const JsonOptions json = json_options(options);
   Scan scan(corpus, options, sampling);
   BlockReader reader(corpus.files, block_limits(options));
   ordered_parallel<TextBlock, Scanned>(

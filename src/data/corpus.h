@@ -29,6 +29,7 @@ struct Corpus {
 using ScanProgress = std::function<void(std::int64_t bytes, std::int64_t of)>;
 
 BlockLimits block_limits(const PrepareOptions& options);
+JsonOptions json_options(const PrepareOptions& options);
 
 /// Fills all of `corpus` but `files`, which is given. Copies are counted where validation would be split by place, in
 /// which they can lie in both splits.

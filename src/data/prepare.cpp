@@ -86,7 +86,7 @@ std::int64_t encode(const Job& job, const Corpus& corpus, const Tokenizer& token
     TextBlock block;
     std::size_t index;
   };
-  const JsonOptions json{job.options.text_field, job.options.skip_bad_lines};
+  const JsonOptions json = json_options(job.options);
   std::vector<std::unique_ptr<TextEncoder>> encoders(static_cast<std::size_t>(job.threads));
   BlockReader reader(corpus.files, block_limits(job.options));
   std::size_t index = 0;

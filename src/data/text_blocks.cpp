@@ -156,7 +156,7 @@ bool BlockReader::open_next() {
   }
   if (file_ >= files_.size()) return false;
   reader_.emplace(file().path);
-  at_end_ = false;
+  at_end_ = in_long_line_ = false;
   place_ = {.file = file_, .starts_document = true, .bytes = {}};
   fill(byte_order_mark.size());
   if (pending_.starts_with(byte_order_mark)) {  // it is no text
@@ -184,15 +184,16 @@ std::optional<TextBlock> BlockReader::next() {
     if (!open_next()) return std::nullopt;
     fill(static_cast<std::size_t>(limits_.block_bytes));
   }
-  const std::size_t cut = file().kind == TextKind::json_lines ? json_cut() : plain_cut();
   TextBlock block = place_;
+  const bool left_out = in_long_line_;
+  const std::size_t cut = file().kind == TextKind::json_lines ? json_cut() : plain_cut();
+  place_.offset += static_cast<std::int64_t>(cut);
+  place_.first_line += std::count(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(cut), '\n');
   std::string rest = pending_.substr(cut);
   pending_.resize(cut);
-  block.bytes = std::move(pending_);
+  if (!left_out) block.bytes = std::move(pending_);
   pending_ = std::move(rest);
 
-  place_.offset += static_cast<std::int64_t>(cut);
-  place_.first_line += std::count(block.bytes.begin(), block.bytes.end(), '\n');
   place_.at_line_start = block.bytes.ends_with('\n');
   // The next block begins a document if this one's last line is a separator.
   std::string_view last = block.bytes;
@@ -211,16 +212,24 @@ std::optional<TextBlock> BlockReader::next() {
   return block;
 }
 
-// After the last newline; a longer line is read on.
+// After the last newline; a longer line is read on. Of a line beyond the limit the beginning is a block; the rest of it is
+// cut into blocks that are left empty.
 std::size_t BlockReader::json_cut() {
+  if (in_long_line_) {
+    const std::size_t newline = pending_.find('\n');
+    in_long_line_ = newline == std::string::npos;
+    return in_long_line_ ? pending_.size() : newline + 1;
+  }
+  const auto longest = static_cast<std::size_t>(limits_.longest_json_line);
   while (true) {
     const std::size_t newline = pending_.rfind('\n');
     if (newline != std::string::npos) return newline + 1;
     if (at_end_) return pending_.size();
-    if (static_cast<std::int64_t>(pending_.size()) > limits_.longest_json_line)
-      throw input_error("{}:{}: the line is longer than {} bytes; expected one JSON object a line; is this JSON lines?",
-                        file().shown(), place_.first_line, limits_.longest_json_line);
-    fill(2 * pending_.size());
+    if (pending_.size() > longest) {
+      in_long_line_ = true;
+      return pending_.size();
+    }
+    fill(std::min(2 * pending_.size(), longest + 1));
   }
 }
 

@@ -49,12 +49,12 @@ struct TextBlock {
   bool ends_file = false;
   /// A newline lies before (at the end of) the block, and something else than a newline right after it, in the same file.
   bool begins_after_line = false, ends_after_line = false;
-  std::string bytes;
+  std::string bytes;  ///< of a JSON line that is too long only the beginning, which is still too long
 };
 
 struct BlockLimits {
   std::int64_t block_bytes = 0;
-  std::int64_t longest_json_line = 0;
+  std::int64_t longest_json_line = 0;  ///< bytes of a longer one are not kept
 };
 
 /// Reads all files, one after the other. Where blocks end depends on `block_bytes`; what is made of them must not.
@@ -76,7 +76,8 @@ class BlockReader {
   BlockLimits limits_;
   std::optional<ByteReader> reader_;
   std::size_t file_ = 0;
-  bool at_end_ = false;  ///< the open file has no bytes after those in `pending_`
+  bool at_end_ = false;        ///< the open file has no bytes after those in `pending_`
+  bool in_long_line_ = false;  ///< what follows, up to a newline, belongs to a JSON line that is too long
   std::string pending_;
   TextBlock place_;  ///< where the next block begins
   std::int64_t consumed_before_ = 0;

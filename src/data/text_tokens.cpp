@@ -5,6 +5,7 @@
 #include "bittern/strict_json.h"
 #include "bittern/tokenizer.h"
 #include "data/block_text.h"
+#include "data/corpus.h"
 #include "data/text_blocks.h"
 
 namespace bittern {
@@ -12,10 +13,10 @@ namespace bittern {
 TextTokens read_text_tokens(const std::string& path, const Tokenizer& tokenizer, std::int64_t most_bytes) {
   const PrepareOptions defaults;
   const std::vector<TextFile> files = find_text_files({path});
-  const JsonOptions json{.text_field = defaults.text_field};
+  const JsonOptions json = json_options(defaults);
   TextTokens tokens;
   TextEncoder encoder(tokenizer);
-  BlockReader reader(files, {defaults.block_bytes, defaults.longest_json_line});
+  BlockReader reader(files, block_limits(defaults));
   std::int64_t replaced = 0;
   std::string first_replaced, repaired;
   std::size_t document = 0;  // where the open one begins in `ids`

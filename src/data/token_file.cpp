@@ -65,7 +65,9 @@ void add_shard(Opened& opened, File file, const ShardWriter::Shard* expected) {
   if (expected && (header.tokens != expected->tokens || header.checksum != expected->checksum))
     throw input_error("{}: is not the shard that {} describes ({} tokens, expected {}); run `bittern prepare` again",
                       path, manifest_name, header.tokens, expected->tokens);
-  if (!opened.parts.empty() && (header.vocab_size != opened.vocab_size || header.eos != opened.eos))
+  // Files of other formats before it say nothing of their tokenizer.
+  if (std::ranges::any_of(opened.parts, &TokenPart::has_checksum) &&
+      (header.vocab_size != opened.vocab_size || header.eos != opened.eos))
     throw input_error(
         "{}: vocabulary is {}, but that of the shards before it is {}; shards of one stream must come from "
         "one tokenizer",

@@ -190,6 +190,10 @@ std::int32_t Tokenizer::pad() const {
 TokenizerKind Tokenizer::kind() const {
   return model_->kind;
 }
+bool Tokenizer::has_user_defined() const {
+  return !model_->user_defined.empty();
+}
+
 bool Tokenizer::byte_fallback() const {
   return model_->byte_fallback;
 }

@@ -73,13 +73,16 @@ std::vector<CheckpointContents::SmallFile> tokenizer_files(const Tokenizer& toke
 
 std::string warning_of_transformers(const Tokenizer& tokenizer) {
   const std::string normalization = tokenizer.normalization();
-  if (tokenizer.kind() == TokenizerKind::bpe && tokenizer.byte_fallback() && normalization.empty()) return "";
+  if (tokenizer.kind() == TokenizerKind::bpe && tokenizer.byte_fallback() && !tokenizer.has_user_defined() &&
+      normalization.empty())
+    return "";
   return fmt::format(
-      "the tokenizer is of the kind {}{}{}; transformers can only be told of a LlamaTokenizer, a byte-pair model with byte "
-      "fallback that keeps the text, and may read other ids than training did: use tokenizer.model with the "
-      "sentencepiece library instead",
+      "the tokenizer is of the kind {}{}{}{}; transformers can only be told of a LlamaTokenizer, a byte-pair model with byte "
+      "fallback that keeps the text and has no user-defined pieces, and may read other ids than training did: use "
+      "tokenizer.model with the sentencepiece library instead",
       tokenizer_kind_names[static_cast<std::size_t>(tokenizer.kind())],
       tokenizer.byte_fallback() ? "" : " without byte fallback",
+      tokenizer.has_user_defined() ? " with user-defined pieces" : "",
       normalization.empty() ? "" : " and changes text: " + normalization);
 }
 

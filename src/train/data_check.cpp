@@ -3,6 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/background_thread.h"
@@ -18,7 +19,7 @@ DataCheck::DataCheck(std::vector<const TokenStream*> streams, std::chrono::milli
         if (!give_up_ && !error_) stream->verify_checksums([this] { return !give_up_; });
       } catch (...) {
         error_ = std::current_exception();
-        is_damage_ = stream->parts().front().has_checksum;  // all have one, or none
+        is_damage_ = std::ranges::any_of(stream->parts(), &TokenPart::has_checksum);
       }
     }
     done_ = true;

@@ -5,7 +5,7 @@
 // checkpoint has learned from damaged data, and a corpus of terabytes delays no save. If damage is found after a save
 // that did not wait, the message warns that the run's checkpoints may have learned from it.
 // In formats without checksums it looks for an id beyond the vocabulary. No step can have learned from one, so it stops
-// the run but no save.
+// the run but no save. Where files with and without checksums are read together, all that is found counts as damage.
 #pragma once
 
 #include <atomic>
@@ -38,7 +38,8 @@ class DataCheck {
   bool saved_unread_ = false;
   std::atomic<bool> done_ = false, give_up_ = false;
   std::exception_ptr error_;  ///< written by the thread, read after it was joined
-  bool is_damage_ = false;    ///< as `error_`; else an id that no step has read
+  bool is_damage_ =
+      false;  ///< as `error_`: a file has a checksum, so it may be damage; else an id that no step has read
   std::thread thread_;
 };
 

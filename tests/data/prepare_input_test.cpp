@@ -15,6 +15,7 @@
 #include "base/foreign_format.h"
 #include "bittern/prepare.h"
 #include "catch.h"
+#include "data/block_text.h"
 #include "data/prepare_support.h"
 #include "data/spool.h"
 
@@ -202,6 +203,47 @@ TEST_CASE(
   REQUIRE(kept.summary.warnings.size() == 1);
   CHECK(contains(kept.summary.warnings[0], "6 lines were skipped; the first: " + input + ":8: the line has null"));
   CHECK(contains(read(folder / "out/data.json"), "\"skipped_lines\": 6"));
+}
+
+TEST_CASE("prepare: a JSON line that is too long is a bad line, wherever blocks end and however long it is") {
+  const Folder folder;
+  constexpr std::int64_t longest = 200000;
+  const auto line = [](std::size_t bytes) { return json_lines({std::string(bytes - 12, 'x')}); };
+  REQUIRE(line(longest).size() == longest + 1);  // with its newline
+  const std::string input = folder.write(
+      "long.jsonl", json_lines({"one"}) + line(longest) + line(longest + 1) + std::string(3 * longest, ' ') + "{\n" +
+                        json_lines({"two"}) + "{\n" + line(10 * longest) + json_lines({"three"}) + line(5 * longest));
+  for (const std::int64_t block_bytes : {std::int64_t{1}, longest, 8 * longest})
+    for (const int threads : {1, 3}) {
+      PrepareOptions options{
+          .valid_fraction = 0, .threads = threads, .block_bytes = block_bytes, .longest_json_line = longest};
+      const auto [code, message] = error_of([&] { prepare_text(folder, {input}, options); });
+      CHECK(code == 2);
+      CHECK(contains(message, input + ":3: the line is longer than 200000 bytes; expected one object a line"));
+      options.skip_bad_lines = true;
+      const Prepared kept = prepare_text(folder, {input}, options);
+      CHECK(kept.train == "one|" + std::string(longest - 12, 'x') + "|two|three|");
+      CHECK(kept.summary.skipped_lines == 5);
+      REQUIRE(kept.summary.warnings.size() == 1);
+      CHECK(contains(kept.summary.warnings[0], "5 lines were skipped; the first: " + input + ":3: the line is longer"));
+    }
+  // Lines behind a long one keep their numbers.
+  const std::string last = folder.write("last.jsonl", line(10 * longest) + "\n{\"text\": 1}\n");
+  const std::string after = folder.write("after.jsonl", json_lines({"one"}));
+  std::vector<std::string> skipped;
+  std::size_t most = 0;
+  const std::vector<TextFile> files = find_text_files({last, after});
+  BlockReader reader(files, {1, longest});
+  while (auto block = reader.next()) {
+    most = std::max(most, block->bytes.size());
+    const std::size_t file = block->file;
+    const BlockText text = read_block(std::move(*block), files[file], {"text", true, longest});
+    if (text.skipped > 0) skipped.push_back(text.first_skipped);
+  }
+  REQUIRE(skipped.size() == 2);
+  CHECK(contains(skipped[0], "last.jsonl:1: the line is longer than"));
+  CHECK(contains(skipped[1], "last.jsonl:3: the line has a number"));
+  CHECK(most == longest + 1);  // of the long line no more is held
 }
 
 TEST_CASE("prepare: JSON lines are seen behind a byte order mark; in a file that is named as text they are warned of") {

@@ -12,7 +12,7 @@ std::string all_text(const std::vector<bittern::TextFile>& files, std::int64_t b
   std::string text;
   bittern::BlockReader reader(files, {block_bytes, 1 << 20});
   while (auto block = reader.next()) {
-    const bittern::BlockText read = bittern::read_block(std::move(*block), files.front(), {"text", false});
+    const bittern::BlockText read = bittern::read_block(std::move(*block), files.front(), {"text", false, 1 << 20});
     for (const bittern::TextRange& range : read.ranges) {
       text += read.text.substr(range.begin, range.end - range.begin);
       if (range.ends_document) text += '\0';

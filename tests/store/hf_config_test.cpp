@@ -13,6 +13,8 @@ namespace {
 
 // Fields that are appended to a model file are merged into its normaliser's settings (3) and trainer's (2).
 const std::string prefix("\x1A\x02\x18\x01", 4), squeeze("\x1A\x02\x20\x01", 4), suffix("\x12\x03\xC0\x01\x01", 5);
+// Another piece (1): its text (1), and that the user defined it (3).
+const std::string symbol("\x0A\x09\x0A\x05<sep>\x18\x04", 11);
 
 const std::string& model_bytes() {
   static const std::string bytes =
@@ -45,6 +47,7 @@ TEST_CASE("hf_config: a tokenizer is told with its prefix space; what cannot be 
   };
   CHECK(warning(squeeze).find("of the kind bpe and changes text: runs of spaces become one;") != std::string::npos);
   CHECK(warning(prefix + suffix).find("a space is put behind a text") != std::string::npos);
+  CHECK(warning(symbol).find("of the kind bpe with user-defined pieces;") != std::string::npos);
 }
 
 TEST_CASE("hf_config: the ids of the beginning, the ends and the padding of a text are written as they were read") {

@@ -19,6 +19,19 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// A file of llm.c's with 100000 ids, all 7 but one.
+void write_ids(const std::string& path, std::uint16_t odd) {
+  std::vector<std::int32_t> header(256);
+  header[0] = 20240520;  // llm.c
+  header[1] = 1;
+  header[2] = 100000;
+  std::vector<std::uint16_t> ids(100000, 7);
+  ids[99000] = odd;
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(header.data()), 1024);
+  file.write(reinterpret_cast<const char*>(ids.data()), 200000);
+}
+
 /// A copy of the corpus whose training shard has one flipped bit.
 std::string damaged_corpus(const Scratch& scratch) {
   const std::string data = scratch.path + "/corpus";
@@ -79,17 +92,7 @@ TEST_CASE("data check: a run that ends gives up what is not read") {
 TEST_CASE("data check: an id beyond the vocabulary stops the run, whose saves go on, for none has learned from it") {
   const Scratch scratch("data_check_ids");
   const std::string path = scratch.path + "/ids.bin";
-  {
-    std::vector<std::int32_t> header(256);
-    header[0] = 20240520;  // llm.c
-    header[1] = 1;
-    header[2] = 100000;
-    std::vector<std::uint16_t> ids(100000, 7);
-    ids[99000] = 5000;
-    std::ofstream file(path, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(header.data()), 1024);
-    file.write(reinterpret_cast<const char*>(ids.data()), 200000);
-  }
+  write_ids(path, 5000);
   TokenStream stream = TokenStream::open(path);
   stream.limit_vocabulary(400);
   DataCheck check({&stream}, 60s);
@@ -97,4 +100,21 @@ TEST_CASE("data check: an id beyond the vocabulary stops the run, whose saves go
   const std::string message = message_of([&] { check.look(); });
   CHECK(message.find("ids.bin: token 99000 is 5000") != std::string::npos);
   CHECK(message.find("may have learned") == std::string::npos);
+}
+
+TEST_CASE(
+    "data check: damage in a file with a checksum stops a save, also where a file without one is read before it") {
+  const Scratch scratch("data_check_mixed");
+  const std::string data = damaged_corpus(scratch);
+  write_ids(data + "/a.bin", 7);
+  const TokenStream stream = TokenStream::open(data + "/[at]*.bin");
+  REQUIRE_FALSE(stream.parts().front().has_checksum);
+  REQUIRE(stream.parts().back().has_checksum);
+  DataCheck waits({&stream}, 60s);
+  CHECK(message_of([&] { waits.wait_for_save(); }).find("train_00000.bin: checksum is ") != std::string::npos);
+  DataCheck check({&stream}, 0ms);
+  CHECK_NOTHROW(check.wait_for_save());
+  std::string message;
+  while ((message = message_of([&] { check.look(); })).empty()) std::this_thread::sleep_for(1ms);
+  CHECK(message.find("this run's checkpoints may have learned from it") != std::string::npos);
 }
