@@ -199,7 +199,8 @@ void complete_codecs(RunConfig& config, const json& given) {
     if (codec.scale_from == ScaleFrom::absmean && codec.master == Master::none && !has(section + "scale_update"))
       codec.scale_update = ScaleUpdate::fixed;
   }
-  if (is_logarithmic(config.optimizer.states.v) && !has("/optimizer/states/v_rounding"))
+  const StateCodecInfo& v = *find_state_codec(config.optimizer.states.v);
+  if ((is_logarithmic(config.optimizer.states.v) || v.keeps_inverse_root) && !has("/optimizer/states/v_rounding"))
     config.optimizer.states.v_rounding = Rounding::stochastic;
 }
 

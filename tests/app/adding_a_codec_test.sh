@@ -51,10 +51,10 @@ bool check(bool true_or_not, const char* what) {
 }
 
 int main() {
-  const Codebook* nf4 = find_codebook(find_state_codec("nf4")->signed_codebook);
-  bool good = check(nf4 != nullptr && nf4->has_zero() && nf4->levels == 16, "nf4 is a codebook of 16 levels with a zero");
-  for (int k = 0; k < 16; ++k)
-    good = check(nearest_code<4>(nf4->level[k], nf4->threshold) == k, "a level of nf4 is its own code") && good;
+  const Codebook* fp4 = find_codebook(find_state_codec("fp4")->signed_codebook);
+  bool good = check(fp4 != nullptr && fp4->has_zero() && fp4->levels == 15, "fp4 is a codebook of 15 levels with a zero");
+  for (int k = 0; k < 15; ++k)
+    good = check(nearest_code<4>(fp4->level[k], fp4->threshold) == k, "a level of fp4 is its own code") && good;
 
   good = check(info(UpdateRule::nadamw).name == "nadamw", "the rule has its line in the table") && good;
   // ECO: with gradients of zero, an error comes back whole.
@@ -70,7 +70,7 @@ int main() {
   const std::int64_t bytes = backend->workspace_bytes({}) + (1 << 20);
   backend->bind_workspace(Tensor(backend->allocate(bytes), DType::u8, Shape{bytes}));
   std::vector<float> weight(192), gradient(192), v2(192), scales(4);
-  std::vector<unsigned char> codes(96, 0x77);  // 7 is the zero of nf4
+  std::vector<unsigned char> codes(96, 0x77);  // 7 is the zero of fp4
   for (int i = 0; i < 192; ++i) weight[i] = 0.01f * static_cast<float>(i % 40 - 20) + 0.005f;
   const auto energy = [&] {
     double sum = 0;
@@ -88,7 +88,7 @@ int main() {
   for (unsigned t = 1; t <= 60; ++t) {
     gradient = weight;
     backend->optimizer_step({.weight = Tensor(weight.data(), DType::f32, shape),
-                             .m = {.codec = {.info = find_state_codec("nf4"), .block = 64},
+                             .m = {.codec = {.info = find_state_codec("fp4"), .block = 64},
                                    .codes = Tensor(codes.data(), DType::u4, shape),
                                    .scales = Tensor(scales.data(), DType::f32, Shape{2, 2})},
                              .v = {.codes = Tensor(v2.data(), DType::f32, shape)},
@@ -102,7 +102,7 @@ int main() {
     for (int i = 0; t == 1 && i < 192; ++i) off = std::fmax(off, std::fabs(weight[i] - by_hand[i]));
     good = check(off < 1e-6, "the table's first step is nadamw's") && good;
   }
-  good = check(energy() < 0.1 * before, "nadamw with its first moment in nf4 minimises a quadratic") && good;
+  good = check(energy() < 0.1 * before, "nadamw with its first moment in fp4 minimises a quadratic") && good;
 
   // With ECO and bf16 weights, the moment takes up what rounding took.
   const RuleConstants once = info(UpdateRule::nadamw).constants(options, 1);
@@ -123,7 +123,7 @@ int main() {
                            .step = 1,
                            .tensor_id = 1});
   good = check(std::fabs(m1 - moment) < 1e-6f * std::fabs(moment) && to_float(rounded) == to_float(to_bf16(exact)), "nadamw_eco is in the table") && good;
-  return check(codes != zeros && scales[3] > 0, "the moment is stored in nf4's codes and scales") && good ? 0 : 1;
+  return check(codes != zeros && scales[3] > 0, "the moment is stored in fp4's codes and scales") && good ? 0 : 1;
 }
 E2
 flags="-std=c++20 -O1 -Iinclude -Isrc -DFMT_SHARED -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL"

@@ -48,13 +48,14 @@ TEST_CASE("config: a method's codec needs only the keys in which it differs from
   CHECK(absmax.scale_update == ScaleUpdate::every_step);
 }
 
-TEST_CASE("config: SOLO's levels are rounded stochastically unless it is said otherwise") {
+TEST_CASE("config: SOLO's levels and zip_de4 are rounded stochastically unless it is said otherwise") {
   const auto rounding = [](const std::vector<std::string>& settings) {
     return parse_config("{}", "a.json", settings).optimizer.states.v_rounding;
   };
   CHECK(rounding({"optimizer.states.v=log2"}) == Rounding::stochastic);
   CHECK(rounding({"optimizer.states.v=log4", "optimizer.states.v_rounding=nearest"}) == Rounding::nearest);
   CHECK(rounding({"optimizer.states.v=linear4"}) == Rounding::nearest);
+  CHECK(rounding({"optimizer.states.v=zip_de4"}) == Rounding::stochastic);
 }
 
 TEST_CASE("config: codecs that cannot go together are refused with the keys, the reason and the remedy") {
@@ -97,7 +98,7 @@ TEST_CASE("config: codecs that cannot go together are refused with the keys, the
        "96"},
       {{"optimizer.states.m=log2"},
        "optimizer.states.m is \"log2\"; expected one of f32, bf16, fp8, dynamic8, de4, de3, de2, linear8, linear4, "
-       "linear3, linear2; it has no codes for negative numbers, which a first moment needs; for v it will do"},
+       "linear3, linear2, softsign8, nf4; it has no codes for negative numbers, which a first moment needs; for v it will do"},
       {{"optimizer.states.head_m=factored"}, "it has no codes for negative numbers"},
       {{"optimizer.states.m=e4m3"}, "optimizer.states.m is \"e4m3\"; expected one of f32"},
       {{"optimizer.states.m_rounding=stochastic"}, "optimizer.states.m_rounding is stochastic with m f32"},

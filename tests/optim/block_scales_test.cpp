@@ -37,8 +37,9 @@ TEST_CASE("block scales: a row of 300 in blocks of 128 equals parameters of 128,
       continue;
     CAPTURE(info.name);
     const std::size_t numbers = info.kind == StateKind::logarithmic ? 2 : 1;
-    StepOptions options{.shape = Shape{rows, cols}, .v = info.name};
+    StepOptions options{.shape = Shape{rows, cols}};
     options.options.beta2 = 0.9;
+    if (info.for_second_moment) options.v = info.name;
     if (info.for_first_moment) options.m = info.name;
     const std::vector<float> start = normals(n, 0);
     StoredParameter whole(*backend, options, start);
@@ -61,8 +62,10 @@ TEST_CASE("block scales: a row of 300 in blocks of 128 equals parameters of 128,
         StoredParameter& own = *parts[3 * r + b];
         const std::size_t first = r * width + begins[b];
         check_part(whole.weights(), own.weights(), first);
-        check_part(whole.v_codes(), own.v_codes(), first);
-        check_part(whole.v_scales(), own.v_scales(), (3 * r + b) * numbers);
+        if (info.for_second_moment) {
+          check_part(whole.v_codes(), own.v_codes(), first);
+          check_part(whole.v_scales(), own.v_scales(), (3 * r + b) * numbers);
+        }
         if (!info.for_first_moment) continue;
         check_part(whole.m_codes(), own.m_codes(), first);
         check_part(whole.m_scales(), own.m_scales(), 3 * r + b);

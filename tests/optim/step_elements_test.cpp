@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "bittern/quant/fp8.h"
+#include "bittern/quant/inverse_root.h"
 #include "bittern/quant/log_quantizer.h"
 #include "bittern/quant/packing.h"
 #include "bittern/quant/scales.h"
@@ -64,6 +65,7 @@ struct ElementMoment : Elements {
   StateCodec codec;
   const Codebook* book = nullptr;
   float factor = 0;
+  InverseRoot inverse_root = {};
 
   std::int64_t blocks() const { return (cols + codec.block - 1) / codec.block; }
   float& scale(std::int64_t r, std::int64_t c) {
@@ -142,6 +144,9 @@ struct ElementMoment : Elements {
         const LogEncoder encoder = log_encoder(log_block_of(r, c), bits);
         return stochastic ? log_stochastic(x, encoder, word(r, c)) : log_nearest(x, encoder);
       }
+      if (stochastic && codec.info->keeps_inverse_root)
+        return inverse_root_code<4>(x, inverse_scale(scale(r, c)), scale(r, c), book->level, book->levels, inverse_root,
+                                    word(r, c));
       return codebook_code(x * inverse_scale(codec.info->kind == StateKind::rank1 ? rank1(r, c) : scale(r, c)),
                            word(r, c));
     });
@@ -225,6 +230,7 @@ struct ElementStep {
 
   void step(const std::vector<float>& g, long long t) {
     RuleConstants c = info(options.rule).constants(options.options, t);
+    v.inverse_root = {c.inv_sqrt_correction2, c.eps};
     if (has_v && v.codec.info->kind == StateKind::factored) {
       v.update_means(g, c);
       c.beta2 = 1, c.one_minus_beta2 = 0;
@@ -280,6 +286,11 @@ std::vector<StepOptions> configurations() {
       {.weight = {.storage = WeightStorage::integer, .bits = 2, .error_feedback = eco}, .m = "f32", .v = "linear4"},
       {.weight = {.storage = WeightStorage::fp8_e4m3, .error_feedback = eco}, .m = "de2", .rule = UpdateRule::sgdm},
       {.weight = {.storage = WeightStorage::bf16}, .m = "fp8", .v = "f32", .rule = UpdateRule::adafactor},
+      {.weight = {.storage = WeightStorage::fp8_e4m3, .rounding = stochastic},
+       .m = "nf4",
+       .v = "zip_de4",
+       .v_rounding = stochastic},
+      {.weight = {}, .m = "softsign8", .v = "sqrt8", .m_rounding = stochastic, .v_rounding = stochastic},
   };
   for (StepOptions& options : all) options.block = 16;
   return all;

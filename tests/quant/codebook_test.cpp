@@ -106,6 +106,29 @@ TEST_CASE("codebook: the levels are the published ones") {
   CHECK(find_codebook("de5") == nullptr);
 }
 
+TEST_CASE("codebook: companded levels are the inverses of softsign and of the square root at even steps") {
+  const Codebook &softsign = book("softsign8"), &root = book("sqrt8");
+  for (int k = 0; k < 255; ++k) {
+    const double x = softsign.level[k], y = 2 * x / (1 + std::fabs(x));
+    CHECK(std::fabs(127 * y - (k - 127)) < 1e-5);
+    CHECK(softsign.level[k] == -softsign.level[254 - k]);
+  }
+  for (int k = 0; k < 256; ++k) CHECK(std::fabs(255 * std::sqrt(double{root.level[k]}) - k) < 1e-5);
+  // Nearest in x is the paper's nearest in y but for values near the middle of two levels, and never further off.
+  for (float x = -1; x <= 1; x += 0.00011f) {
+    const auto paper = static_cast<int>(std::floor(127 * 2 * x / (1 + std::fabs(x)) + 0.5f)) + 127;
+    const int code = nearest(softsign, x);
+    CHECK(std::abs(code - paper) <= 1);
+    CHECK(std::fabs(softsign.level[code] - x) <= std::fabs(softsign.level[paper] - x));
+  }
+}
+
+TEST_CASE("codebook: NF4's levels are the published ones, unequal on the two sides of zero") {
+  check_close(levels(book("nf4")),
+              {-1.0f, -.6961928f, -.52507305f, -.3949175f, -.28444138f, -.18477343f, -.09105004f, 0, .0795803f,
+               .1609302f, .2461123f, .33791524f, .44070983f, .562617f, .72295684f, 1});
+}
+
 TEST_CASE("codebook: the 8-bit levels are those of create_dynamic_map, in their ends and their sums") {
   const Codebook &s = book("dynamic8"), &u = book("dynamic8_unsigned");
   CHECK(s.level[0] == -0.99296875f);
@@ -141,7 +164,7 @@ TEST_CASE("codebook: levels ascend, every one is a fixed point, and what a name 
   for (const Codebook& b : codebooks) {
     INFO(b.name);
     const bool no_zero = b.name.find("no_zero") != std::string_view::npos;
-    CHECK(b.levels == (no_zero ? (1 << b.bits) - 1 : 1 << b.bits));
+    CHECK(b.levels == (no_zero || b.name == "softsign8" ? (1 << b.bits) - 1 : 1 << b.bits));
     CHECK(b.has_zero() == (!no_zero && b.name.find("linear") == std::string_view::npos));
     CHECK(b.is_signed() == (b.level[0] < 0));
     CHECK(b.level[b.levels - 1] == 1);

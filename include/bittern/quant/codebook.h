@@ -9,6 +9,13 @@
 // Linear, unsigned (Li et al. 2023): (i + 1) / 2^b. No zero: a second moment must never become one. Linear, signed (the
 // baseline of SOLO, Xu et al. 2025): 2^b evenly spaced levels from -1 to 1, and so no zero either.
 //
+// Companded (FlashOptim, arXiv 2602.23349): evenly spaced after a function that spreads small values. softsign8, for
+// signed values: y = 2x / (1 + |x|), 255 levels, so the last code is never made. sqrt8, for values >= 0: y = sqrt(x).
+// The paper rounds y to the nearest; here x goes to the nearest level, so a value between two levels may take the other
+// one where it is within 1/8 of a gap of their middle or nearer.
+//
+// NF4 (Dettmers et al. 2023, QLoRA, appendix E): levels equally likely under a normal distribution, both ends included.
+//
 // Values beyond the ends take the end: 0 becomes the lowest level where there is no zero, and so is biased upwards. A
 // value exactly between two levels goes to the upper one, as in torchao and SOLO; the code of Li et al. takes the lower
 // one. Not one in a million of their moments is such a value, so one rule serves all.
@@ -148,12 +155,40 @@ constexpr CodebookTable<Bits> make_linear(bool is_signed) {
   return make_table(list);
 }
 
+constexpr CodebookTable<8> make_softsign() {
+  LevelList<8> list;
+  for (int code = -127; code <= 127; ++code) {
+    const double y = code / 127.0;
+    list.add(y / (2 - (y < 0 ? -y : y)));
+  }
+  return make_table(list);
+}
+
+constexpr CodebookTable<8> make_square_root() {
+  LevelList<8> list;
+  for (int code = 0; code <= 255; ++code) list.add(code / 255.0 * (code / 255.0));
+  return make_table(list);
+}
+
+constexpr CodebookTable<4> make_nf4() {
+  LevelList<4> list;
+  for (const double level :
+       {-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+        -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634,
+        0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0})
+    list.add(level);
+  return make_table(list);
+}
+
 }  // namespace codebook_detail
 
 template <int Bits, bool Signed, bool HasZero>
 inline constexpr CodebookTable<Bits> dynamic_exponent = codebook_detail::make_dynamic_exponent<Bits>(Signed, HasZero);
 template <int Bits, bool Signed>
 inline constexpr CodebookTable<Bits> linear = codebook_detail::make_linear<Bits>(Signed);
+inline constexpr CodebookTable<8> softsign8 = codebook_detail::make_softsign();
+inline constexpr CodebookTable<8> sqrt8 = codebook_detail::make_square_root();
+inline constexpr CodebookTable<4> nf4 = codebook_detail::make_nf4();
 
 /// A codebook by name.
 struct Codebook {
@@ -196,6 +231,9 @@ inline constexpr Codebook codebooks[] = {
     codebook_detail::named("linear3_signed", linear<3, true>),
     codebook_detail::named("linear4_signed", linear<4, true>),
     codebook_detail::named("linear8_signed", linear<8, true>),
+    codebook_detail::named("softsign8", softsign8),
+    codebook_detail::named("sqrt8", sqrt8),
+    codebook_detail::named("nf4", nf4),
 };
 
 /// The codebook of that name, or none.

@@ -2,7 +2,8 @@
 //
 //   values      f32, bf16
 //   fp8         E4M3 codes, one f32 scale per block (absmax / 448)
-//   codebook    indices into a codebook (codebook.h), one f32 scale per block (absmax)
+//   codebook    indices into a codebook (codebook.h), one f32 scale per block (absmax); stochastic rounding keeps the
+//               mean of the value or, with keeps_inverse_root, the mean of what AdamW makes of it (inverse_root.h)
 //   rank1       4-bit indices into the linear codebook; scale of an element = min(row maximum, column maximum)
 //               (arXiv 2309.01507, section 4.2); tensors that are not matrices: blocks
 //   factored    no codes: means of v's increments along rows and columns, v[i,j] = row[i] * column[j] / mean(row)
@@ -40,6 +41,7 @@ struct StateCodecInfo {
   bool for_first_moment;                                ///< signed values
   bool for_second_moment;                               ///< values >= 0
   std::string_view signed_codebook, unsigned_codebook;  ///< names in codebook.h's table
+  bool keeps_inverse_root = false;                      ///< of a second moment in a codebook of 4 bits or less
 };
 
 inline constexpr auto state_codec_table = std::to_array<StateCodecInfo>({
@@ -57,6 +59,10 @@ inline constexpr auto state_codec_table = std::to_array<StateCodecInfo>({
     {"linear4", StateKind::codebook, DType::u4, true, true, "linear4_signed", "linear4"},
     {"linear3", StateKind::codebook, DType::u3, true, true, "linear3_signed", "linear3"},
     {"linear2", StateKind::codebook, DType::u2, true, true, "linear2_signed", "linear2"},
+    {"softsign8", StateKind::codebook, DType::u8, true, false, "softsign8", ""},
+    {"sqrt8", StateKind::codebook, DType::u8, false, true, "", "sqrt8"},
+    {"nf4", StateKind::codebook, DType::u4, true, false, "nf4", ""},
+    {"zip_de4", StateKind::codebook, DType::u4, false, true, "", "de4_unsigned", true},
     {"rank1_linear4", StateKind::rank1, DType::u4, false, true, "", "linear4"},
     {"rank1_de4", StateKind::rank1, DType::u4, false, true, "", "de4_unsigned"},
     {"rank1_de4_no_zero", StateKind::rank1, DType::u4, false, true, "", "de4_unsigned_no_zero"},

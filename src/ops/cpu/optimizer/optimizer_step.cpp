@@ -239,6 +239,7 @@ void CpuBackend::update_parameter(const OptimizerStep& args) {
   step.m.random = step.random(Purpose::first_moment_rounding);
   step.v.book = codebook_of(own.v.codec, false);
   step.v.random = step.random(Purpose::second_moment_rounding);
+  step.v.inverse_root = {step.constants.inv_sqrt_correction2, step.constants.eps};
   lay_out_scratch(step, static_cast<std::byte*>(scratch(args)));
   step.gemm_workspace = gemm_workspace_.data();
   if (step.has_v && own.v.codec.info->kind == StateKind::rank1) step.v.new_column = step.new_column;

@@ -1,7 +1,8 @@
 // State kinds `codebook` and `rank1`: level[code] * scale.
-//   codebook  scale = absmax of the block
+//   codebook  scale = absmax of the block; a second moment may be rounded by inverse_root.h
 //   rank1     scale of (i, j) = min(row maximum i, column maximum j) of the matrix (Li et al. 2023, section 4.2). The
 //             columns' maxima need the whole tensor: the step's pass of statistics made them (moment.new_column).
+#include "bittern/quant/inverse_root.h"
 #include "bittern/quant/scales.h"
 #include "ops/cpu/machine/lane_sums.h"
 #include "ops/cpu/machine/simd.h"
@@ -23,6 +24,33 @@ void encode_chunks(const Moment& moment, const RowPiece& whole, std::uint64_t fi
     find(piece, at, word, codes);
     pack_row(moment.stored->codes, piece, codes);
   });
+}
+
+/// codes (n) of a block: one of the two levels beside each value, by inverse_root_code.
+template <int Bits>
+void find_inverse_root_codes(const Moment& moment, const float* values, float scale, const std::uint32_t* random,
+                             std::int64_t n, std::uint8_t* codes) {
+  simd([&] {
+    alignas(64) float level[1 << Bits];
+    for (int k = 0; k < 1 << Bits; ++k) level[k] = moment.book->level[k];
+    const std::int32_t levels = moment.book->levels;
+    const float inverse = inverse_scale(scale), factor = scale;
+    const InverseRoot h = moment.inverse_root;
+    const float* const v = values;
+    const std::uint32_t* const word = random;
+    std::uint8_t* const q = codes;
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i)
+      q[i] = static_cast<std::uint8_t>(inverse_root_code<Bits>(v[i], inverse, factor, level, levels, h, word[i]));
+  });
+}
+
+void find_block_codes(const Moment& moment, const float* values, float scale, const std::uint32_t* random,
+                      std::int64_t n, std::uint8_t* codes) {
+  if (random != nullptr && moment.stored->codec.info->keeps_inverse_root)
+    find_inverse_root_codes<4>(moment, values, scale, random, n, codes);
+  else
+    find_codes(*moment.book, values, inverse_scale(scale), random, n, codes);
 }
 
 }  // namespace
@@ -49,8 +77,8 @@ void encode_codebook(const Moment& moment, const RowPiece& whole, const float* v
   encode_chunks(moment, whole, first_element,
                 [&](const RowPiece& piece, std::int64_t at, const std::uint32_t* word, std::uint8_t* codes) {
                   for_blocks(piece, moment.block(), [&](std::int64_t offset, std::int64_t n, std::int64_t block) {
-                    find_codes(*moment.book, values + at + offset, inverse_scale(scales[block]),
-                               word == nullptr ? nullptr : word + offset, n, codes + offset);
+                    find_block_codes(moment, values + at + offset, scales[block],
+                                     word == nullptr ? nullptr : word + offset, n, codes + offset);
                   });
                 });
 }

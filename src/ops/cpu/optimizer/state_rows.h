@@ -12,6 +12,7 @@
 
 #include "bittern/optim/optimizer_step.h"
 #include "bittern/quant/codebook.h"
+#include "bittern/quant/inverse_root.h"
 #include "ops/cpu/codes/code_rows.h"
 #include "ops/cpu/optimizer/random_words.h"
 
@@ -24,6 +25,7 @@ struct Moment {
   RandomStream random = {};
   const float* new_column = nullptr;  ///< rank1: (cols) the new maxima, for encode; decode uses those in `stored`
   float factor = 0.0f;                ///< factored: 1 / mean(row)
+  InverseRoot inverse_root = {};      ///< a codec that keeps its mean: what the update makes of a second moment
 
   bool stochastic() const { return stored->codec.rounding == Rounding::stochastic; }
   std::int64_t block() const { return stored->codec.block; }
