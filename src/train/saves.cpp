@@ -14,6 +14,12 @@
 #include "store/quantization_config.h"
 
 namespace bittern {
+namespace {
+
+/// A pause that is shorter is in the metrics, and not worth a line of the log.
+constexpr double noticed_seconds = 0.05;
+
+}  // namespace
 
 CheckpointContents checkpoint_contents(const Session& session, const TrainingState& state, bool from_snapshot) {
   const RunConfig& config = session.config;
@@ -177,7 +183,7 @@ void Saves::begin() {
   }
   const double seconds = steady_seconds() - started;
   pause_ms_ = 1e3 * seconds;
-  spdlog::info("step {}: training paused for {:.2f} s to save", state_.step, seconds);
+  if (seconds >= noticed_seconds) spdlog::info("step {}: training paused for {:.2f} s to save", state_.step, seconds);
 }
 
 }  // namespace bittern
