@@ -120,11 +120,6 @@ ordered_json object_schema(std::string_view section) {
   return schema;
 }
 
-/// Without a first beta no first moment is kept (Optimizer), so a first beta that comes or goes changes what is stored.
-bool changes_moments(const Key& key, const RunConfig& before, const RunConfig& after) {
-  return key.path == "optimizer.betas" && (before.optimizer.beta1 == 0) != (after.optimizer.beta1 == 0);
-}
-
 }  // namespace
 
 std::string config_json(const RunConfig& config) {
@@ -217,9 +212,8 @@ ConfigChange compare_configs(const RunConfig& before, const RunConfig& after, bo
     const ordered_json was = value_of(key, before), is = value_of(key, after);
     if (was == is || key.resume == Resume::silent) continue;
     const bool another_run = key.resume == Resume::identity || (key.resume == Resume::rates && !rates_stay);
-    std::vector<std::string>& list = key.resume == Resume::tensors || changes_moments(key, before, after)
-                                         ? change.tensors
-                                         : (another_run ? change.run : change.notice);
+    std::vector<std::string>& list =
+        key.resume == Resume::tensors ? change.tensors : (another_run ? change.run : change.notice);
     list.push_back(fmt::format("{}: {} -> {}", key.path, was.dump(), is.dump()));
   }
   return change;

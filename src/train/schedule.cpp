@@ -44,6 +44,7 @@ double weight_decay(const RunConfig& config, std::int64_t step) {
 }
 
 bool same_rates(const RunConfig& before, const RunConfig& after, std::int64_t steps) {
+  if (steps > most_compared_steps) return false;
   const auto rate = [](const RunConfig& config, std::int64_t step) {
     return learning_rate(config.schedule, config.train.steps, step);
   };

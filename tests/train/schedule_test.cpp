@@ -186,6 +186,8 @@ TEST_CASE("schedule: rates of the first steps are the same, or not, to the step"
   CHECK(first_that_differs(config("cosine", 100), config("cosine", 200)) == 1);
   CHECK(first_that_differs(config("constant", 100, 0.1), config("constant", 200, 0.1)) == 1);
   CHECK(same_rates(config("cosine", 100), config("cosine", 200), 0));
+  // More steps than any run makes: no time is spent on them.
+  CHECK_FALSE(same_rates(config("constant", 100), config("constant", 100), std::int64_t{1} << 62));
   RunConfig decay = config("two_stage", 100), other_decay = decay;
   other_decay.schedule.second_weight_decay = 7;
   CHECK(first_that_differs(decay, other_decay) == 50);

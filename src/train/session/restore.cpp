@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
+#include <string_view>
 
 #include "store/stored_codes.h"
 
@@ -57,24 +59,39 @@ Checks checks_of(const Session& session) {
 
 }  // namespace
 
-void restore(const Session& session, const Checkpoint& checkpoint) {
-  const Checks checks = checks_of(session);
+std::string other_tensors(const Session& session, const Checkpoint& checkpoint) {
   for (const bool optimizer_states : {false, true}) {
     const SafetensorsFile& file = optimizer_states ? checkpoint.optimizer : checkpoint.model;
     const std::vector<NamedTensor> wanted = session.checkpoint_tensors(optimizer_states, false);
-    const std::string remedy = fmt::format(
-        "it is a checkpoint of another model or of other codecs; begin a new run from its weights alone: bittern train "
-        "CONFIG --init {} --out NEW",
-        checkpoint.directory);
-    if (file.tensors().size() != wanted.size())
-      throw input_error("{}: {} tensors, and the config's model has {}; {}", file.path(), file.tensors().size(),
-                        wanted.size(), remedy);
-    std::vector<std::byte> buffer;
+    std::set<std::string_view> names;
     for (const NamedTensor& tensor : wanted) {
+      names.insert(tensor.name);
       const SafetensorsEntry* found = file.find(tensor.name);
-      if (!found || found->dtype != tensor.dtype || found->shape != tensor.shape)
-        throw input_error("{}: {} is missing, or not the {} of {} bytes that the config asks for; {}", file.path(),
-                          tensor.name, tensor.dtype, tensor.data.size(), remedy);
+      if (!found) return fmt::format("{} has no {}, which the config asks for", file.path(), tensor.name);
+      if (found->dtype != tensor.dtype || found->shape != tensor.shape)
+        return fmt::format("{} has {} as {} of shape [{}], and the config asks for {} of shape [{}]", file.path(),
+                           tensor.name, found->dtype, fmt::join(found->shape, ", "), tensor.dtype,
+                           fmt::join(tensor.shape, ", "));
+    }
+    for (const SafetensorsEntry& entry : file.tensors())
+      if (!names.contains(entry.name))
+        return fmt::format("{} has {}, and the config asks for no such tensor", file.path(), entry.name);
+  }
+  return "";
+}
+
+void restore(const Session& session, const Checkpoint& checkpoint) {
+  if (const std::string other = other_tensors(session, checkpoint); !other.empty())
+    throw input_error(
+        "{}; it is a checkpoint of another model or of other codecs; begin a new run from its weights alone: bittern "
+        "train CONFIG --init {} --out NEW",
+        other, checkpoint.directory);
+  const Checks checks = checks_of(session);
+  for (const bool optimizer_states : {false, true}) {
+    const SafetensorsFile& file = optimizer_states ? checkpoint.optimizer : checkpoint.model;
+    std::vector<std::byte> buffer;
+    for (const NamedTensor& tensor : session.checkpoint_tensors(optimizer_states, false)) {
+      const SafetensorsEntry* found = file.find(tensor.name);
       const Check& check = checks.at(tensor.name);
       const std::int64_t units = std::max<std::int64_t>(piece_bytes / std::max<std::int64_t>(check.unit_bytes, 1), 1);
       const std::int64_t all = static_cast<std::int64_t>(tensor.data.size());

@@ -24,13 +24,16 @@ std::optional<Start> read_start(const RunFolder& folder) {
   const auto is_text = [&](const char* key, bool needed) {
     return json.contains(key) ? json[key].is_string() : !needed;
   };
-  if (!json.is_object() || !is_text("init", true) || !is_text("resume", true) || !is_text("fork", false))
+  if (!json.is_object() || !is_text("init", true) || !is_text("resume", true) || !is_text("fork", false) ||
+      !is_text("folder", false))
     throw input_error("{}: expected {{\"init\": ..., \"resume\": ...}}; remove the file to go on without it", path);
-  return Start{json["init"], json["resume"], json.value("fork", "")};  // an older program could not fork
+  // An older program could not fork, and did not say what it had found.
+  return Start{json["init"], json["resume"], json.value("fork", ""), json.value("folder", "")};
 }
 
 void write_start(const RunFolder& folder, const Start& start) {
-  const nlohmann::ordered_json json = {{"init", start.init}, {"resume", start.resume}, {"fork", start.fork}};
+  const nlohmann::ordered_json json = {
+      {"init", start.init}, {"resume", start.resume}, {"fork", start.fork}, {"folder", start.folder}};
   write_file_atomically(folder.path() + "/start.json", json.dump(2) + "\n");
 }
 

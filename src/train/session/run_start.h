@@ -14,7 +14,13 @@ namespace bittern {
 /// What the command that began a run asked for: a path each; at most one of them is not empty.
 struct Start {
   std::string init, resume, fork;
-  bool operator==(const Start&) const = default;
+  /// The folder of weights, or the checkpoint, that the path came to: a run's newest then. Empty: an older program began
+  /// the run, or it began with fresh weights.
+  std::string folder = {};
+
+  bool same_command(const Start& other) const {
+    return init == other.init && resume == other.resume && fork == other.fork;
+  }
   /// "--fork runs/a", ...; empty: fresh weights.
   std::string option() const;
 };

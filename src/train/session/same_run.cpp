@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "bittern/schedule.h"
+#include "train/session/restore.h"
 
 namespace bittern {
 namespace {
@@ -28,12 +29,20 @@ ConfigChange compare(const RunConfig& before, const RunConfig& after, std::int64
   return compare_configs(before, after, same_rates(before, after, std::min(steps, before.train.steps)));
 }
 
-void refuse_other_tensors(const ConfigChange& change, const std::string& checkpoint, const std::string& option) {
-  if (change.tensors.empty()) return;
+/// By the keys that say so, or, where a tensor comes or goes by the value of another key, by the tensor and all keys.
+void refuse_other_tensors(const Session& session, const ConfigChange& change, const Checkpoint& checkpoint,
+                          const std::string& option) {
+  std::vector<std::string> reasons = change.tensors;
+  if (reasons.empty())
+    if (const std::string other = other_tensors(session, checkpoint); !other.empty()) {
+      reasons.push_back(other);
+      reasons.insert(reasons.end(), change.run.begin(), change.run.end());
+    }
+  if (reasons.empty()) return;
   throw input_error(
       "{}: the tensors in it are not those of this config:{}\n"
       "Give the old values back, or begin a new run from its weights alone: bittern train CONFIG --init {} --out NEW",
-      option + checkpoint, indented(change.tensors), checkpoint);
+      option + checkpoint.directory, indented(reasons), checkpoint.directory);
 }
 
 void tell_of_other_backend(const Session& session, const TrainerRecord& record) {
@@ -85,7 +94,7 @@ std::string with_more_steps(const Session& session, const TrainerRecord& record)
 void check_same_run(Session& session, const Checkpoint& checkpoint, const TrainerRecord& record) {
   const RunConfig before = config_before(session.config, record, checkpoint.directory);
   const ConfigChange change = compare(before, session.config, record.state.step);
-  refuse_other_tensors(change, checkpoint.directory, "");
+  refuse_other_tensors(session, change, checkpoint, "");
   if (!change.run.empty())
     throw input_error(
         "{}: the run there was begun with another config, and going on would make neither run:{}\n"
@@ -103,7 +112,7 @@ void check_same_run(Session& session, const Checkpoint& checkpoint, const Traine
 Fork check_fork(Session& session, const Checkpoint& checkpoint, const TrainerRecord& record) {
   const RunConfig before = config_before(session.config, record, checkpoint.directory);
   const ConfigChange change = compare(before, session.config, record.state.step);
-  refuse_other_tensors(change, checkpoint.directory, "--fork ");
+  refuse_other_tensors(session, change, checkpoint, "--fork ");
   if (record.state.step >= session.config.train.steps)
     throw input_error(
         "--fork {}: it is of step {}, and train.steps is {}: there is nothing left to train; raise train.steps, or begin "

@@ -132,7 +132,7 @@ std::vector<NamedTensor> Session::checkpoint_tensors(bool optimizer_states, bool
   std::int64_t offset = 0;  // of a tensor in the snapshot, which holds them in the plan's order
   for (const TensorId id : checkpoint_ids()) {
     const PlannedTensor& planned = plan[id];
-    Tensor view = arena->view(id);
+    Tensor view = arena ? arena->view(id) : Tensor(nullptr, planned.dtype, planned.shape);
     if (from_snapshot) view.data = static_cast<char*>(arena->view(snapshot).data) + offset;
     offset += planned.bytes();
     if (in_checkpoint(planned.category, optimizer_states))

@@ -66,7 +66,8 @@ struct Session {
   /// Allocates and binds what fits.
   void allocate();
 
-  /// What a checkpoint holds, as views: parameters by their Hugging Face names, and masters and moments.
+  /// What a checkpoint holds, as views: parameters by their Hugging Face names, and masters and moments. Before
+  /// allocate() they are views of no memory, and only their names, types and shapes are to be read.
   /// `from_snapshot`: views into the snapshot, in the host's memory, which training does not touch; else the views are
   /// of the device's memory.
   std::vector<NamedTensor> checkpoint_tensors(bool optimizer_states, bool from_snapshot) const;

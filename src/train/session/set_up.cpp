@@ -61,7 +61,10 @@ Training set_up_training(RunConfig config, const TrainOptions& options, Console&
     warn_without_validation(*session);
     tell_of_snapshot(*session);
     const TrainingState state = fill_weights(*session, start);
-    if (session->folder) write_file_atomically(session->folder->path() + "/config.json", config_json(session->config));
+    if (session->folder) {
+      remember(*session, start);
+      write_file_atomically(session->folder->path() + "/config.json", config_json(session->config));
+    }
     return {.session = std::move(session), .state = state};
   } catch (const std::exception& error) {
     say_failed(*session, start.checkpoint ? start.checkpoint->step : 0, error.what());

@@ -33,14 +33,22 @@ void check_options(const TrainOptions& options, bool resume_chosen) {
         resume);
 }
 
-/// Which weights the run begins with, or goes on from. `forked`: the checkpoint is another run's.
-struct Decided {
-  std::optional<Checkpoint> checkpoint;
-  bool forked = false;
-  std::optional<Start> start = {};  ///< what the folder is to remember, once the checkpoint has turned out to fit
-};
+/// Of a run that was stopped before its first checkpoint, the same command begins where it began the first time, whatever
+/// the run that it names has learned since.
+std::string folder_to_begin_from(const std::string& path, const std::optional<Start>& before, const Start& asked,
+                                 const std::string& out) {
+  if (!before || !before->same_command(asked) || before->folder.empty()) return checkpoint_folder(path);
+  std::error_code error;
+  if (!std::filesystem::is_directory(before->folder, error))
+    throw input_error(
+        "--out {}: the run was begun from {} ({}) and stopped before its first checkpoint, and that is there no more; "
+        "choose another --out",
+        out, before->folder, before->option());
+  return checkpoint_folder(before->folder);
+}
 
-Decided checkpoint_to_start_from(const RunFolder& folder, const TrainOptions& options) {
+/// Which weights the run begins with, or goes on from. It is not looked at yet whether they fit.
+StartingPoint where_weights_are(const RunFolder& folder, const TrainOptions& options) {
   const bool chosen = options.resume != "auto" && options.resume != "never";
   check_options(options, chosen);
   remove_unfinished_checkpoints(folder.path());
@@ -49,37 +57,50 @@ Decided checkpoint_to_start_from(const RunFolder& folder, const TrainOptions& op
   if (latest.directory.empty() && !latest.warning.empty())
     throw input_error("--out {}: none of its checkpoints can be used; restore one, or choose another --out",
                       folder.path());
-  const Start asked{options.init, chosen ? options.resume : std::string(), options.fork};
+  Start asked{options.init, chosen ? options.resume : std::string(), options.fork};
   const std::optional<Start> before = read_start(folder);
-  const auto source = [](const std::string& path) {
-    return load_checkpoint(checkpoint_folder(path), CheckpointCheck::sizes);
+  const bool plain = asked.same_command({});
+  const auto source = [&](const std::string& path) {
+    asked.folder = folder_to_begin_from(path, before, asked, folder.path());
+    return load_checkpoint(asked.folder, CheckpointCheck::sizes);
   };
 
   if (latest.directory.empty()) {
-    if (before && asked == Start{} && *before != Start{})
+    if (before && plain && !before->same_command({}))
       throw input_error(
           "--out {}: the run was begun with {} and was stopped before its first checkpoint; give that again, or choose "
           "another --out",
           folder.path(), before->option());
-    if (!options.fork.empty()) return {.checkpoint = source(options.fork), .forked = true, .start = asked};
-    if (chosen) return {.checkpoint = source(options.resume), .start = asked};
-    write_start(folder, asked);
-    return {};
+    StartingPoint point;
+    if (!options.fork.empty()) {
+      point.checkpoint = source(options.fork);
+      point.fork.emplace();
+    } else if (chosen) {
+      point.checkpoint = source(options.resume);
+    } else if (!options.init.empty()) {
+      asked.folder = point.init = folder_to_begin_from(options.init, before, asked, folder.path());
+    }
+    point.start = asked;
+    return point;
   }
   if (options.resume == "never")
     throw input_error("--resume never: {} already holds a run ({}); choose another --out, or go on with --resume auto",
                       folder.path(), latest.directory);
-  if (before == asked || asked == Start{})
-    return {.checkpoint = open_latest(latest)};  // the command that began it, or a plain one
+  StartingPoint point;
+  if (plain || (before && before->same_command(asked))) {  // a plain command, or the one that began it
+    point.checkpoint = open_latest(latest);
+    return point;
+  }
   if (!chosen)
     throw input_error(
         "{} starts a new run, and {} already holds one that was begun otherwise ({}); choose another --out",
         asked.fork.empty() ? "--init" : "--fork", folder.path(), latest.directory);
-  Checkpoint chosen_source = source(options.resume);
-  if (latest.step > chosen_source.step)
+  point.checkpoint = source(options.resume);
+  if (latest.step > point.checkpoint->step)
     throw input_error("--resume {}: {} holds a newer checkpoint ({}); choose another --out, or remove the newer ones",
                       options.resume, folder.path(), latest.directory);
-  return {.checkpoint = std::move(chosen_source), .start = asked};
+  point.start = asked;
+  return point;
 }
 
 /// Says what an older program computed otherwise. The next checkpoint is of this program's arithmetic, so a run says it
@@ -112,19 +133,23 @@ void begin_from_weights(const Session& session, const std::string& folder) {
 }  // namespace
 
 StartingPoint where_to_start(Session& session, const TrainOptions& options) {
-  Decided decided = checkpoint_to_start_from(*session.folder, options);
-  if (!decided.checkpoint) {
+  StartingPoint point = where_weights_are(*session.folder, options);
+  if (!point.checkpoint) {
     settle_residual_init(session.config, nullptr);
-    return {.checkpoint = std::nullopt, .init = options.init};
+    return point;
   }
-  const TrainerRecord record = trainer_record(*decided.checkpoint);
-  if (decided.forked)
-    write_fork(*session.folder, check_fork(session, *decided.checkpoint, record));  // refuses before it writes
+  const TrainerRecord record = trainer_record(*point.checkpoint);
+  if (point.fork)
+    point.fork = check_fork(session, *point.checkpoint, record);
   else
-    check_same_run(session, *decided.checkpoint, record);
-  if (decided.start) write_start(*session.folder, *decided.start);
+    check_same_run(session, *point.checkpoint, record);
   tell_of_older_arithmetic(session.config, record);
-  return {.checkpoint = std::move(decided.checkpoint), .init = {}};
+  return point;
+}
+
+void remember(const Session& session, const StartingPoint& start) {
+  if (start.fork) write_fork(*session.folder, *start.fork);
+  if (start.start) write_start(*session.folder, *start.start);
 }
 
 TrainingState fill_weights(Session& session, const StartingPoint& start) {
@@ -143,7 +168,7 @@ TrainingState fill_weights(Session& session, const StartingPoint& start) {
   if (start.init.empty())
     session.model->initialize(static_cast<std::uint32_t>(session.config.run.seed));
   else
-    begin_from_weights(session, checkpoint_folder(start.init));
+    begin_from_weights(session, start.init);
   return {};
 }
 

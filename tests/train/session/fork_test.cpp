@@ -104,13 +104,58 @@ TEST_CASE("fork: what would store other tensors is refused by key, with what wor
            {R"({"model":{"tie_word_embeddings":true}})", "model.tie_word_embeddings: false -> true"},
            {R"({"weights":{"block_linear":{"codec":"bf16"}}})", "weights.mlp_linear.codec: \"f32\" -> \"bf16\""},
            {R"({"optimizer":{"states":{"m":"bf16"}}})", "optimizer.states.m: \"f32\" -> \"bf16\""},
-           {R"({"optimizer":{"rule":"sgdm"}})", "optimizer.rule: \"adamw\" -> \"sgdm\""}}) {
+           {R"({"optimizer":{"rule":"sgdm"}})", "optimizer.rule: \"adamw\" -> \"sgdm\""},
+           // No key of tensors, but without a first beta there is no first moment.
+           {R"({"optimizer":{"betas":[0,0.95]}})",
+            "m.model.embed_tokens.weight, and the config asks for no such tensor"},
+           {R"({"optimizer":{"betas":[0,0.95]}})", "optimizer.betas: [0.9,0.95] -> [0.0,0.95]"}}) {
     const std::string out = scratch.path + "/" + std::to_string(made++);
     check_refused([&] { train(config(extra), {.out = out, .fork = source}); }, key);
     check_refused([&] { train(config(extra), {.out = out, .fork = source}); },
                   "bittern train CONFIG --init " + source + " --out NEW");
-    CHECK_FALSE(fs::exists(out + "/fork.json"));
+    for (const char* name : {"/fork.json", "/start.json", "/config.json"}) CHECK_FALSE(fs::exists(out + name));
   }
+}
+
+TEST_CASE(
+    "fork and --init: stopped before its first checkpoint, a run begins again where it began, not where its source is") {
+  const Scratch scratch("fork_again");
+  const std::string other = R"({"schedule":{"lr":0.003},"train":{"steps":10}})";
+  for (const char* option : {"fork", "init", "resume"}) {
+    INFO(option);
+    const std::string is = option, source = stopped_at(6, scratch.path + "/source_" + is),
+                      out = scratch.path + "/" + is;
+    // A resumed run must be the same run.
+    const std::string changed = is == "resume" ? "{}" : other;
+    const auto begin = [&] {
+      TrainOptions options{.out = out};
+      (is == "fork" ? options.fork : is == "init" ? options.init : options.resume) = source;
+      return train(config(changed), options);
+    };
+    REQUIRE(begin() == ExitCode::ok);
+    CHECK(json::parse(bytes_of(out + "/start.json"))["folder"] == checkpoint(source, 6));
+    const std::int64_t last = is == "resume" ? 12 : 10;
+    fs::rename(out + "/checkpoints", scratch.path + "/checkpoints_" + is);
+    fs::copy(checkpoint(reference_run(), 9), checkpoint(source, 9), fs::copy_options::recursive);
+    REQUIRE(begin() == ExitCode::ok);
+    const std::string again = bytes_of(checkpoint(out, last) + "/model.safetensors");
+    CHECK(again == bytes_of(scratch.path + "/checkpoints_" + is + "/" + checkpoint_name(last) + "/model.safetensors"));
+    CHECK_FALSE(again.empty());
+    CHECK(fs::exists(checkpoint(out, 9)));
+    // The checkpoint that it began from is gone.
+    fs::remove_all(out + "/checkpoints");
+    fs::remove_all(checkpoint(source, 6));
+    check_refused(begin, "the run was begun from " + checkpoint(source, 6) + " (--" + is + " " + source + ")");
+  }
+}
+
+TEST_CASE("--init: what is refused leaves nothing that a later command would go by") {
+  const Scratch scratch("init_refused");
+  const std::string out = scratch.path + "/run", small = R"({"train":{"steps":2},"model":{"intermediate_size":64}})";
+  check_refused([&] { train(config(small), {.out = out, .init = reference_run()}); }, "gate_proj");
+  check_refused([&] { train(config(small), {.out = out, .init = scratch.path + "/none"}); }, "none: not a folder");
+  CHECK_FALSE(fs::exists(out + "/start.json"));
+  CHECK(train(config(small), {.out = out}) == ExitCode::ok);
 }
 
 TEST_CASE("fork: options that contradict it, a folder that holds a run, and a run that is over are refused") {
