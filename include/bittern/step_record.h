@@ -5,10 +5,7 @@
 // Plain numbers: kernels, the CPU's ops and the training loop read the same bytes.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-
-#include "bittern/tensor.h"
 
 namespace bittern {
 
@@ -52,14 +49,7 @@ struct StepRecord {
 };
 static_assert(sizeof(StepRecord) == 128);
 
-/// Bytes of a record as a planned tensor, and views of its parts.
+/// Bytes of a record as a planned tensor, and of its sums.
 inline constexpr std::int64_t step_record_bytes = sizeof(StepRecord), loss_sums_bytes = sizeof(LossSums);
-inline Tensor sums_of(const Tensor& record) {
-  return Tensor(record.data, DType::u8, Shape{loss_sums_bytes});
-}
-/// (2) f32: norm and clip.
-inline Tensor norm_of(const Tensor& record) {
-  return Tensor(static_cast<char*>(record.data) + offsetof(StepRecord, norm), DType::f32, Shape{2});
-}
 
 }  // namespace bittern

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "bittern/quant/scales.h"
+#include "bittern/step_record_tensors.h"
 
 namespace bittern {
 

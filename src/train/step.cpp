@@ -16,6 +16,7 @@
 #include "bittern/noted_call.h"
 #include "bittern/progress.h"
 #include "bittern/schedule.h"
+#include "bittern/step_record_tensors.h"
 #include "train/session/gradient_buckets.h"
 #include "train/statistics.h"
 

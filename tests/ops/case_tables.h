@@ -3,11 +3,10 @@
 //   test_ops --backend cpu [--op TEXT] [--time]  runs the tables of the ops whose names hold TEXT on that back end:
 //                                                every case against its reference; with --time also the larger cases,
 //                                                each with its time, GB/s and GFLOP/s
-// Without these options the executable is Catch2's. A second back end is tested by adding a row to `test_backends`.
+// Without these options the executable is Catch2's. A second back end is tested by a row more in `test_backends`.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <iostream>
 #include <limits>
@@ -29,9 +28,11 @@ struct TestedBackend {
   std::string_view name;
   std::unique_ptr<Backend> (*make)();
 };
-inline constexpr auto test_backends = std::to_array<TestedBackend>({
-    {"cpu", [] { return make_cpu_backend(0); }},
-});
+/// Objects that are linked to the executable may add theirs.
+inline std::vector<TestedBackend>& test_backends() {
+  static std::vector<TestedBackend> all = {{"cpu", [] { return make_cpu_backend(0); }}};
+  return all;
+}
 
 struct CaseTable {
   std::string_view op;            ///< as in ops.h, without _forward and _backward
@@ -61,7 +62,7 @@ inline std::optional<int> take_table_options(std::vector<std::string>& arguments
     const std::string value = i + 1 < arguments.size() ? arguments[i + 1] : "";
     if (option == "--list") {
       std::cout << "back ends:";
-      for (const TestedBackend& backend : test_backends) std::cout << ' ' << backend.name;
+      for (const TestedBackend& backend : test_backends()) std::cout << ' ' << backend.name;
       std::cout << "\nops:";
       for (const CaseTable& table : tables) std::cout << ' ' << table.op;
       std::cout << '\n';
@@ -75,8 +76,8 @@ inline std::optional<int> take_table_options(std::vector<std::string>& arguments
       ++i;
     } else if (option == "--backend") {
       const auto named = [&](const TestedBackend& b) { return b.name == value; };
-      const auto* const found = std::find_if(test_backends.begin(), test_backends.end(), named);
-      if (found == test_backends.end()) {
+      const auto found = std::find_if(test_backends().begin(), test_backends().end(), named);
+      if (found == test_backends().end()) {
         std::cerr << "--backend " << value << ": there is no such back end; --list names them\n";
         return 2;
       }
@@ -88,7 +89,7 @@ inline std::optional<int> take_table_options(std::vector<std::string>& arguments
     }
   }
   if (!ours) return std::nullopt;
-  if (asked.backend.empty()) asked.backend = test_backends.front().name;
+  if (asked.backend.empty()) asked.backend = test_backends().front().name;
   const auto holds = [&](const CaseTable& table) { return table.op.find(asked.op) != std::string_view::npos; };
   if (std::none_of(tables.begin(), tables.end(), holds)) {
     std::cerr << "--op " << asked.op << ": no op's name holds that; --list names them\n";
@@ -145,7 +146,7 @@ inline void time_case(Backend& backend, const Case& c) {
 /// What the options ask for; nothing without them.
 inline void run_tables_asked(std::span<const CaseTable> tables) {
   const TablesAsked& asked = tables_asked();
-  for (const TestedBackend& row : test_backends) {
+  for (const TestedBackend& row : test_backends()) {
     if (row.name != asked.backend) continue;
     const TestBackend backend(row.make());
     fmt::print("{}\n", backend->description());

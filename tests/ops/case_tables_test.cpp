@@ -1,6 +1,7 @@
 // test_ops --backend NAME --op OP --time: the tables of cases of every op on a back end (case_tables.h).
 #include "ops/case_tables.h"
 
+#include <array>
 #include <set>
 #include <variant>
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "ops/cases/step.h"
+#include "bittern/step_record_tensors.h"
 #include "ops/cpu.h"
 
 using namespace bittern;

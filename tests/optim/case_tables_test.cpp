@@ -2,6 +2,8 @@
 // tell must have the bits that the CPU's portable kernels give, in one thread.
 #include "ops/case_tables.h"
 
+#include <array>
+
 #include "ops/every_isa.h"
 #include "optim/combinations.h"
 

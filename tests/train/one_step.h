@@ -5,6 +5,7 @@
 #include <span>
 
 #include "bittern/step_record.h"
+#include "bittern/step_record_tensors.h"
 #include "train/session/session.h"
 
 namespace bittern {

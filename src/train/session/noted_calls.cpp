@@ -12,6 +12,7 @@
 #include "bittern/noting_backend.h"
 #include "bittern/optimizer.h"
 #include "bittern/plan.h"
+#include "bittern/step_record_tensors.h"
 #include "bittern/token_order.h"
 #include "train/session/gradient_buckets.h"
 

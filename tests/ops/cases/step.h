@@ -8,6 +8,7 @@
 #include "bittern/device_memory.h"
 #include "bittern/row_parts.h"
 #include "bittern/step_record.h"
+#include "bittern/step_record_tensors.h"
 #include "ops/cases.h"
 
 namespace bittern {

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "bittern/step_record_tensors.h"
 #include "train/trained_model.h"
 
 using namespace bittern;
