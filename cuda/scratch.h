@@ -13,5 +13,9 @@ template <class Args>
 std::int64_t scratch_for(const Args&) {
   return 0;
 }
+std::int64_t scratch_for(const ResidualRmsnormBackward& args);
+std::int64_t scratch_for(const QkNormRopeBackward& args);
+std::int64_t scratch_for(const BiasBackward& args);
+std::int64_t scratch_for(const SquareParts& args);
 
 }  // namespace bittern::cuda

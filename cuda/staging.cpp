@@ -29,9 +29,10 @@ void Staging::wait_for_oldest() {
 Staging::Piece& Staging::take(std::int64_t bytes) {
   const std::int64_t rounded = (bytes + 255) / 256 * 256;
   // Nothing lies across the ring's end.
-  const std::int64_t skipped = head_ + rounded > size_ ? size_ - head_ : 0;
+  const bool wraps = head_ + rounded > size_;
+  const std::int64_t skipped = wraps ? size_ - head_ : 0;
   while (used_ + skipped + rounded > size_) wait_for_oldest();
-  if (skipped > 0) head_ = 0;
+  if (wraps) head_ = 0;
   if (spare_.empty()) spare_.emplace_back();
   pieces_.push_back({.place = ring_ + head_, .bytes = skipped + rounded, .done = std::move(spare_.back())});
   spare_.pop_back();

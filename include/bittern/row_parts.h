@@ -2,18 +2,20 @@
 // are then added in order. So bits depend neither on threads nor on shards.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
+
+#include "bittern/host_device.h"
 
 namespace bittern {
 
 /// 32 rows a part, at most 64 parts: enough for the threads of a large machine, few enough to add up for nothing.
-inline std::int64_t row_parts(std::int64_t rows) {
-  return std::clamp<std::int64_t>((rows + 31) / 32, 1, 64);
+BITTERN_HD std::int64_t row_parts(std::int64_t rows) {
+  const std::int64_t parts = (rows + 31) / 32;
+  return parts < 1 ? 1 : parts > 64 ? 64 : parts;
 }
 
 /// The first row of part `part` of `parts`.
-inline std::int64_t part_begin(std::int64_t rows, std::int64_t parts, std::int64_t part) {
+BITTERN_HD std::int64_t part_begin(std::int64_t rows, std::int64_t parts, std::int64_t part) {
   return rows * part / parts;
 }
 

@@ -21,10 +21,14 @@ bool can_launch(const LaunchShape& grid);
 template <class T>
 void check_parameter(const T& value, Line at) {
   const char* wrong = nullptr;
-  if constexpr (std::is_pointer_v<T>)
+  if constexpr (std::is_pointer_v<T>) {
     wrong = wrong_pointer(reinterpret_cast<const void*>(value));
-  else if constexpr (std::is_class_v<T>)
-    wrong = wrong_words(&value, sizeof value);
+  } else if constexpr (std::is_class_v<T>) {
+    // What lies between members may be anything.
+    T copy = value;
+    __builtin_clear_padding(&copy);
+    wrong = wrong_words(&copy, sizeof copy);
+  }
   if (wrong != nullptr) fail(at, "a kernel is given %s (launched at %s:%u)", wrong, at.file, at.line);
 }
 

@@ -2,8 +2,8 @@
 //   OVERWRITES skipped; ACCUMULATES sums, updates and means of the record.
 #include <cstdint>
 
+#include "bittern/step_decision.h"
 #include "ops/cpu/backend.h"
-#include "ops/cpu/step_decision.h"
 #include "ops/cpu/step_record_views.h"
 
 namespace bittern::cpu {

@@ -1,0 +1,19 @@
+// glu on plain pointers. The arguments' names and shapes are those of ops.h; the activation is silu.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/rows.h"
+
+namespace bittern::cuda {
+
+struct GluArgs {
+  Rows gate_up, out;
+  Rows dout;  ///< backward alone
+  std::int64_t rows;
+  int cols;  ///< of out: F
+};
+void glu_forward(const GluArgs& args, cudaStream_t stream);
+void glu_backward(const GluArgs& args, cudaStream_t stream);
+
+}  // namespace bittern::cuda
