@@ -77,6 +77,7 @@ elsewhere = {
     "scripts/test --slow": "minutes; .ci/run runs it",
     "scripts/lint": "needs clang-tidy, and minutes",
     "scripts/install_dependencies --test": "tests/app/install_dependencies_test.sh runs it",
+    "scripts/install_dependencies --mpi": "tests/app/install_dependencies_test.sh asks it for what it would install",
     "bittern --version": "tests/app/cli_test.sh runs it",
     "cmake --preset test": "scripts/test runs it",
     "cmake --install": "tests/app/package_test.sh makes a package of what it installs",
