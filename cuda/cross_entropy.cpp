@@ -16,6 +16,7 @@ void CudaBackend::do_cross_entropy(const CrossEntropy& args) {
                        .rows = args.logits.rows(),
                        .cols = static_cast<int>(args.logits.cols()),
                        .z_loss = args.z_loss,
+                       .softcap = args.softcap,
                        .backward = args.backward,
                        .record = record_,
                        .op = op_number<CrossEntropy>()},

@@ -2,6 +2,7 @@
 //   logits (R,V) f32|bf16   targets (R) i32, -1: row ignored   loss, lse_squared (R) f32   scale (1) f32
 //   overwrites loss and lse_squared (0 in ignored rows) and, with backward, logits:
 //     dlogits = scale * (softmax * (1 + 2 z_loss lse) - onehot(target)), 0 in ignored rows
+//   With a soft cap the logits are x' = cap tanh(x / cap) of what is given, and dlogits is multiplied by dx'/dx.
 //   Moves 4 bytes an element in bf16, where the second pass finds the row in the L2 cache; without backward 2.
 // A block of up to 1024 threads takes a row: first every thread's largest logit and sum of exponentials as it goes, put
 // together in a fixed order; then the gradient. The target's logit is read before the second pass overwrites it.
@@ -25,6 +26,21 @@ struct Shared {
 
 __device__ __forceinline__ float exp_of(float x) {
   return gpu::exp2_approximate(x * log2_e);
+}
+
+/// 1 / (1 + exp(-2 x / cap)), of which the capped logit is cap (2 s - 1), and its slope 4 s (1 - s).
+__device__ __forceinline__ float half_of_tanh(float x, float cap) {
+  return 1.0f / (1.0f + gpu::exp2_approximate(-2.0f * log2_e * (x / cap)));
+}
+
+__device__ __forceinline__ float capped(float x, float cap) {
+  return cap > 0.0f ? cap * (2.0f * half_of_tanh(x, cap) - 1.0f) : x;
+}
+
+__device__ __forceinline__ float slope_of_cap(float x, float cap) {
+  if (!(cap > 0.0f)) return 1.0f;
+  const float s = half_of_tanh(x, cap);
+  return 4.0f * s * (1.0f - s);
 }
 
 template <bool vector>
@@ -52,6 +68,8 @@ __global__ void __launch_bounds__(1024) cross_entropy_kernel(CrossEntropyArgs a)
     load<vector>(a.logits, row, col, a.cols, x);
     float top = largest;
 #pragma unroll
+    for (int i = 0; i < chunk; ++i) x[i] = capped(x[i], a.softcap);
+#pragma unroll
     for (int i = 0; i < chunk; ++i) top = col + i < a.cols && x[i] > top ? x[i] : top;
     sum *= exp_of(largest - top);
     largest = top;
@@ -62,7 +80,7 @@ __global__ void __launch_bounds__(1024) cross_entropy_kernel(CrossEntropyArgs a)
   const float total = block_sum(sum * exp_of(largest - top), shared);
   const float lse = top + logf(total);
   if (threadIdx.x == 0) {
-    a.loss[row] = lse - target_logit[0];
+    a.loss[row] = lse - capped(target_logit[0], a.softcap);
     a.lse_squared[row] = lse * lse;
   }
   if (!a.backward) return;
@@ -73,8 +91,10 @@ __global__ void __launch_bounds__(1024) cross_entropy_kernel(CrossEntropyArgs a)
     load<vector>(a.logits, row, col, a.cols, x);
 #pragma unroll
     for (int i = 0; i < chunk; ++i) {
-      x[i] = exp_of(x[i] - top) * factor;
-      if (col + i == target) x[i] -= scale;
+      const float slope = slope_of_cap(x[i], a.softcap);
+      float d = exp_of(capped(x[i], a.softcap) - top) * factor;
+      if (col + i == target) d -= scale;
+      x[i] = d * slope;
     }
     store<vector>(a.logits, row, col, a.cols, x);
   }

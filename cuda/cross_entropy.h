@@ -15,7 +15,7 @@ struct CrossEntropyArgs {
   const float* scale;  ///< with backward
   std::int64_t rows;
   int cols;  ///< V
-  float z_loss;
+  float z_loss, softcap;
   bool backward;
   StepRecord* record;  ///< for faults, or null
   std::uint32_t op;    ///< this op's number in it

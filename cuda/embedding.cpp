@@ -14,6 +14,7 @@ void CudaBackend::do_embedding_forward(const EmbeddingForward& args) {
                            .rows = args.out.rows(),
                            .vocabulary = args.w.rows(),
                            .cols = static_cast<int>(args.out.cols()),
+                           .scale = args.scale,
                            .record = record_,
                            .op = op_number<EmbeddingForward>()},
                           stream());
@@ -27,7 +28,8 @@ void CudaBackend::do_embedding_backward(const EmbeddingBackward& args) {
                             .order = args.order.as<std::int32_t>(),
                             .rows = args.dout.rows(),
                             .vocabulary = args.dw.rows(),
-                            .cols = static_cast<int>(args.dout.cols())},
+                            .cols = static_cast<int>(args.dout.cols()),
+                            .scale = args.scale},
                            stream());
   launched(args);
 }

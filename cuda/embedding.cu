@@ -1,8 +1,8 @@
-// embedding: out[n] = w[tokens[n]]
+// embedding: out[n] = scale w[tokens[n]]
 //   tokens (N) i32   w (V,C) f32|bf16|codes with a scale per row   out, dout (N,C) f32|bf16   dw (V,C) f32
 //   forward  overwrites out. A block a row; moves 4 bytes an element in bf16. A token that is none gives a row of zeros and
 //            a fault.
-//   backward dw[tokens[n]] += dout[n], accumulates dw. Rows come grouped by token (token_order.h): a warp takes 256 columns
+//   backward dw[tokens[n]] += scale dout[n], accumulates dw. Rows come grouped by token (token_order.h): a warp takes 256 columns
 //            of one token and adds its rows in order of n, so the bits are the CPU's, and no two warps write one element.
 //            Moves 2 or 4 bytes an element, and 8 for each different token and column.
 #include "cuda/embedding.h"
@@ -22,6 +22,8 @@ __global__ void __launch_bounds__(256) forward_kernel(EmbeddingForwardArgs a) {
   for (int col = static_cast<int>(threadIdx.x) * chunk; col < a.cols; col += static_cast<int>(blockDim.x) * chunk) {
     float x[chunk] = {};
     if (known) load_any<vector>(a.w, token, col, a.cols, x);
+#pragma unroll
+    for (int i = 0; i < chunk; ++i) x[i] *= a.scale;
     store<vector>(a.out, row, col, a.cols, x);
   }
 }
@@ -44,7 +46,7 @@ __global__ void __launch_bounds__(warps * 32) backward_kernel(EmbeddingBackwardA
     float d[chunk];
     load<vector>(a.dout, rows[i], col, a.cols, d);
 #pragma unroll
-    for (int k = 0; k < chunk; ++k) sum[k] += d[k];
+    for (int k = 0; k < chunk; ++k) sum[k] += d[k] * a.scale;
   }
   store<vector>(a.dw, token, col, a.cols, sum);
 }

@@ -13,6 +13,7 @@ struct EmbeddingForwardArgs {
   const std::int32_t* tokens;
   std::int64_t rows, vocabulary;
   int cols;
+  float scale;
   StepRecord* record;  ///< for faults, or null
   std::uint32_t op;    ///< this op's number in it
 };
@@ -23,6 +24,7 @@ struct EmbeddingBackwardArgs {
   const std::int32_t *tokens, *order;
   std::int64_t rows, vocabulary;
   int cols;
+  float scale;
 };
 void embedding_backward(const EmbeddingBackwardArgs& args, cudaStream_t stream);
 

@@ -1,8 +1,9 @@
-// glu on plain pointers. The arguments' names and shapes are those of ops.h; the activation is silu.
+// glu on plain pointers. The arguments' names and shapes are those of ops.h.
 #pragma once
 
 #include <cstdint>
 
+#include "bittern/activation.h"
 #include "cuda/rows.h"
 
 namespace bittern::cuda {
@@ -12,6 +13,7 @@ struct GluArgs {
   Rows dout;  ///< backward alone
   std::int64_t rows;
   int cols;  ///< of out: F
+  Activation activation;
 };
 void glu_forward(const GluArgs& args, cudaStream_t stream);
 void glu_backward(const GluArgs& args, cudaStream_t stream);

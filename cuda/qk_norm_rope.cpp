@@ -25,6 +25,7 @@ QkNormRopeArgs unpack(const Args& args, const Tensor& qkv) {
   to.q_norm = rows_of(args.q_norm);
   to.k_norm = rows_of(args.k_norm);
   to.rstd = args.q_norm_rstd.template as<float>();
+  to.offset = args.offset;
   return to;
 }
 

@@ -1,6 +1,6 @@
 // qk_norm_rope: each head of q and k is (if asked) normalised by RMS over its D elements and scaled, then rotated by
 // position (rotary embedding: Su et al. 2021, in the halves form of Hugging Face's LLaMA):
-//   v = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps)     (a, b) -> (a cos - b sin, b cos + a sin), a, b v's halves
+//   v = x * rstd * (offset + w), rstd = 1 / sqrt(mean(x^2) + eps)     (a, b) -> (a cos - b sin, b cos + a sin), a, b v's halves
 //   qkv (N,packed) f32|bf16, rows [q (H*D) | k (KV*D) | v]   rope (T_max,D) f32   row n has position first + n % T
 //   forward  without norm: in place, q and k. With norm: reads qkv_raw, overwrites qkv (v is copied) and rstd (N,H+KV).
 //   backward overwrites dq and dk in dqkv; accumulates dq_norm, dk_norm (D).
@@ -104,7 +104,10 @@ __global__ void __launch_bounds__(threads) norm_forward_kernel(QkNormRopeArgs ar
       float wa[chunk], wb[chunk];
       load_pair<vector>(w, 0, 0, half, i, wa, wb);
 #pragma unroll
-      for (int k = 0; k < chunk; ++k) a[k] = a[k] * rstd * wa[k], b[k] = b[k] * rstd * wb[k];
+      for (int k = 0; k < chunk; ++k) {
+        a[k] = a[k] * rstd * (args.offset + wa[k]);
+        b[k] = b[k] * rstd * (args.offset + wb[k]);
+      }
       rotate<vector>(args, row % args.sequence_length, i, 1.0f, a, b);
     }
     store_pair<vector>(args.qkv, row, col, half, i, a, b);
@@ -140,6 +143,8 @@ __global__ void __launch_bounds__(threads) norm_backward_kernel(QkNormRopeArgs a
       rotate<vector>(args, row % args.sequence_length, i, -1.0f, da, db);
       load_pair<vector>(args.qkv_raw, row, col, half, i, a, b);
       load_pair<vector>(w, 0, 0, half, i, wa, wb);
+#pragma unroll
+      for (int k = 0; k < chunk; ++k) wa[k] = args.offset + wa[k], wb[k] = args.offset + wb[k];
     };
     for (int i = begin; here && i < half; i += lanes * chunk) {
       float da[chunk], db[chunk], a[chunk], b[chunk], wa[chunk], wb[chunk];

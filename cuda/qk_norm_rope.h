@@ -17,7 +17,7 @@ struct QkNormRopeArgs {
   float *dq_norm, *dk_norm;
   std::int64_t rows, sequence_length;
   int heads, kv_heads, head_dim;
-  float eps;
+  float eps, offset;
 };
 void qk_norm_rope_forward(const QkNormRopeArgs& args, cudaStream_t stream);
 void qk_norm_rope_backward(const QkNormRopeArgs& args, cudaStream_t stream);

@@ -23,6 +23,7 @@ void CudaBackend::do_residual_rmsnorm_forward(const ResidualRmsnormForward& args
                                   .rows = args.x.rows(),
                                   .cols = static_cast<int>(args.x.cols()),
                                   .eps = args.eps,
+                                  .offset = args.offset,
                                   .keep = keep},
                                  stream());
   launched(args);
@@ -37,7 +38,9 @@ void CudaBackend::do_residual_rmsnorm_backward(const ResidualRmsnormBackward& ar
                                    .rstd = args.rstd.as<float>(),
                                    .w = rows_of(args.w),
                                    .rows = args.dx.rows(),
-                                   .cols = static_cast<int>(args.dx.cols())},
+                                   .cols = static_cast<int>(args.dx.cols()),
+                                   .offset = args.offset,
+                                   .overwrite = args.overwrite},
                                   stream());
   launched(args);
 }

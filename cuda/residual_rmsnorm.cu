@@ -1,9 +1,10 @@
-// residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * w                  (Zhang & Sennrich 2019, eq. 4)
+// residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * (offset + w)       (Zhang & Sennrich 2019, eq. 4)
 //   x, y, sum (N,C) f32|bf16   n (N,C) f32|bf16, or codes with a scale per row   w (C) f32   rstd (N) f32
 //   forward  overwrites sum, n, rstd. The norm is of the sum as it was stored.
 //            Moves 8 bytes an element in bf16 (x, y, sum, n), with codes 7: memory-bound.
-//   backward with xhat = sum rstd:  dx += rstd (dn w - xhat mean(dn w xhat))   dw += sum over rows of dn xhat
-//            accumulates dx and dw. Moves 8 bytes an element in bf16, and 8 for each part of rows and column.
+//   backward with xhat = sum rstd, f = offset + w:
+//            dx += rstd (dn f - xhat mean(dn f xhat))   dw += sum over rows of dn xhat
+//            accumulates dx (with `overwrite` it is as if it had been 0) and dw. Moves 8 bytes an element in bf16, and 8 for each part of rows and column.
 // A block takes a row (forward) or a part of rows (backward). A thread's chunks of a row stay in registers; of longer
 // rows than that the rest is read again.
 #include "cuda/residual_rmsnorm.h"
@@ -54,7 +55,7 @@ __device__ __forceinline__ std::uint32_t normalize(const RmsnormForwardArgs& a, 
   load<vector>(a.w, 0, col, a.cols, w);
 #pragma unroll
   for (int i = 0; i < chunk; ++i) {
-    v[i] = v[i] * rstd * w[i];
+    v[i] = v[i] * rstd * (a.offset + w[i]);
     const std::uint32_t bits = col + i < a.cols ? magnitude_bits(v[i]) : 0u;
     largest = bits > largest ? bits : largest;
   }
@@ -132,7 +133,7 @@ __device__ __forceinline__ float products(const RmsnormBackwardArgs& a, std::int
   for (int i = 0; i < chunk; ++i) {
     const float d = g[i] * (s[i] * rstd);
     dw[i] += d;
-    dot += d * w[i];
+    dot += d * (a.offset + w[i]);
   }
   return dot;
 }
@@ -140,13 +141,13 @@ __device__ __forceinline__ float products(const RmsnormBackwardArgs& a, std::int
 template <bool vector>
 __device__ __forceinline__ void add_gradient(const RmsnormBackwardArgs& a, std::int64_t row, int col, float rstd,
                                              float mean) {
-  float g[chunk], s[chunk], w[chunk], d[chunk];
+  float g[chunk], s[chunk], w[chunk], d[chunk] = {};
   load<vector>(a.dn, row, col, a.cols, g);
   load<vector>(a.sum, row, col, a.cols, s);
   load<vector>(a.w, 0, col, a.cols, w);
-  load<vector>(a.dx, row, col, a.cols, d);
+  if (!a.overwrite) load<vector>(a.dx, row, col, a.cols, d);
 #pragma unroll
-  for (int i = 0; i < chunk; ++i) d[i] += rstd * (g[i] * w[i] - s[i] * rstd * mean);
+  for (int i = 0; i < chunk; ++i) d[i] += rstd * (g[i] * (a.offset + w[i]) - s[i] * rstd * mean);
   store<vector>(a.dx, row, col, a.cols, d);
 }
 

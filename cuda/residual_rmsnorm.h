@@ -15,7 +15,7 @@ struct RmsnormForwardArgs {
   Rows w;
   std::int64_t rows;
   int cols;
-  float eps;
+  float eps, offset;
   bool keep;  ///< whether there is a sum to store
 };
 void residual_rmsnorm_forward(const RmsnormForwardArgs& args, cudaStream_t stream);
@@ -29,6 +29,8 @@ struct RmsnormBackwardArgs {
   Rows w;
   std::int64_t rows;
   int cols;
+  float offset;
+  bool overwrite;  ///< dx = rather than dx +=
 };
 void residual_rmsnorm_backward(const RmsnormBackwardArgs& args, cudaStream_t stream);
 

@@ -84,6 +84,19 @@ eco = Paper(
     ],
 )
 
+eco_gemma = Paper(
+    title="ECO (arXiv 2601.22101), figure 3: Gemma 3 1B, whose values are a picture alone",
+    baseline="bf16_master",
+    sizes=[Size("eco/gemma3_1b")],
+    rows=[Row(row.name, row.label) for row in eco.rows],
+    claims=[
+        better("ECO+SR is the best without a master: better than naive SR", "eco_sr", "fp8_sr"),
+        better("ECO+SR is better than ECO+RTN", "eco_sr", "eco_rtn"),
+        better("ECO+RTN is better than naive RTN", "eco_rtn", "fp8_rtn"),
+        nearer("ECO+SR is near BF16 with master: its gap is less than half of naive SR's", "eco_sr", "bf16_master", "fp8_sr"),
+    ],
+)
+
 eco_int4 = Paper(
     title="ECO (arXiv 2601.22101), table 2: fine-tuning with INT4 weights scaled by tensor",
     paper_column="paper, DeepSeek-MoE-16B: MMLU",
@@ -269,4 +282,4 @@ frontier = Paper(
     ],
 )
 
-papers = {"eco": eco, "eco_int4": eco_int4, "dqt": dqt, "solo": solo, "adam4bit": adam4bit, "combined": combined, "frontier": frontier}
+papers = {"eco": eco, "eco_gemma": eco_gemma, "eco_int4": eco_int4, "dqt": dqt, "solo": solo, "adam4bit": adam4bit, "combined": combined, "frontier": frontier}

@@ -1,5 +1,6 @@
-// Import: the weights and the config of a folder in Hugging Face's layout (LLaMA, Qwen2, Qwen3), or of a bittern
-// checkpoint, which has the same layout.
+// Import: the weights and the config of a folder in Hugging Face's layout (LLaMA, Qwen, Gemma, ...), or of a bittern
+// checkpoint, which has the same layout. Of a Gemma 3 with images the language model is read, whose tensors' names have a
+// prefix there, and the rest is passed over.
 //
 //   FOLDER/config.json    what the model is; what bittern cannot do is refused by key and value, never ignored
 //   FOLDER/model.safetensors, or model.safetensors.index.json and its shards
@@ -45,7 +46,8 @@ class HfModel {
   const WeightCodec& codec(Role role) const { return codecs_[role]; }
   const ByRole<WeightCodec>& codecs() const { return codecs_; }
   const std::vector<SafetensorsEntry>& tensors() const { return weights_.tensors(); }
-  const SafetensorsEntry* find(std::string_view name) const { return weights_.find(name); }
+  /// The tensor of the language model that has this name there, whatever prefix it has on disk.
+  const SafetensorsEntry* find(std::string_view name) const;
 
   /// Throws one sentence that lists what is missing, what has another shape, and what the model has no place for.
   /// Passed over: rotary_emb.inv_freq (computed anyway), and lm_head.weight of a model with tied embeddings, if it is a
@@ -64,6 +66,7 @@ class HfModel {
   SpecialIds special_ids_;
   ByRole<WeightCodec> codecs_;
   SafetensorsFolder weights_;
+  std::string prefix_;  ///< of the language model's tensors; mostly none
 };
 
 }  // namespace bittern

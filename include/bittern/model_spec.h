@@ -2,7 +2,6 @@
 // another flow.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -13,16 +12,17 @@ namespace bittern {
 
 /// How the rotary embedding's frequencies are changed for longer sequences (rope_scaling in a config.json).
 enum class RopeType : std::uint8_t {
-  plain,  ///< "default": as rope_theta says
-  llama3  ///< low ones divided by `factor`, high ones kept, between them by a straight line (LLaMA 3.1)
+  plain,   ///< "default": as rope_theta says
+  llama3,  ///< low ones divided by `factor`, high ones kept, between them by a straight line (LLaMA 3.1)
+  linear   ///< all divided by `factor`
 };
-inline constexpr std::array<std::string_view, 2> rope_type_names = {"default", "llama3"};
+inline constexpr std::array<std::string_view, 3> rope_type_names = {"default", "llama3", "linear"};
 
 constexpr std::string_view name(RopeType type) {
   return rope_type_names[static_cast<std::size_t>(type)];
 }
 
-/// The numbers are llama3's: a frequency is low if it turns less than low_freq_factor times within
+/// All numbers but `factor` are llama3's: a frequency is low if it turns less than low_freq_factor times within
 /// original_max_position_embeddings positions, and high if it turns more than high_freq_factor times.
 struct RopeScaling {
   RopeType rope_type = RopeType::plain;
@@ -53,8 +53,14 @@ struct ModelSpec {
   std::int64_t max_position_embeddings = 2048;
   double rope_theta = 10000.0;
   RopeScaling rope_scaling{};
-  /// Positions that a token attends to, itself included; 0: all. Only sequences that it covers can be computed.
+  /// Positions that a token attends to in a layer that slides, itself included; 0: all.
   std::int64_t sliding_window = 0;
+  /// Of so many layers the last one sees all positions, the others slide; 0: every layer slides.
+  std::int64_t sliding_window_pattern = 0;
+  double rope_local_base_freq = 0;     ///< rope_theta of layers that slide; 0: as the others
+  double query_pre_attn_scalar = 0;    ///< scores are multiplied by 1 / sqrt of it; 0 (no Gemma): head_dim
+  double attn_logit_softcapping = 0;   ///< cap of the scores; 0: none
+  double final_logit_softcapping = 0;  ///< cap of the logits; 0: none
   double rms_norm_eps = 1e-5;
   double initializer_range = 0.02;
   ResidualInit residual_init = ResidualInit::automatic;
@@ -63,14 +69,10 @@ struct ModelSpec {
   bool qk_norm = false;         ///< rmsnorm of every query and key head
   bool sub_norm = false;        ///< rmsnorm of what o_proj and down_proj read (SubLN)
 
-  /// The longest sequence that the model computes, and the key that says so.
-  std::int64_t longest_sequence() const {
-    return sliding_window > 0 ? std::min(sliding_window, max_position_embeddings) : max_position_embeddings;
+  /// Whether the layer sees a window of the positions alone.
+  bool slides(int layer) const {
+    return sliding_window > 0 && (sliding_window_pattern == 0 || (layer + 1) % sliding_window_pattern != 0);
   }
-  std::string_view longest_sequence_key() const {
-    return longest_sequence() < max_position_embeddings ? "sliding_window" : "max_position_embeddings";
-  }
-
   std::int64_t query_cols() const { return num_attention_heads * head_dim; }
   std::int64_t key_value_cols() const { return num_key_value_heads * head_dim; }
 };

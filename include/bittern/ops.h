@@ -16,13 +16,14 @@
 #include <span>
 #include <string_view>
 
+#include "bittern/activation.h"
 #include "bittern/optim/optimizer_step.h"
 #include "bittern/quant/weight_codec.h"
 #include "bittern/tensor.h"
 
 namespace bittern {
 
-// ---- embedding: out[n] = w[tokens[n]].   backward: dw[tokens[n]] += dout[n], in order of n.
+// ---- embedding: out[n] = scale w[tokens[n]].   backward: dw[tokens[n]] += scale dout[n], in order of n.
 //   backward is given the rows twice: as tokens, and grouped by token, so that a back end may add up the rows of one
 //   token by itself. It may read either; the bits are the same.
 struct EmbeddingForward {
@@ -30,6 +31,7 @@ struct EmbeddingForward {
   Tensor out;     ///< (N,C) act =
   Tensor w;       ///< (V,C) f32, bf16 or codes
   Tensor tokens;  ///< (N) i32, each in 0..V-1
+  float scale = 1.0f;
 };
 struct EmbeddingBackward {
   static constexpr std::string_view name = "embedding_backward";
@@ -37,9 +39,10 @@ struct EmbeddingBackward {
   Tensor dout;    ///< (N,C) act
   Tensor tokens;  ///< (N) i32, each in 0..V-1
   Tensor order;   ///< (2N+2) i32: token_order (token_order.h) of the tokens
+  float scale = 1.0f;
 };
 
-// ---- residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * w
+// ---- residual_rmsnorm: sum = x + y;  n = sum / sqrt(mean(sum^2) + eps) * (offset + w)
 //   Without y, sum = x is stored only where sum is a tensor other than x. With sum stored in bf16 the norm is taken of
 //   the stored (rounded) values, so that recomputation gives the same bits.
 struct ResidualRmsnormForward {
@@ -51,15 +54,18 @@ struct ResidualRmsnormForward {
   Tensor y{};    ///< (N,C) act, or none: sum = x
   Tensor w;      ///< (C) f32
   float eps;
+  float offset = 0.0f;  ///< Gemma: 1
 };
 struct ResidualRmsnormBackward {
   static constexpr std::string_view name = "residual_rmsnorm_backward";
-  Tensor dx;    ///< (N,C) act +=  It holds the gradient that arrives by the residual path.
+  Tensor dx;    ///< (N,C) act +=  It holds the gradient that arrives by the residual path. With overwrite: =
   Tensor dw;    ///< (C) f32 +=  summed over rows
   Tensor dn;    ///< (N,C) act
   Tensor sum;   ///< (N,C) act, as forward left it
   Tensor rstd;  ///< (N) f32
   Tensor w;     ///< (C) f32
+  float offset = 0.0f;
+  bool overwrite = false;
 };
 
 /// The packed projection of a block: row n is [q (H*D) | k (KV*D) | v (KV*D)].
@@ -71,7 +77,7 @@ struct AttentionShape {
 
 // ---- qk_norm_rope: each head of q and k is normalised (if asked), then rotated; a and b are the halves of D:
 //   (a, b) -> (a cos - b sin, b cos + a sin)
-//   Without norms, qkv_raw, q_norm, k_norm and q_norm_rstd are left out.
+//   A norm multiplies by offset + its weight, as residual_rmsnorm does. Without norms, qkv_raw, q_norm, k_norm and q_norm_rstd are left out.
 struct QkNormRopeForward {
   static constexpr std::string_view name = "qk_norm_rope_forward";
   AttentionShape shape;
@@ -83,6 +89,7 @@ struct QkNormRopeForward {
   Tensor rope;                      ///< (T_max,D) f32: cos in the first D/2 columns, sin in the last
   std::int64_t first_position = 0;  ///< position of each sequence's first token
   float eps = 0;
+  float offset = 0;
 };
 struct QkNormRopeBackward {
   static constexpr std::string_view name = "qk_norm_rope_backward";
@@ -92,19 +99,30 @@ struct QkNormRopeBackward {
   Tensor qkv_raw{}, q_norm{}, k_norm{}, q_norm_rstd{};  ///< as in forward
   Tensor rope;
   std::int64_t first_position = 0;
+  float offset = 0;
 };
 
-// ---- attention: out = softmax(q k^T / sqrt(D), causal) v, streaming over keys: T x T never exists.
+/// How scores are made: s = scale q k^T, then with a cap cap tanh(s / cap). A query sees the `window` newest keys, its own
+/// among them.
+struct AttentionScores {
+  float scale = 0.0f;       ///< 0: 1 / sqrt(D)
+  float softcap = 0.0f;     ///< 0: none
+  std::int64_t window = 0;  ///< 0: all keys up to its own
+};
+
+// ---- attention: out = softmax(scores, causal) v, streaming over keys: T x T never exists.
 struct AttentionForward {
   static constexpr std::string_view name = "attention_forward";
   AttentionShape shape;
+  AttentionScores scores{};
   Tensor qkv;  ///< (N,packed) act, rotated
   Tensor out;  ///< (N,H*D) act =
-  Tensor lse;  ///< (B,H,T) f32 =  log of the softmax's denominator, maximum included
+  Tensor lse;  ///< (B,H,T) f32 =  log of the softmax's denominator, maximum included, of capped scores
 };
 struct AttentionBackward {
   static constexpr std::string_view name = "attention_backward";
   AttentionShape shape;
+  AttentionScores scores{};
   Tensor qkv, out, lse;  ///< as forward left them
   Tensor dqkv;           ///< (N,packed) act =
   Tensor dout;           ///< (N,H*D) act
@@ -113,15 +131,15 @@ struct AttentionBackward {
 /// attends each row to all positions up to its own.
 struct AttentionCached {
   static constexpr std::string_view name = "attention_cached";
-  AttentionShape shape;     ///< of the new rows: one sequence
+  AttentionShape shape;  ///< of the new rows: one sequence
+  AttentionScores scores{};
   Tensor qkv;               ///< (rows,packed) act, rotated
   Tensor out;               ///< (rows,H*D) act =
   Tensor k_cache, v_cache;  ///< (T_max,KV*D) act; rows first_position, ... =
   std::int64_t first_position;
 };
 
-// ---- glu: out = activation(gate) * up,  silu(g) = g / (1 + exp(-g))
-enum class Activation : std::uint8_t { silu };
+// ---- glu: out = activation(gate) * up   (activation.h)
 struct GluForward {
   static constexpr std::string_view name = "glu_forward";
   Tensor out;      ///< (N,F) act, or codes as n of residual_rmsnorm =
@@ -169,6 +187,7 @@ struct BiasBackward {
 };
 
 // ---- cross_entropy over a chunk of R rows: loss = lse(logits) - logits[target]; of a row with target -1: 0
+//   With a soft cap all of it is of capped logits, cap tanh(logits / cap), and the gradient of the logits as given.
 struct CrossEntropy {
   static constexpr std::string_view name = "cross_entropy";
   /// (R,V) act. With backward they are overwritten by scale * (softmax * (1 + 2 z_loss lse) - onehot), and by 0 where
@@ -180,6 +199,7 @@ struct CrossEntropy {
   Tensor scale{};      ///< (1) f32 with backward: the device's own number, as it differs from step to step
   float z_loss;
   bool backward;
+  float softcap = 0.0f;  ///< 0: none
 };
 
 // ---- begin_step: the record (step_record.h) forgets the step before: sums = 0, skipped = no.

@@ -54,11 +54,6 @@ void check_train(const RunConfig& config, const std::string& origin) {
         "{}: data.sequence_length is {}; expected at most model.max_position_embeddings, which is {}; shorten the "
         "sequences or raise it",
         origin, config.data.sequence_length, config.model.max_position_embeddings);
-  if (config.data.sequence_length > config.model.longest_sequence())
-    throw input_error(
-        "{}: data.sequence_length is {}; expected at most model.sliding_window, which is {}: attention over a window "
-        "is not implemented; shorten the sequences, or set sliding_window to 0 for attention over all positions",
-        origin, config.data.sequence_length, config.model.sliding_window);
 }
 
 void check_schedule(const RunConfig& config, const std::string& origin) {
@@ -154,6 +149,35 @@ void check_products(const RunConfig& config, const std::string& origin) {
                         origin, product.count, product.what, product.most, product.keys);
 }
 
+/// What Gemma's families have and the others have not.
+void complete_gemma(ModelSpec& model, const json& given, const Architecture& architecture, const Origin& origin) {
+  const auto path = [&](std::string_view key) { return origin.path("model." + std::string(key)); };
+  const auto take = [&](const char* key, auto& value, auto of_family, bool has) {
+    if (!given.contains(key)) value = of_family;
+    if (value != 0 && !has)
+      throw input_error("{}: {} is {}; expected 0: architecture {} has none; remove it, or choose another architecture",
+                        origin.name, path(key), value, model.architecture);
+  };
+  const bool gemma3 = architecture.rope_local_base_freq > 0;
+  take("sliding_window_pattern", model.sliding_window_pattern, architecture.sliding_window_pattern, architecture.gemma);
+  take("rope_local_base_freq", model.rope_local_base_freq, architecture.rope_local_base_freq, gemma3);
+  take("query_pre_attn_scalar", model.query_pre_attn_scalar,
+       architecture.gemma ? static_cast<double>(model.head_dim) : 0.0, architecture.gemma);
+  take("final_logit_softcapping", model.final_logit_softcapping, architecture.final_logit_softcapping,
+       architecture.gemma);
+  if (gemma3 && model.attn_logit_softcapping != 0)
+    throw input_error(
+        "{}: {} is {}; expected null or 0: transformers passes over it in a {}, so that a model trained with it would be "
+        "another one there; remove it, or set {} to gemma2",
+        origin.name, path("attn_logit_softcapping"), model.attn_logit_softcapping, model.architecture,
+        path("architecture"));
+  take("attn_logit_softcapping", model.attn_logit_softcapping, architecture.attn_logit_softcapping, architecture.gemma);
+  if (!given.contains("tie_word_embeddings")) model.tie_word_embeddings = architecture.gemma;
+  if (architecture.gemma && model.query_pre_attn_scalar == 0)
+    throw input_error("{}: {} is 0; expected a number above 0, by whose square root scores are divided; set it to {}",
+                      origin.name, path("query_pre_attn_scalar"), model.head_dim);
+}
+
 }  // namespace
 
 void complete_model(ModelSpec& model, const json& given, const Origin& origin) {
@@ -206,8 +230,10 @@ void complete_model(ModelSpec& model, const json& given, const Origin& origin) {
                       path("rope_scaling.low_freq_factor"), rope.low_freq_factor, path("rope_scaling.high_freq_factor"),
                       rope.high_freq_factor);
   if (model.sliding_window > 0 && architecture.sliding_window == 0)
-    throw input_error("{}: {} is {}; expected null: attention over a window is not implemented; {}", origin.name,
-                      path("sliding_window"), model.sliding_window, "remove it, or choose another model");
+    throw input_error("{}: {} is {}; expected null: architecture {} has no windows; remove it, or set {} to mistral",
+                      origin.name, path("sliding_window"), model.sliding_window, model.architecture,
+                      path("architecture"));
+  complete_gemma(model, given, architecture, origin);
   if (model.sub_norm && model.num_attention_heads * model.head_dim != model.hidden_size)
     throw input_error(
         "{}: {} is {}; expected hidden_size / heads, which are {} / {}: in transformers the norm before "

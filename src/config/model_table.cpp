@@ -32,7 +32,6 @@ constexpr auto extras = std::to_array<ModelExtra>({
     {"unsloth_version", {}, {}},
     {"use_mrope", "false", "rotation by three kinds of position is not implemented"},
     {"rope_interleaved", "false", "rotation turns halves of a head, not neighbours"},
-    {"hidden_act", "\"silu\"", "the MLP is SwiGLU, whose activation is silu"},
     {"mlp_bias", "false", "the MLP has no biases"},
     {"pretraining_tp", "1", "products are not cut into slices"},
     {"attention_dropout", "0", "there is no dropout"},
@@ -41,10 +40,10 @@ constexpr auto extras = std::to_array<ModelExtra>({
     {"embd_pdrop", "0", "there is no dropout"},
     {"rope_parameters", "null", "anything else is an object with rope_theta and rope_type"},
     {"partial_rotary_factor", "1 null", "rotation of a part of each head is not implemented"},
-    {"use_sliding_window", "false", "attention over a window is not implemented"},
-    {"layer_types", "null", "attention over a window is not implemented"},
-    {"final_logit_softcapping", "null", "soft caps are not implemented"},
-    {"attn_logit_softcapping", "null", "soft caps are not implemented"},
+    {"use_sliding_window", "false", "windows that begin at a layer (max_window_layers) are not implemented"},
+    {"layer_types", "null", "anything else is a list with the kind of every layer's attention"},
+    {"use_bidirectional_attention", "null false", "only decoders are implemented"},
+    {"cache_implementation", {}, {}},
     {"quantization_config", "null", "quantized weights must be dequantized first"},
     {"is_encoder_decoder", "false", "only decoders are implemented"},
     {"add_cross_attention", "false", "only decoders are implemented"},
@@ -56,6 +55,8 @@ constexpr auto architecture_rows = std::to_array<Architecture>({
     {"qwen2", "Qwen2ForCausalLM", true, false, false, 0, 1e-6, 1e4, "silu", 0, 0},
     {"qwen3", "Qwen3ForCausalLM", false, true, false, 128, 1e-6, 1e4, "silu", 0, 0},
     {"bitnet", "BitNetForCausalLM", false, false, true, 0, 1e-5, 5e5, "relu2", 0, 0},
+    {"gemma2", "Gemma2ForCausalLM", false, false, false, 256, 1e-6, 1e4, "gelu_pytorch_tanh", 4, 4096, true, 2, 0, 50, 30, 8192},
+    {"gemma3_text", "Gemma3ForCausalLM", false, true, false, 256, 1e-6, 1e6, "gelu_pytorch_tanh", 4, 4096, true, 6, 1e4, 0, 0, 131072},
 });
 // clang-format on
 

@@ -103,6 +103,11 @@ struct Architecture {
   std::string_view hidden_act;
   std::int64_t num_key_value_heads;  ///< 0: as many as query heads
   std::int64_t sliding_window;       ///< 0: this architecture has none
+  /// Norms after the branches too, soft caps, a scale of the scores, layers without a window between those that have one.
+  bool gemma = false;
+  std::int64_t sliding_window_pattern = 0;
+  double rope_local_base_freq = 0, attn_logit_softcapping = 0, final_logit_softcapping = 0;
+  std::int64_t max_position_embeddings = 0;  ///< that a config.json means by leaving it out; 0: 2048
 };
 std::span<const Architecture> architectures();
 std::vector<std::string_view> architecture_names();

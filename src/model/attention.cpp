@@ -14,11 +14,12 @@ Attention::Attention(const AttentionData& data, LayerRows& rows) : data_(data) {
   if (data.bias)
     bias_ = rows.biases({{"self_attn.q_proj.bias", Q}, {"self_attn.k_proj.bias", KV}, {"self_attn.v_proj.bias", KV}});
   if (data.qk_norm) {
-    q_norm_ = rows.norm("self_attn.q_norm.weight", D);
-    k_norm_ = rows.norm("self_attn.k_norm.weight", D);
+    q_norm_ = rows.norm("self_attn.q_norm.weight", D, data.math);
+    k_norm_ = rows.norm("self_attn.k_norm.weight", D, data.math);
   }
-  if (data.sub_norm) sub_norm_.emplace("self_attn.attn_sub_norm.weight", Q, data.eps, rows);
+  if (data.sub_norm) sub_norm_.emplace("self_attn.attn_sub_norm.weight", Q, data.math, rows);
   o_ = rows.matrices({{"self_attn.o_proj.weight", C}}, Q, Role::attention_linear, Initial::joins_stream);
+  if (!data.post_norm.empty()) post_norm_.emplace(data.post_norm, "attention_out", C, data.math, rows);
 }
 
 void Attention::plan(ActivationPlan& plan) {
@@ -36,6 +37,7 @@ void Attention::plan(ActivationPlan& plan) {
   const bool made = sub_norm_ || plan.quantizes();
   t.o_input = made ? plan.shared_input("o_input", Q) : LinearInput{t.attention, {}};
   if (sub_norm_) sub_norm_->plan(plan);
+  if (post_norm_) post_norm_->plan(plan);
   t.out = plan.output("out", data_.hidden_size);
   if (!plan.has_backward()) return;
   dattention_ = plan.gradient("dattention", Q);
@@ -54,7 +56,9 @@ void Attention::plan_cache(ActivationPlan& plan, std::int64_t length) {
 }
 
 double Attention::attention_flops_per_token(std::int64_t sequence_length) const {
-  return 6.0 * static_cast<double>(sequence_length * data_.query_cols());
+  const auto T = static_cast<double>(sequence_length), W = static_cast<double>(data_.scores.window);
+  const double keys = W > 0 && W < T ? W - W * W / (2 * T) : T / 2;  // that a query sees, on average
+  return 12.0 * keys * static_cast<double>(data_.query_cols());
 }
 
 AttentionShape Attention::shape(const Pass& pass) const {
@@ -75,7 +79,8 @@ QkNormRopeForward Attention::rope_args(const PartContext& c, const Pass& pass) c
           .q_norm_rstd = c.rows(t.q_norm_rstd, pass.rows()),
           .rope = c.arena.view(rope_),
           .first_position = pass.first_position,
-          .eps = data_.eps};
+          .eps = data_.math.eps,
+          .offset = data_.math.offset};
 }
 
 Tensor Attention::make_o_input(const PartContext& c, const Pass& pass) const {
@@ -101,16 +106,22 @@ void Attention::forward(const PartContext& c, const Pass& pass, Flow& flow, bool
   c.backend.qk_norm_rope_forward(rope);
   if (pass.generation)
     c.backend.attention_cached({.shape = shape(pass),
+                                .scores = data_.scores,
                                 .qkv = rope.qkv,
                                 .out = attention,
                                 .k_cache = c.arena.view(t.k_cache),
                                 .v_cache = c.arena.view(t.v_cache),
                                 .first_position = pass.first_position});
   else
-    c.backend.attention_forward({.shape = shape(pass), .qkv = rope.qkv, .out = attention, .lse = c.arena.view(t.lse)});
-  if (!output_wanted) return;
+    c.backend.attention_forward(
+        {.shape = shape(pass), .scores = data_.scores, .qkv = rope.qkv, .out = attention, .lse = c.arena.view(t.lse)});
+  if (!output_wanted && !post_norm_) return;  // a post-norm's backward needs what the branch made
   flow.out = c.rows(t.out, pass.rows());
-  c.backend.linear_forward({.y = flow.out, .x = make_o_input(c, pass), .w = c.weight(o_), .compute = c.compute});
+  c.backend.linear_forward({.y = post_norm_ ? post_norm_->made(c, pass) : flow.out,
+                            .x = make_o_input(c, pass),
+                            .w = c.weight(o_),
+                            .compute = c.compute});
+  if (post_norm_) post_norm_->forward(c, pass, flow.out);
 }
 
 void Attention::backward(const PartContext& c, const Pass& pass, const BackwardFlow& flow) const {
@@ -119,15 +130,17 @@ void Attention::backward(const PartContext& c, const Pass& pass, const BackwardF
   const Tensor attention = c.matrix(t.attention, N, Q), dattention = c.matrix(dattention_, N, Q);
   const Tensor dinput = sub_norm_ ? c.matrix(dsub_norm_, N, Q) : dattention;
   const Tensor dqkv = c.matrix(dqkv_, N, data_.packed());
+  const Tensor dout = post_norm_ ? post_norm_->backward(c, pass, flow.dx) : flow.dx;
   c.backend.linear_backward_weight({.dw = c.gradient(o_),
-                                    .dy = flow.dx,
+                                    .dy = dout,
                                     .x = make_o_input(c, pass),
                                     .accumulate = flow.accumulate,
                                     .compute = c.compute});
-  c.backend.linear_backward_input({.dx = dinput, .dy = flow.dx, .w = c.weight(o_), .compute = c.compute});
+  c.backend.linear_backward_input({.dx = dinput, .dy = dout, .w = c.weight(o_), .compute = c.compute});
   if (sub_norm_) sub_norm_->backward(c, pass, dattention, dinput, attention);
   const QkNormRopeForward rope = rope_args(c, pass);
   c.backend.attention_backward({.shape = shape(pass),
+                                .scores = data_.scores,
                                 .qkv = rope.qkv,
                                 .out = attention,
                                 .lse = c.arena.view(t.lse),
@@ -142,7 +155,8 @@ void Attention::backward(const PartContext& c, const Pass& pass, const BackwardF
                                    .k_norm = rope.k_norm,
                                    .q_norm_rstd = rope.q_norm_rstd,
                                    .rope = rope.rope,
-                                   .first_position = rope.first_position});
+                                   .first_position = rope.first_position,
+                                   .offset = rope.offset});
   if (bias_) c.backend.bias_backward({.dbias = c.gradient(bias_), .dy = dqkv});
   c.backend.linear_backward_input({.dx = flow.dn, .dy = dqkv, .w = c.weight(qkv_), .compute = c.compute});
   c.backend.linear_backward_weight(

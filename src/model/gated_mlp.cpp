@@ -8,8 +8,9 @@ namespace bittern {
 GatedMlp::GatedMlp(const GatedMlpData& data, LayerRows& rows) : data_(data) {
   const std::int64_t C = data.hidden_size, F = data.intermediate_size;
   gate_up_ = rows.matrices({{"mlp.gate_proj.weight", F}, {"mlp.up_proj.weight", F}}, C, Role::mlp_linear);
-  if (data.sub_norm) sub_norm_.emplace("mlp.ffn_sub_norm.weight", F, data.eps, rows);
+  if (data.sub_norm) sub_norm_.emplace("mlp.ffn_sub_norm.weight", F, data.math, rows);
   down_ = rows.matrices({{"mlp.down_proj.weight", C}}, F, Role::mlp_linear, Initial::joins_stream);
+  if (!data.post_norm.empty()) post_norm_.emplace(data.post_norm, "mlp_out", C, data.math, rows);
 }
 
 void GatedMlp::plan(ActivationPlan& plan) {
@@ -21,6 +22,7 @@ void GatedMlp::plan(ActivationPlan& plan) {
     t.h = plan.shared("h", F);
     sub_norm_->plan(plan);
   }
+  if (post_norm_) post_norm_->plan(plan);
   t.out = plan.output("out", data_.hidden_size);
   if (!plan.has_backward()) return;
   dh_ = plan.gradient("dh", F);
@@ -46,28 +48,33 @@ void GatedMlp::forward(const PartContext& c, const Pass& pass, Flow& flow, bool 
                             .x = flow.n,
                             .w = c.weight(gate_up_),
                             .compute = c.compute});
-  if (!output_wanted) return;
+  if (!output_wanted && !post_norm_) return;  // a post-norm's backward needs what the branch made
   flow.out = c.rows(t.out, pass.rows());
-  c.backend.linear_forward({.y = flow.out, .x = make_down_input(c, pass), .w = c.weight(down_), .compute = c.compute});
+  c.backend.linear_forward({.y = post_norm_ ? post_norm_->made(c, pass) : flow.out,
+                            .x = make_down_input(c, pass),
+                            .w = c.weight(down_),
+                            .compute = c.compute});
+  if (post_norm_) post_norm_->forward(c, pass, flow.out);
 }
 
 void GatedMlp::backward(const PartContext& c, const Pass& pass, const BackwardFlow& flow) const {
   const Tensors& t = tensors(pass);
   const std::int64_t N = pass.rows(), F = data_.intermediate_size;
   const Tensor gate_up = c.matrix(t.gate_up, N, 2 * F), dh = c.matrix(dh_, N, F);
+  const Tensor dout = post_norm_ ? post_norm_->backward(c, pass, flow.dx) : flow.dx;
   const auto down_gradient = [&](const Tensor& input) {
     c.backend.linear_backward_weight(
-        {.dw = c.gradient(down_), .dy = flow.dx, .x = input, .accumulate = flow.accumulate, .compute = c.compute});
+        {.dw = c.gradient(down_), .dy = dout, .x = input, .accumulate = flow.accumulate, .compute = c.compute});
   };
   if (sub_norm_) {
     const Tensor h = c.matrix(t.h, N, F), dinput = c.matrix(dsub_norm_, N, F);
     down_gradient(make_down_input(c, pass));
-    c.backend.linear_backward_input({.dx = dinput, .dy = flow.dx, .w = c.weight(down_), .compute = c.compute});
+    c.backend.linear_backward_input({.dx = dinput, .dy = dout, .w = c.weight(down_), .compute = c.compute});
     sub_norm_->backward(c, pass, dh, dinput, h);
     c.backend.glu_backward({.gate_up = gate_up, .out = h, .dout = dh, .activation = data_.activation});
   } else {
     const Tensor input = down_input(c, pass);
-    c.backend.linear_backward_input({.dx = dh, .dy = flow.dx, .w = c.weight(down_), .compute = c.compute});
+    c.backend.linear_backward_input({.dx = dh, .dy = dout, .w = c.weight(down_), .compute = c.compute});
     // It leaves the gradient in gate_up, and makes what Wdown read once more.
     c.backend.glu_backward({.gate_up = gate_up, .out = input, .dout = dh, .activation = data_.activation});
     down_gradient(input);

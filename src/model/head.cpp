@@ -2,6 +2,7 @@
 #include "model/head.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "bittern/quant/bf16.h"
 
@@ -52,7 +53,8 @@ void Head::loss(const PartContext& c, const Tensor& n, const BackwardFlow& flow,
                              .lse_squared = lse_squared.slice_rows(first, count),
                              .scale = c.arena.view(scale_),
                              .z_loss = z_loss,
-                             .backward = backward});
+                             .backward = backward,
+                             .softcap = softcap_});
     if (!backward) continue;
     c.backend.linear_backward_input(
         {.dx = flow.dn.slice_rows(first, count), .dy = logits, .w = c.weight(weight_), .compute = c.compute});
@@ -91,6 +93,8 @@ std::vector<float> Head::logits(const PartContext& c, const Pass& pass, const Te
       std::ranges::transform(rounded, to, [](bf16 x) { return to_float(x); });
     }
   }
+  if (softcap_ > 0.0f)
+    for (float& logit : all) logit = softcap_ * std::tanh(logit / softcap_);
   return all;
 }
 

@@ -1,6 +1,7 @@
 // Head: logits = n W^T and the loss, forward and backward together, over chunks of rows: the logits never exist whole.
 //
 //   n (N,C) the final norm   W (V,C)   logits (rows of a chunk, V)   losses, lse_squared (N) f32
+// With a soft cap the model's logits are cap tanh(n W^T / cap).
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,9 @@ namespace bittern {
 
 class Head {
  public:
-  Head(Weights weight, std::int64_t vocab_size, std::int64_t rows)
-      : weight_(weight), vocab_size_(vocab_size), rows_(rows) {}
+  /// softcap: 0, or that of the logits.
+  Head(Weights weight, std::int64_t vocab_size, std::int64_t rows, float softcap)
+      : weight_(weight), vocab_size_(vocab_size), rows_(rows), softcap_(softcap) {}
 
   void plan(ActivationPlan& plan);
   void plan_losses(Plan& plan, std::int64_t batch, std::int64_t sequence_length, bool training);
@@ -37,6 +39,7 @@ class Head {
  private:
   Weights weight_;
   std::int64_t vocab_size_, rows_;  // V, rows of a chunk
+  float softcap_;
   TensorId logits_, generation_logits_;
   TensorId targets_, losses_, lse_squared_;  // (B,T) i32, (N), (N) f32
   TensorId sums_;                            // LossSums, of evaluate() alone

@@ -31,10 +31,7 @@ Weights add_matrix(const ModelSpec& spec, ParameterRows& parameters, std::string
 
 Stream make_final_norm(const ModelSpec& spec, ParameterRows& parameters) {
   LayerRows rows(parameters, "model.", -1);
-  return Stream({.norm = "norm.weight",
-                 .planned = "x",
-                 .hidden_size = spec.hidden_size,
-                 .eps = static_cast<float>(spec.rms_norm_eps)},
+  return Stream({.norm = "norm.weight", .planned = "x", .hidden_size = spec.hidden_size, .math = norm_math(spec)},
                 rows);
 }
 

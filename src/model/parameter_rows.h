@@ -49,14 +49,22 @@ class ParameterRows {
   std::vector<Parameter> parameters_;
 };
 
+/// How the norms of a model are: n = x / sqrt(mean(x^2) + eps) * (offset + w).
+struct NormMath {
+  float eps;
+  float offset = 0.0f;  ///< Gemma: 1
+};
+
 /// The rows of one block, named below "model.layers.3.", or of what stands outside the blocks (layer -1).
 class LayerRows {
  public:
   LayerRows(ParameterRows& rows, std::string prefix, int layer)
       : rows_(rows), prefix_(std::move(prefix)), layer_(layer) {}
 
-  /// (size), begins as 1.
-  Weights norm(std::string_view name, std::int64_t size) { return add({{name, size}}, 0, Role::norm, Initial::ones); }
+  /// (size), begins as the weight whose factor is 1.
+  Weights norm(std::string_view name, std::int64_t size, const NormMath& math) {
+    return add({{name, size}}, 0, Role::norm, math.offset == 0.0f ? Initial::ones : Initial::zeros);
+  }
   /// (rows) each, begin as 0.
   Weights biases(std::initializer_list<ParameterRows::Part> parts) { return add(parts, 0, Role::norm, Initial::zeros); }
   /// (rows, cols) each, begin as random numbers.

@@ -50,7 +50,8 @@ Tensor Transformer::Body::forward(const Pass& pass) {
   Flow flow{.x = first_stream(0).x(c, pass), .out = {}, .n = {}};
   Tensor ids = arena->view(pass.generation ? generation_tokens : tokens);
   ids.shape = Shape{pass.rows()};
-  backend.embedding_forward({.out = flow.x, .w = c.weight(layers.embedding), .tokens = ids});
+  backend.embedding_forward(
+      {.out = flow.x, .w = c.weight(layers.embedding), .tokens = ids, .scale = embedding_scale(spec, options.compute)});
   done(embedding_bucket());
   for (int layer = 0; layer < layer_count(); ++layer) {
     at(timeline.forward(layer));
@@ -103,8 +104,11 @@ void Transformer::Body::backward(const BackwardFlow& flow) {
   if (!flow.accumulate && !spec.tie_word_embeddings) zero_gradients(-1, Role::embedding);
   Tensor ids = arena->view(tokens);
   ids.shape = Shape{flow.dx.rows()};
-  backend.embedding_backward(
-      {.dw = c.gradient(layers.embedding), .dout = flow.dx, .tokens = ids, .order = arena->view(order)});
+  backend.embedding_backward({.dw = c.gradient(layers.embedding),
+                              .dout = flow.dx,
+                              .tokens = ids,
+                              .order = arena->view(order),
+                              .scale = embedding_scale(spec, options.compute)});
   gradients(embedding_bucket());
 }
 

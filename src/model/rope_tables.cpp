@@ -36,7 +36,15 @@ std::vector<float> table_of(const Rope& rope, std::int64_t positions, std::int64
 
 double frequency(const Rope& rope, std::int64_t i, std::int64_t head_dim) {
   const double plain = std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-  return rope.scaling.rope_type == RopeType::llama3 ? llama3(plain, rope.scaling) : plain;
+  switch (rope.scaling.rope_type) {
+    case RopeType::plain:
+      return plain;
+    case RopeType::llama3:
+      return llama3(plain, rope.scaling);
+    case RopeType::linear:
+      return plain / rope.scaling.factor;
+  }
+  return plain;
 }
 
 TensorId RopeTables::plan(Plan& plan, const Rope& rope, std::int64_t positions, std::int64_t head_dim) {

@@ -6,7 +6,8 @@
 
 namespace bittern {
 
-Stream::Stream(const StreamData& data, LayerRows& rows) : data_(data), norm_(rows.norm(data.norm, data.hidden_size)) {}
+Stream::Stream(const StreamData& data, LayerRows& rows)
+    : data_(data), norm_(rows.norm(data.norm, data.hidden_size, data.math)) {}
 
 void Stream::plan(ActivationPlan& plan) {
   const std::string name(data_.planned);
@@ -34,7 +35,8 @@ void Stream::forward(const PartContext& c, const Pass& pass, Flow& flow, bool) c
                                       .x = flow.x,
                                       .y = flow.out,
                                       .w = c.weight(norm_),
-                                      .eps = data_.eps});
+                                      .eps = data_.math.eps,
+                                      .offset = data_.math.offset});
   flow.x = sum;
   flow.out = {};
 }
@@ -45,7 +47,8 @@ void Stream::backward(const PartContext& c, const Pass& pass, const BackwardFlow
                                        .dn = flow.dn,
                                        .sum = x(c, pass),
                                        .rstd = c.rows(tensors(pass).rstd, pass.rows()),
-                                       .w = c.weight(norm_)});
+                                       .w = c.weight(norm_),
+                                       .offset = data_.math.offset});
 }
 
 }  // namespace bittern

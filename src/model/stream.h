@@ -19,7 +19,7 @@ struct StreamData {
   std::string_view norm;     ///< Hugging Face's name of its weight: "input_layernorm.weight"
   std::string_view planned;  ///< what its tensors are called in the plan: "x0"
   std::int64_t hidden_size;  ///< C
-  float eps;
+  NormMath math;
   bool begins_block = false;  ///< recomputation of the block starts from its x
 };
 

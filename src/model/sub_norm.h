@@ -12,21 +12,27 @@ namespace bittern {
 
 class SubNorm {
  public:
-  SubNorm(std::string_view name, std::int64_t cols, float eps, LayerRows& rows)
-      : weight_(rows.norm(name, cols)), eps_(eps) {}
+  SubNorm(std::string_view name, std::int64_t cols, const NormMath& math, LayerRows& rows)
+      : weight_(rows.norm(name, cols, math)), math_(math) {}
 
   void plan(ActivationPlan& plan) { (plan.generation() ? generation_rstd_ : rstd_) = plan.shared_column("sub_rstd"); }
 
   /// n = norm(x); n may be codes.
   void forward(const PartContext& c, const Pass& pass, const Tensor& n, const Tensor& x) const {
-    c.backend.residual_rmsnorm_forward({.n = n, .rstd = rstd(c, pass), .x = x, .w = c.weight(weight_), .eps = eps_});
+    c.backend.residual_rmsnorm_forward(
+        {.n = n, .rstd = rstd(c, pass), .x = x, .w = c.weight(weight_), .eps = math_.eps, .offset = math_.offset});
   }
 
   /// dx = the gradient of x from dn, after forward on the same x.
   void backward(const PartContext& c, const Pass& pass, const Tensor& dx, const Tensor& dn, const Tensor& x) const {
-    c.backend.zero({.x = dx});
-    c.backend.residual_rmsnorm_backward(
-        {.dx = dx, .dw = c.gradient(weight_), .dn = dn, .sum = x, .rstd = rstd(c, pass), .w = c.weight(weight_)});
+    c.backend.residual_rmsnorm_backward({.dx = dx,
+                                         .dw = c.gradient(weight_),
+                                         .dn = dn,
+                                         .sum = x,
+                                         .rstd = rstd(c, pass),
+                                         .w = c.weight(weight_),
+                                         .offset = math_.offset,
+                                         .overwrite = true});
   }
 
  private:
@@ -36,7 +42,7 @@ class SubNorm {
 
   Weights weight_;
   TensorId rstd_, generation_rstd_;
-  float eps_;
+  NormMath math_;
 };
 
 }  // namespace bittern

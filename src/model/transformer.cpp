@@ -32,7 +32,7 @@ Transformer::Body::Body(Backend& back_end, const ModelSpec& model, const ModelOp
       options(completed(asked, model, back_end.traits())),
       timeline(model.num_hidden_layers),
       layers(model, parameters),
-      head(layers.head, model.vocab_size, options.head_rows) {
+      head(layers.head, model.vocab_size, options.head_rows, static_cast<float>(model.final_logit_softcapping)) {
   parameters.plan(plan, options.codecs,
                   options.training ? [this](const ParameterSpec& parameter) { return gradient_life(parameter); }
                                    : ParameterRows::LifeOf());

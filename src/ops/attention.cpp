@@ -1,4 +1,6 @@
 // attention and its form for generation: what they check and what they cost (bittern/ops.h).
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string_view>
 
@@ -17,6 +19,14 @@ void check_shape(std::string_view op, const AttentionShape& s) {
         "{}: the head size must be even and from 2 to 256, got {}", op, s.head_dim);
 }
 
+void check_scores(std::string_view op, const AttentionScores& s) {
+  check(std::isfinite(s.scale) && s.scale >= 0.0f,
+        "{}: scores are multiplied by {}; it must be finite and not negative", op, s.scale);
+  check(std::isfinite(s.softcap) && s.softcap >= 0.0f, "{}: the soft cap is {}; it must be finite and not negative", op,
+        s.softcap);
+  check(s.window >= 0, "{}: the window is {}; it must not be negative", op, s.window);
+}
+
 /// A matrix of the element type of qkv.
 void check_matrix(std::string_view op, std::string_view name, const Tensor& x, const Tensor& qkv, std::int64_t rows,
                   std::int64_t cols) {
@@ -28,38 +38,50 @@ template <class Args>
 void check_args(const Args& args) {
   const AttentionShape& s = args.shape;
   check_shape(args.name, s);
+  check_scores(args.name, args.scores);
   check_matrix(args.name, "qkv", args.qkv, args.qkv, s.rows(), s.packed());
   check_matrix(args.name, "out", args.out, args.qkv, s.rows(), s.heads * s.head_dim);
   Checked{args.name, "lse", args.lse}.of(DType::f32).vector(s.rows() * s.heads);
 }
 
-/// Of one product of queries with the keys up to their own: half of T x T, and the diagonal.
-double causal_product_flops(const AttentionShape& s) {
-  const double T = static_cast<double>(s.sequence_length);
-  return static_cast<double>(s.batch * s.heads * s.head_dim) * T * (T + 1);
+/// Pairs of a query and a key that it sees, for queries at positions first, ..., first + count - 1.
+double visible_pairs(std::int64_t first, std::int64_t count, std::int64_t window) {
+  const auto up_to = [&](std::int64_t queries) {                                     // of the queries 0 .. queries - 1
+    const std::int64_t growing = window == 0 ? queries : std::min(queries, window);  // those that see all keys
+    return 0.5 * static_cast<double>(growing) * static_cast<double>(growing + 1) +
+           static_cast<double>(queries - growing) * static_cast<double>(window);
+  };
+  return up_to(first + count) - up_to(first);
+}
+
+/// Of one product of queries with the keys that they see: without a window half of T x T, and the diagonal.
+template <class Args>
+double product_flops(const Args& args) {
+  const AttentionShape& s = args.shape;
+  return 2 * static_cast<double>(s.batch * s.heads * s.head_dim) *
+         visible_pairs(0, s.sequence_length, args.scores.window);
 }
 
 }  // namespace
 
 Cost cost_of(const AttentionForward& args) {
-  return {.bytes = bytes_of(args.qkv) + bytes_of(args.out) + bytes_of(args.lse),
-          .flops = 2 * causal_product_flops(args.shape)};
+  return {.bytes = bytes_of(args.qkv) + bytes_of(args.out) + bytes_of(args.lse), .flops = 2 * product_flops(args)};
 }
 
 /// Reads qkv, out, dout and lse, writes dqkv. Five products: the weights again, and the gradients of weights, v, q, k.
 Cost cost_of(const AttentionBackward& args) {
   return {.bytes = 2 * bytes_of(args.qkv) + 2 * bytes_of(args.out) + bytes_of(args.lse),
-          .flops = 5 * causal_product_flops(args.shape)};
+          .flops = 5 * product_flops(args)};
 }
 
-/// Reads qkv and the caches up to the last row, writes the new rows of the caches and out. Row r sees
-/// first_position + r + 1 keys.
+/// Reads qkv and the rows of the caches that are seen, writes the new rows of the caches and out.
 Cost cost_of(const AttentionCached& args) {
   const AttentionShape& s = args.shape;
   const std::int64_t rows = args.qkv.rows(), kv_cols = s.kv_heads * s.head_dim;
-  const std::int64_t kept = 2 * (args.first_position + 2 * rows) * kv_cols * size_of(args.qkv.dtype);
-  const double keys =
-      static_cast<double>(rows) * (static_cast<double>(args.first_position) + 0.5 * static_cast<double>(rows + 1));
+  const std::int64_t window = args.scores.window;
+  const std::int64_t before = window == 0 ? args.first_position : std::min(args.first_position, window - 1);
+  const std::int64_t kept = 2 * (before + 2 * rows) * kv_cols * size_of(args.qkv.dtype);
+  const double keys = visible_pairs(args.first_position, rows, window);
   return {.bytes = bytes_of(args.qkv) + bytes_of(args.out) + static_cast<double>(kept),
           .flops = 4 * static_cast<double>(s.heads * s.head_dim) * keys};
 }
@@ -82,6 +104,7 @@ void Backend::attention_backward(const AttentionBackward& args) {
 void Backend::attention_cached(const AttentionCached& args) {
   const AttentionShape& s = args.shape;
   check_shape(args.name, s);
+  check_scores(args.name, args.scores);
   const std::int64_t rows = args.qkv.rows(), kv_cols = s.kv_heads * s.head_dim, positions = args.k_cache.rows();
   check_matrix(args.name, "qkv", args.qkv, args.qkv, rows, s.packed());
   check_matrix(args.name, "out", args.out, args.qkv, rows, s.heads * s.head_dim);

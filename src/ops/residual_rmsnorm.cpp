@@ -14,7 +14,7 @@ Cost cost_of(const ResidualRmsnormForward& args) {
 }
 
 Cost cost_of(const ResidualRmsnormBackward& args) {
-  return {.bytes = 2 * bytes_of(args.dx) + bytes_of(args.dn) + bytes_of(args.sum)};
+  return {.bytes = (args.overwrite ? 1 : 2) * bytes_of(args.dx) + bytes_of(args.dn) + bytes_of(args.sum)};
 }
 
 void Backend::residual_rmsnorm_forward(const ResidualRmsnormForward& args) {

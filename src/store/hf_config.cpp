@@ -9,6 +9,34 @@
 
 namespace bittern {
 
+namespace {
+
+using nlohmann::ordered_json;
+
+/// In transformers' words; null where the family has a window and this model none.
+void add_windows(ordered_json& json, const ModelSpec& spec) {
+  json["sliding_window"] = spec.sliding_window > 0 ? ordered_json(spec.sliding_window) : ordered_json(nullptr);
+}
+
+/// What a Gemma has beside the keys of all families. transformers 5 reads the list of layers, older ones the pattern.
+void add_gemma(ordered_json& json, const ModelSpec& spec) {
+  json.erase("hidden_act");
+  json["hidden_activation"] = "gelu_pytorch_tanh";
+  json["query_pre_attn_scalar"] = spec.query_pre_attn_scalar;
+  const auto cap = [](double value) { return value > 0 ? ordered_json(value) : ordered_json(nullptr); };
+  json["attn_logit_softcapping"] = cap(spec.attn_logit_softcapping);
+  json["final_logit_softcapping"] = cap(spec.final_logit_softcapping);
+  if (spec.rope_local_base_freq > 0) json["rope_local_base_freq"] = spec.rope_local_base_freq;
+  add_windows(json, spec);
+  ordered_json types = ordered_json::array();
+  for (int layer = 0; layer < spec.num_hidden_layers; ++layer)
+    types.push_back(spec.slides(layer) ? "sliding_attention" : "full_attention");
+  json["layer_types"] = std::move(types);
+  if (spec.sliding_window_pattern > 0) json["sliding_window_pattern"] = spec.sliding_window_pattern;
+}
+
+}  // namespace
+
 std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, const SpecialIds& ids) {
   const bool bf16 = codecs[Role::attention_linear].storage == WeightStorage::bf16;
   nlohmann::ordered_json json = {{"architectures", {std::string(model_class_name(spec.architecture))}},
@@ -29,7 +57,9 @@ std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, 
                                  {"attention_bias", spec.attention_bias && spec.architecture != "qwen2"},
                                  {"attention_dropout", 0.0},
                                  {"torch_dtype", bf16 ? "bfloat16" : "float32"}};
-  if (const RopeScaling& rope = spec.rope_scaling; rope.rope_type != RopeType::plain)
+  if (const RopeScaling& rope = spec.rope_scaling; rope.rope_type == RopeType::linear)
+    json["rope_scaling"] = {{"rope_type", name(rope.rope_type)}, {"factor", rope.factor}};
+  else if (rope.rope_type == RopeType::llama3)
     json["rope_scaling"] = {{"rope_type", name(rope.rope_type)},
                             {"factor", rope.factor},
                             {"low_freq_factor", rope.low_freq_factor},
@@ -37,9 +67,10 @@ std::string hf_config_json(const ModelSpec& spec, const WeightsSection& codecs, 
                             {"original_max_position_embeddings", rope.original_max_position_embeddings}};
   if (spec.architecture == "llama") json["mlp_bias"] = false;
   if (spec.architecture == "mistral") {  // without the key transformers takes a window of 4096
-    json["sliding_window"] = spec.sliding_window > 0 ? nlohmann::ordered_json(spec.sliding_window) : nullptr;
+    add_windows(json, spec);
     json.erase("attention_bias");
   }
+  if (spec.architecture.starts_with("gemma")) add_gemma(json, spec);
   if (spec.architecture == "qwen2") json.erase("attention_bias");  // implied by the family
   if (const auto quantization = quantization_config(codecs); !quantization.is_null())
     json["quantization_config"] = quantization;

@@ -2,6 +2,7 @@
 #include "bittern/hf_import.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -61,15 +62,32 @@ std::string list(const std::vector<std::string>& items) {
 constexpr const char* head_name = "lm_head.weight";
 constexpr const char* embedding_name = "model.embed_tokens.weight";
 
+/// What stands before "model." in the names of the language model of a Gemma with images: as files have it, and as the
+/// model in memory.
+constexpr std::array<std::string_view, 2> prefixes = {"language_model.", "model.language_model."};
+
+/// The parts of such a model that see images.
+bool sees_images(std::string_view name) {
+  if (name.starts_with("model.")) name.remove_prefix(std::string_view("model.").size());
+  return name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector.");
+}
+
+/// "model.layers.0..." stands behind the first prefix as it is, behind the second without its "model.".
+std::string name_on_disk(std::string_view name, std::string_view prefix) {
+  if (prefix == prefixes[1] && name.starts_with("model.")) name.remove_prefix(std::string_view("model.").size());
+  return std::string(prefix).append(name);
+}
+
 /// Of a tied model the head is there only as a copy of the embedding (check_tied_head).
-bool may_be_left_over(const std::string& name, const ModelSpec& spec) {
-  return name.ends_with("rotary_emb.inv_freq") || (name == head_name && spec.tie_word_embeddings);
+bool may_be_left_over(const std::string& name, const ModelSpec& spec, const std::string& prefix) {
+  return name.ends_with("rotary_emb.inv_freq") || (!prefix.empty() && sees_images(name)) ||
+         (name == name_on_disk(head_name, prefix) && spec.tie_word_embeddings);
 }
 
 /// Some programs write the head of a tied model a second time. If it holds anything else than the embedding, the config
 /// and the weights contradict each other, and the model would be another one without it.
-void check_tied_head(const SafetensorsFolder& weights, const std::string& directory) {
-  const SafetensorsEntry *head = weights.find(head_name), *embedding = weights.find(embedding_name);
+void check_tied_head(const HfModel& model, const SafetensorsFolder& weights) {
+  const SafetensorsEntry *head = model.find(head_name), *embedding = model.find(embedding_name);
   if (!head || !embedding) return;
   bool same = head->dtype == embedding->dtype && head->shape == embedding->shape && head->bytes == embedding->bytes;
   constexpr std::int64_t piece_bytes = 1 << 20;
@@ -85,7 +103,7 @@ void check_tied_head(const SafetensorsFolder& weights, const std::string& direct
     throw input_error(
         "{}: {} is another tensor than {}, and {}/config.json says that the head is the embedding (tie_word_embeddings "
         "true); set tie_word_embeddings to false there if the head is its own, or use weights that belong to this config",
-        weights.file_of(*head), head_name, embedding_name, directory);
+        weights.file_of(*head), head_name, embedding_name, model.directory());
 }
 
 // An id, or a list of some; null and an id below 0 mean none.
@@ -122,6 +140,8 @@ HfModel HfModel::open(const std::string& directory) {
   model.special_ids_ = special_ids_of(config, path);
   model.codecs_ = parse_quantization_config(config, path);
   model.weights_ = SafetensorsFolder::open(directory);
+  for (const std::string_view prefix : prefixes)
+    if (model.weights_.find(name_on_disk(embedding_name, prefix))) model.prefix_ = prefix;
   // LLaMA's attention_bias puts a bias there as well.
   for (const SafetensorsEntry& tensor : model.tensors())
     if (tensor.name.ends_with("o_proj.bias"))
@@ -130,21 +150,25 @@ HfModel HfModel::open(const std::string& directory) {
   return model;
 }
 
+const SafetensorsEntry* HfModel::find(std::string_view name) const {
+  return prefix_.empty() ? weights_.find(name) : weights_.find(name_on_disk(name, prefix_));
+}
+
 void HfModel::check_tensors(std::span<const ExpectedTensor> expected) const {
   std::vector<std::string> missing, reshaped, left_over;
   std::set<std::string_view> known;
   for (const ExpectedTensor& want : expected) {
-    known.insert(want.name);
     const SafetensorsEntry* have = find(want.name);
+    known.insert(have ? std::string_view(have->name) : std::string_view(want.name));
     const std::string wanted = excerpt(nlohmann::json(want.shape));
     if (!have)
       missing.push_back(want.name + " " + wanted);
     else if (have->shape != want.shape)
       reshaped.push_back(fmt::format("{} {} instead of {}", want.name, excerpt(nlohmann::json(have->shape)), wanted));
   }
-  if (spec_.tie_word_embeddings) check_tied_head(weights_, directory());
+  if (spec_.tie_word_embeddings) check_tied_head(*this, weights_);
   for (const SafetensorsEntry& tensor : tensors())
-    if (!known.contains(tensor.name) && !may_be_left_over(tensor.name, spec_))
+    if (!known.contains(tensor.name) && !may_be_left_over(tensor.name, spec_, prefix_))
       left_over.push_back(fmt::format("{} {}", in_quotes(tensor.name), excerpt(nlohmann::json(tensor.shape))));
 
   std::string wrong;

@@ -137,8 +137,9 @@ TEST_CASE("config: what the model cannot honour is refused with the reason") {
        "rope_scaling.low_freq_factor is 4 and model.rope_scaling.high_freq_factor is 4; expected a lower one"},
       {R"("rope_scaling": {"rope_type": "default", "factor": 8})",
        "rope_scaling.factor is 8; expected 1 where model.rope_scaling.rope_type is \"default\""},
-      {R"("rope_scaling": {"type": "linear", "factor": 2})",
-       "rope_scaling.rope_type is \"linear\"; expected \"default\" or \"llama3\": other kinds of scaled rotary"},
+      {R"("rope_scaling": {"type": "dynamic", "factor": 2})",
+       "rope_scaling.rope_type is \"dynamic\"; expected \"default\", \"llama3\" or \"linear\": other kinds of scaled"},
+      {R"("rope_scaling": {"type": "linear"})", "rope_scaling.factor is not given; rope_type linear needs it"},
       {R"("rope_scaling": {"rope_type": "llama3", "type": "default"})",
        "rope_scaling.type is \"default\"; correct one"},
       {R"("rope_scaling": {"rope_type": "default", "beta_fast": 32})", "rope_scaling.beta_fast is not a known key"},
@@ -153,7 +154,7 @@ TEST_CASE("config: what the model cannot honour is refused with the reason") {
       {R"("mlp_bias": 0)", "mlp_bias is 0; expected false"},
       {R"("attention_dropout": 0.1)", "attention_dropout is 0.1; expected 0: there is no dropout"},
       {R"("pretraining_tp": 2)", "pretraining_tp is 2; expected 1"},
-      {R"("sliding_window": 4096)", "sliding_window is 4096; expected null: attention over a window"},
+      {R"("sliding_window": 4096)", "sliding_window is 4096; expected null: architecture llama has no windows"},
       {R"("sliding_window": 4096, "use_sliding_window": true)", "sliding_window is"},
       {R"("use_sliding_window": true)", "use_sliding_window is true; expected false"},
       {R"("layer_types": ["full_attention", "sliding_attention"])", "layer_types is"},
@@ -200,7 +201,7 @@ TEST_CASE("config: llama3's scaled rotary embedding is read from either place, a
             .model.rope_scaling.factor == 32);
 }
 
-TEST_CASE("config: mistral is llama; its window must cover the sequences") {
+TEST_CASE("config: mistral is llama with a window in every layer") {
   const auto mistral = [](const std::string& member) {
     return R"({"model": {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "hidden_size": 64,
                "num_attention_heads": 4, "max_position_embeddings": 32768, )" +
@@ -209,13 +210,118 @@ TEST_CASE("config: mistral is llama; its window must cover the sequences") {
   const RunConfig none = parse_config(mistral(R"("sliding_window": null)") + "}", "a.json");
   CHECK(none.model.architecture == "mistral");
   CHECK(none.model.sliding_window == 0);
-  CHECK(none.model.longest_sequence() == 32768);
-  const RunConfig covers =
-      parse_config(mistral(R"("sliding_window": 4096)") + R"(, "data": {"sequence_length": 4096}})", "a.json");
-  CHECK(covers.model.longest_sequence() == 4096);
-  CHECK(covers.model.longest_sequence_key() == "sliding_window");
-  CHECK_THAT(refusal(mistral(R"("sliding_window": 4096)") + R"(, "data": {"sequence_length": 4097}})"),
-             Contains("data.sequence_length is 4097; expected at most model.sliding_window, which is 4096"));
+  CHECK_FALSE(none.model.slides(0));
+  const RunConfig window =
+      parse_config(mistral(R"("sliding_window": 4096)") + R"(, "data": {"sequence_length": 8192}})", "a.json");
+  CHECK(window.model.sliding_window == 4096);
+  for (const int layer : {0, 1, 5}) CHECK(window.model.slides(layer));
+}
+
+TEST_CASE("config: what a config.json of Gemma leaves out is what transformers means by that") {
+  const std::string sizes = R"("vocab_size": 100, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 13,
+                               "num_attention_heads": 8)";
+  const ModelSpec two = parse_model(R"({"model_type": "gemma2", )" + sizes + "}", "c.json");
+  CHECK(two.num_key_value_heads == 4);
+  CHECK(two.head_dim == 256);
+  CHECK(two.query_pre_attn_scalar == 256);
+  CHECK(two.attn_logit_softcapping == 50);
+  CHECK(two.final_logit_softcapping == 30);
+  CHECK(two.rms_norm_eps == 1e-6);
+  CHECK(two.rope_theta == 1e4);
+  CHECK(two.rope_local_base_freq == 0);
+  CHECK(two.max_position_embeddings == 8192);
+  CHECK(two.tie_word_embeddings);
+  CHECK_FALSE(two.qk_norm);
+  const auto sliding = [](const ModelSpec& spec) {
+    std::string text;
+    for (int layer = 0; layer < spec.num_hidden_layers; ++layer) text += spec.slides(layer) ? 's' : 'f';
+    return text;
+  };
+  CHECK(two.sliding_window == 4096);
+  CHECK(sliding(two) == "sfsfsfsfsfsfs");
+  const ModelSpec three = parse_model(R"({"model_type": "gemma3_text", )" + sizes + "}", "c.json");
+  CHECK(three.rope_theta == 1e6);
+  CHECK(three.rope_local_base_freq == 1e4);
+  CHECK(three.attn_logit_softcapping == 0);
+  CHECK(three.final_logit_softcapping == 0);
+  CHECK(three.max_position_embeddings == 131072);
+  CHECK(three.qk_norm);
+  CHECK(sliding(three) == "sssssfsssssfs");
+}
+
+TEST_CASE("config: Gemma's windows are said by a number under two names, or by a list") {
+  const std::string gemma = R"({"model": {"model_type": "gemma3_text", "num_hidden_layers": 4, "head_dim": 16, )";
+  const auto full = [&](const std::string& members) {
+    const ModelSpec spec = parse_config(gemma + members + "}}", "a.json").model;
+    std::string text;
+    for (int layer = 0; layer < 4; ++layer) text += spec.slides(layer) ? 's' : 'f';
+    return text;
+  };
+  const std::string window = R"("sliding_window": 32)";
+  const auto list = [](const std::string& kinds) {
+    std::string text;
+    for (const char kind : kinds)
+      text += std::string(text.empty() ? "" : ", ") + (kind == 's' ? "\"sliding_attention\"" : "\"full_attention\"");
+    return R"("layer_types": [)" + text + "]";
+  };
+  CHECK(full(window) == "ssss");
+  CHECK(full(window + R"(, "sliding_window_pattern": 2)") == "sfsf");
+  CHECK(full(window + R"(, "_sliding_window_pattern": 3)") == "ssfs");
+  CHECK(full(window + R"(, "sliding_window_pattern": 2, "_sliding_window_pattern": 2, )" + list("sfsf")) == "sfsf");
+  for (const char* kinds : {"sfsf", "ssfs", "ssss", "ffff", "sssf"}) CHECK(full(window + ", " + list(kinds)) == kinds);
+  CHECK_THAT(refusal(gemma + window + R"(, "sliding_window_pattern": 2, )" + list("ssfs") + "}}"),
+             Contains("model.sliding_window_pattern is 2, which is not what model.layer_types says of every layer"));
+  CHECK_THAT(refusal(gemma + R"("sliding_window_pattern": 2, "_sliding_window_pattern": 3}})"),
+             Contains("model.sliding_window_pattern is 2, but model._sliding_window_pattern is 3"));
+  CHECK_THAT(refusal(gemma + list("fsss") + "}}"), Contains("other orders of layers are not implemented"));
+}
+
+TEST_CASE("config: a Gemma 3 with images is read as its language model, the rest as what its class says") {
+  const std::string text = R"({"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
+      "boi_token_index": 255999, "vision_config": {"hidden_size": 1152},
+      "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "model_type": "gemma3_text",
+                      "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024}})";
+  const ModelSpec spec = parse_model(text, "c.json");
+  CHECK(spec.architecture == "gemma3_text");
+  CHECK(spec.vocab_size == 262208);
+  CHECK(spec.num_attention_heads == 8);
+  CHECK(spec.num_key_value_heads == 4);
+  CHECK(spec.head_dim == 256);
+  CHECK(spec.sliding_window == 1024);
+  CHECK(spec.rope_scaling == RopeScaling{.rope_type = RopeType::linear, .factor = 8});
+  CHECK_THROWS_WITH(parse_model(R"({"model_type": "gemma3", "hidden_size": 8})", "c.json"),
+                    Contains("text_config is missing; expected the object of its language model"));
+}
+
+TEST_CASE("config: Gemma 3's two rotary bases in the words of transformers 5") {
+  const RunConfig config = parse_config(R"({"model": {"model_type": "gemma3_text", "head_dim": 16, "rope_parameters": {
+      "full_attention": {"rope_type": "linear", "factor": 8, "rope_theta": 1e6},
+      "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}}})",
+                                        "a.json");
+  CHECK(config.model.rope_theta == 1e6);
+  CHECK(config.model.rope_local_base_freq == 2e4);
+  CHECK(config.model.rope_scaling.factor == 8);
+}
+
+TEST_CASE("config: what contradicts a Gemma, or is Gemma's alone, is refused by its key") {
+  const auto [member, message] = GENERATE(table<std::string, std::string>({
+      {R"("model_type": "gemma3_text", "attn_logit_softcapping": 50)",
+       "model.attn_logit_softcapping is 50; expected null or 0: transformers passes over it in a gemma3_text"},
+      {R"("model_type": "gemma2", "hidden_activation": "gelu")",
+       "hidden_activation is \"gelu\"; expected \"gelu_pytorch_tanh\""},
+      {R"("model_type": "gemma2", "hidden_act": "silu")", "hidden_act is \"silu\"; expected \"gelu_pytorch_tanh\""},
+      {R"("model_type": "gemma2", "attention_bias": true)", "architecture gemma2 has no biases on q, k, v"},
+      {R"("model_type": "gemma3_text", "use_bidirectional_attention": true)", "expected null or false: only decoders"},
+      {R"("model_type": "gemma2", "rope_local_base_freq": 10000)", "architecture gemma2 has none"},
+      {R"("model_type": "gemma2", "query_pre_attn_scalar": 0)",
+       "model.query_pre_attn_scalar is 0; expected a number above"},
+      {R"("model_type": "llama", "final_logit_softcapping": 30)",
+       "model.final_logit_softcapping is 30; expected 0: architecture llama has none"},
+      {R"("model_type": "llama", "query_pre_attn_scalar": 64)", "architecture llama has none"},
+      {R"("model_type": "mistral", "sliding_window_pattern": 2)", "architecture mistral has none"},
+  }));
+  CHECK_THAT(refusal(R"({"model": {"head_dim": 16, )" + member + "}}"), Contains(message));
+  CHECK_THAT(refusal(R"({"model": {"model_type": "gemma2"}})"), Contains("architecture gemma2 needs it"));
 }
 
 TEST_CASE("config: what a config.json of mistral leaves out is what transformers means by that") {

@@ -60,7 +60,7 @@ def random_weights(config, seed):
     for name, parameter in AutoModelForCausalLM.from_config(config).named_parameters():
         shape = tuple(parameter.shape)
         if name.endswith("norm.weight"):
-            value = random.uniform(0.5, 1.5, shape)
+            value = random.uniform(0.5, 1.5, shape) - (1.0 if config.model_type.startswith("gemma") else 0.0)
         elif name.endswith("bias"):
             value = random.normal(0.0, 0.5, shape)
         elif name.startswith("model.embed_tokens"):

@@ -1,10 +1,10 @@
-"""Makes tests/golden/{llama_gqa,llama_tied,qwen2,qwen3,bitnet}: whole models' logits, losses and gradients; and
+"""Makes tests/golden/{llama_gqa,llama_tied,qwen2,qwen3,bitnet,gemma2,gemma3}: whole models' logits, losses and gradients; and
 {llama_fp8_e4m3_row,qwen2_fp8_e4m3_row,llama_int8_token,bitnet_int8_token}: with the inputs of the blocks' linears
 quantized (fake_quantization.py); qwen2 has biases beside them.
 
     python tests/golden/make_model_goldens.py [CASE...]
 
-Made with Python 3.11, torch 2.15.0, transformers 5.23.0 (5.24.0 for the quantized ones and bitnet), safetensors 0.8.0,
+Made with Python 3.11, torch 2.15.0, transformers 5.23.0 (5.24.0 for the quantized ones, bitnet and gemma), safetensors 0.8.0,
 numpy 2.4.6, on the CPU. Running it again writes the same weights and tokens, and expected values equal up to the last
 bit of float32.
 
@@ -25,7 +25,7 @@ import torch
 from exact import (HERE, ExactMode, build, build_exact, f32, random_weights, read_config, row_losses, write_config,
                    write_tensors)
 from fake_quantization import quantize_inputs
-from transformers import BitNetConfig, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import (BitNetConfig, Gemma2Config, Gemma3TextConfig, LlamaConfig, Qwen2Config, Qwen3Config)
 
 Z_LOSS = 1e-2
 
@@ -62,6 +62,23 @@ CASES = {
             hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_act="silu",
             intermediate_size=56, vocab_size=59, max_position_embeddings=64, rms_norm_eps=1e-5,
             tie_word_embeddings=False, bos_token_id=1, eos_token_id=2)),
+    # Windows shorter than the sequences, caps that bend what they cap, a head size apart from hidden_size / heads, a scale
+    # that is not the head size. Without a padding row: transformers gives the lookup of one no gradient.
+    "gemma2": dict(
+        batch=2, length=18, seed=131, z_loss=True,
+        config=Gemma2Config(
+            hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=12,
+            intermediate_size=44, vocab_size=73, max_position_embeddings=64, rms_norm_eps=1e-6, sliding_window=5,
+            query_pre_attn_scalar=7, attn_logit_softcapping=4.0, final_logit_softcapping=6.0, pad_token_id=None)),
+    "gemma3": dict(
+        batch=2, length=20, seed=132, z_loss=False,
+        config=Gemma3TextConfig(
+            hidden_size=36, num_hidden_layers=4, num_attention_heads=3, num_key_value_heads=1, head_dim=16,
+            intermediate_size=52, vocab_size=79, max_position_embeddings=64, rms_norm_eps=1e-6, sliding_window=6,
+            layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+            query_pre_attn_scalar=10, pad_token_id=None,
+            rope_parameters={"full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1000.0},
+                             "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
     # Seeds for which no value lies so near to the middle of two codes that float32 could take the other one.
     "llama_fp8_e4m3_row": dict(
         batch=2, length=13, seed=118, z_loss=False, activations="fp8_e4m3_row",
@@ -119,7 +136,7 @@ def make(name, case):
     os.makedirs(folder, exist_ok=True)
     config = case["config"]
     config.dtype = torch.float32
-    config.architectures = [type(config).__name__.replace("Config", "ForCausalLM")]
+    config.architectures = [type(config).__name__.replace("TextConfig", "Config").replace("Config", "ForCausalLM")]
     weights = random_weights(config, case["seed"])
     tokens, targets = tokens_and_targets(case["batch"], case["length"], config.vocab_size, case["seed"])
     golden = {"tokens": tokens, "targets": targets}

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,9 +20,12 @@ struct SmallFamily {
 inline constexpr SmallFamily small_families[] = {
     {"llama", false, false, false, false},   {"llama", false, false, false, true},
     {"mistral", false, false, false, false}, {"qwen2", true, false, false, true},
-    {"qwen3", false, true, false, false},    {"bitnet", false, false, true, false}};
+    {"qwen3", false, true, false, false},    {"bitnet", false, false, true, false},
+    {"gemma2", false, false, false, true},   {"gemma3_text", false, true, false, true}};
 
 inline ModelSpec small_spec(const SmallFamily& family) {
+  const bool gemma2 = family.architecture == std::string_view("gemma2"),
+             gemma3 = family.architecture == std::string_view("gemma3_text");
   return {.architecture = family.architecture,
           .vocab_size = 96,
           .hidden_size = 32,
@@ -31,6 +35,12 @@ inline ModelSpec small_spec(const SmallFamily& family) {
           .head_dim = 8,
           .intermediate_size = 56,
           .max_position_embeddings = 64,
+          .sliding_window = gemma2 || gemma3 || family.architecture == std::string_view("mistral") ? 5 : 0,
+          .sliding_window_pattern = gemma2 || gemma3 ? 2 : 0,
+          .rope_local_base_freq = gemma3 ? 100.0 : 0.0,
+          .query_pre_attn_scalar = gemma2 || gemma3 ? 12.0 : 0.0,
+          .attn_logit_softcapping = gemma2 ? 3.0 : 0.0,
+          .final_logit_softcapping = gemma2 ? 4.0 : 0.0,
           .initializer_range = 0.1,
           .tie_word_embeddings = family.tied,
           .attention_bias = family.bias,

@@ -17,12 +17,18 @@ struct AttentionCase {
   AttentionShape shape;
   DType dtype = DType::f32;
   float logit_scale = 1.0f;  ///< factor on queries
+  AttentionScores scores{};
 
   std::int64_t rows() const { return shape.batch * shape.sequence_length; }
   std::int64_t out_cols() const { return shape.heads * shape.head_dim; }
+  /// A bound for f32: tanh in fp32 errs by some 1e-7 of the cap, which are errors of the exponents.
+  double bound(double without_cap) const { return without_cap + 2e-7 * double{scores.softcap}; }
   std::string text() const {
-    return fmt::format("B{} T{} H{} KV{} D{} {} x{}", shape.batch, shape.sequence_length, shape.heads, shape.kv_heads,
-                       shape.head_dim, name(dtype), logit_scale);
+    return fmt::format("B{} T{} H{} KV{} D{} {} x{}{}{}{}", shape.batch, shape.sequence_length, shape.heads,
+                       shape.kv_heads, shape.head_dim, name(dtype), logit_scale,
+                       scores.scale > 0.0f ? fmt::format(" scale {}", scores.scale) : "",
+                       scores.softcap > 0.0f ? fmt::format(" cap {}", scores.softcap) : "",
+                       scores.window > 0 ? fmt::format(" window {}", scores.window) : "");
   }
 };
 
@@ -86,12 +92,15 @@ struct AttentionReference {
   std::vector<double> out, lse, dqkv;
 
   /// dout may be empty: forward only.
-  AttentionReference(const AttentionShape& s, const std::vector<double>& qkv, const std::vector<double>& dout)
+  AttentionReference(const AttentionShape& s, const std::vector<double>& qkv, const std::vector<double>& dout,
+                     const AttentionScores& scores = {})
       : out(static_cast<std::size_t>(s.batch * s.sequence_length * s.heads * s.head_dim)),
         lse(static_cast<std::size_t>(s.batch * s.heads * s.sequence_length)),
         dqkv(dout.empty() ? 0 : qkv.size()) {
     const std::int64_t T = s.sequence_length, D = s.head_dim, P = s.packed(), C = s.heads * D;
-    const double scale = 1.0 / std::sqrt(static_cast<double>(D));
+    const double scale = scores.scale > 0.0f ? double{scores.scale} : 1.0 / std::sqrt(static_cast<double>(D));
+    const double cap = double{scores.softcap};
+    std::vector<double> slope(static_cast<std::size_t>(T), 1.0);
     std::vector<double> p(static_cast<std::size_t>(T));
     for (std::int64_t b = 0; b < s.batch; ++b)
       for (std::int64_t h = 0; h < s.heads; ++h)
@@ -101,17 +110,24 @@ struct AttentionReference {
           const double* k = &qkv[static_cast<std::size_t>(b * T * P + (s.heads + kv) * D)];
           const double* v = k + s.kv_heads * D;
           double most = -INFINITY, sum = 0;
-          for (std::int64_t j = 0; j <= i; ++j) {
+          const std::int64_t first = scores.window > 0 ? std::max<std::int64_t>(i + 1 - scores.window, 0) : 0;
+          for (std::int64_t j = first; j <= i; ++j) {
             double dot = 0;
             for (std::int64_t d = 0; d < D; ++d) dot += q[d] * k[j * P + d];
-            p[static_cast<std::size_t>(j)] = dot * scale;
-            most = std::max(most, dot * scale);
+            double score = dot * scale;
+            if (cap > 0) {
+              const double t = std::tanh(score / cap);
+              score = cap * t;
+              slope[static_cast<std::size_t>(j)] = 1 - t * t;
+            }
+            p[static_cast<std::size_t>(j)] = score;
+            most = std::max(most, score);
           }
-          for (std::int64_t j = 0; j <= i; ++j)
+          for (std::int64_t j = first; j <= i; ++j)
             sum += p[static_cast<std::size_t>(j)] = std::exp(p[static_cast<std::size_t>(j)] - most);
           lse[static_cast<std::size_t>((b * s.heads + h) * T + i)] = most + std::log(sum);
           double* o = &out[static_cast<std::size_t>((b * T + i) * C + h * D)];
-          for (std::int64_t j = 0; j <= i; ++j) {
+          for (std::int64_t j = first; j <= i; ++j) {
             p[static_cast<std::size_t>(j)] /= sum;
             for (std::int64_t d = 0; d < D; ++d) o[d] += p[static_cast<std::size_t>(j)] * v[j * P + d];
           }
@@ -122,10 +138,11 @@ struct AttentionReference {
           double* dv = dk + s.kv_heads * D;
           double delta = 0;
           for (std::int64_t d = 0; d < D; ++d) delta += go[d] * o[d];
-          for (std::int64_t j = 0; j <= i; ++j) {
+          for (std::int64_t j = first; j <= i; ++j) {
             double dp = 0;
             for (std::int64_t d = 0; d < D; ++d) dp += go[d] * v[j * P + d];
-            const double weight = p[static_cast<std::size_t>(j)], ds = weight * (dp - delta) * scale;
+            const double weight = p[static_cast<std::size_t>(j)],
+                         ds = weight * (dp - delta) * slope[static_cast<std::size_t>(j)] * scale;
             for (std::int64_t d = 0; d < D; ++d) {
               dv[j * P + d] += weight * go[d];
               dq[d] += ds * k[j * P + d];

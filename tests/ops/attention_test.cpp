@@ -45,11 +45,13 @@ Result run(const AttentionCase& c, const Matrix& qkv, const Matrix* dout) {
            Matrix(DType::f32, c.shape.batch * c.shape.heads, c.shape.sequence_length),
            Matrix(c.dtype, c.rows(), c.shape.packed())};
   Workspace workspace(c.shape);
-  cpu::attention_forward({.shape = c.shape, .qkv = qkv.tensor, .out = r.out.tensor, .lse = r.lse.tensor},
-                         workspace.data());
+  cpu::attention_forward(
+      {.shape = c.shape, .scores = c.scores, .qkv = qkv.tensor, .out = r.out.tensor, .lse = r.lse.tensor},
+      workspace.data());
   if (dout != nullptr) {
     workspace.dirty();
     cpu::attention_backward({.shape = c.shape,
+                             .scores = c.scores,
                              .qkv = qkv.tensor,
                              .out = r.out.tensor,
                              .lse = r.lse.tensor,
@@ -63,13 +65,14 @@ Result run(const AttentionCase& c, const Matrix& qkv, const Matrix* dout) {
 void compare(const AttentionCase& c) {
   INFO(c.text());
   const Matrix qkv = random_qkv(c), dout = random_matrix(c.dtype, c.rows(), c.out_cols(), 2);
-  const AttentionReference truth(c.shape, qkv.doubles(), dout.doubles());
+  const AttentionReference truth(c.shape, qkv.doubles(), dout.doubles(), c.scores);
   const bool rounded = c.dtype == DType::bf16;
   cpu::on_every_isa([&] {
     const Result r = run(c, qkv, &dout);
-    CHECK(relative_error([&](std::int64_t i) { return r.out.get(i); }, truth.out) < (rounded ? 1e-2 : 2e-6));
-    CHECK(relative_error([&](std::int64_t i) { return r.lse.get(i); }, truth.lse) < 2e-6);
-    CHECK(relative_error([&](std::int64_t i) { return r.dqkv.get(i); }, truth.dqkv) < (rounded ? 1.5e-2 : 5e-6));
+    CHECK(relative_error([&](std::int64_t i) { return r.out.get(i); }, truth.out) < (rounded ? 1e-2 : c.bound(2e-6)));
+    CHECK(relative_error([&](std::int64_t i) { return r.lse.get(i); }, truth.lse) < c.bound(2e-6));
+    CHECK(relative_error([&](std::int64_t i) { return r.dqkv.get(i); }, truth.dqkv) <
+          (rounded ? 1.5e-2 : c.bound(5e-6)));
   });
 }
 
@@ -89,18 +92,20 @@ TEST_CASE("attention: the reference's gradients are the numeric gradients of its
   const AttentionShape shape{.batch = 1, .sequence_length = 5, .heads = 4, .kv_heads = 2, .head_dim = 6};
   const AttentionCase c{.shape = shape};
   const std::vector<double> qkv = random_qkv(c).doubles(), dout = random_matrix(DType::f32, 5, 24, 2).doubles();
-  const AttentionReference truth(shape, qkv, dout);
-  const auto loss = [&](const std::vector<double>& x) {
-    const AttentionReference at(shape, x, {});
-    double sum = 0;
-    for (std::size_t i = 0; i < dout.size(); ++i) sum += at.out[i] * dout[i];
-    return sum;
-  };
-  for (std::size_t i = 0; i < qkv.size(); ++i) {
-    std::vector<double> up = qkv, down = qkv;
-    up[i] += 1e-5;
-    down[i] -= 1e-5;
-    CHECK(truth.dqkv[i] == Approx((loss(up) - loss(down)) / 2e-5).margin(1e-8));
+  for (const AttentionScores& scores : {AttentionScores{}, {.scale = 0.7f, .softcap = 1.5f, .window = 3}}) {
+    const AttentionReference truth(shape, qkv, dout, scores);
+    const auto loss = [&](const std::vector<double>& x) {
+      const AttentionReference at(shape, x, {}, scores);
+      double sum = 0;
+      for (std::size_t i = 0; i < dout.size(); ++i) sum += at.out[i] * dout[i];
+      return sum;
+    };
+    for (std::size_t i = 0; i < qkv.size(); ++i) {
+      std::vector<double> up = qkv, down = qkv;
+      up[i] += 1e-5;
+      down[i] -= 1e-5;
+      CHECK(truth.dqkv[i] == Approx((loss(up) - loss(down)) / 2e-5).margin(1e-8));
+    }
   }
 }
 
@@ -130,7 +135,7 @@ TEST_CASE("attention: large logits neither overflow nor lose the softmax") {
       c.logit_scale = scale;
       INFO(c.text());
       const Matrix qkv = random_qkv(c), dout = random_matrix(c.dtype, c.rows(), c.out_cols(), 2);
-      const AttentionReference truth(c.shape, qkv.doubles(), dout.doubles());
+      const AttentionReference truth(c.shape, qkv.doubles(), dout.doubles(), c.scores);
       // A logit of 1e3 has an error of 1e-4 in fp32, which is the relative error of its weight.
       const double bound = dtype == DType::bf16 ? 2e-2 : 4e-6 * static_cast<double>(scale);
       cpu::on_every_isa([&] {
@@ -194,6 +199,46 @@ TEST_CASE("attention: what comes later changes no bit of what was before, be it 
         }
       });
     }
+}
+
+TEST_CASE("attention: what lies before the window changes no bit, be it NaN or infinite") {
+  for (const DType dtype : dtypes)
+    for (const std::int64_t window : {1, 30, 64, 70}) {
+      AttentionCase c = make(1, 170, 4, 2, 10, dtype);
+      c.scores.window = window;
+      const Matrix qkv = random_qkv(c);
+      const std::int64_t P = c.shape.packed(), changed = 90;  // the last key that is changed
+      cpu::on_every_isa([&] {
+        const Result before = run(c, qkv, nullptr);
+        for (const float poison : {3.0f, std::nanf(""), INFINITY}) {
+          INFO(c.text() << " " << poison);
+          Matrix other = qkv;
+          for (std::int64_t t = 0; t <= changed; ++t)
+            for (std::int64_t i = c.out_cols(); i < P; ++i) other.set(t * P + i, poison);
+          const Result after = run(c, other, nullptr);
+          const std::int64_t first = changed + window;  // whose window begins behind it
+          CHECK(std::memcmp(after.out.bytes.data() + first * c.out_cols() * size_of(dtype),
+                            before.out.bytes.data() + first * c.out_cols() * size_of(dtype),
+                            static_cast<std::size_t>((170 - first) * c.out_cols() * size_of(dtype))) == 0);
+          CHECK(std::memcmp(after.out.bytes.data(), before.out.bytes.data(), before.out.bytes.size()) != 0);
+        }
+      });
+    }
+}
+
+TEST_CASE("attention: a window that covers the sequence changes no bit") {
+  for (const DType dtype : dtypes) {
+    AttentionCase c = make(1, 100, 2, 1, 16, dtype);
+    const Matrix qkv = random_qkv(c), dout = random_matrix(dtype, c.rows(), c.out_cols(), 2);
+    cpu::on_every_isa([&] {
+      c.scores.window = 0;
+      const Result all = run(c, qkv, &dout);
+      c.scores.window = 100;
+      const Result window = run(c, qkv, &dout);
+      CHECK(same_bytes(all.out, window.out));
+      CHECK(same_bytes(all.dqkv, window.dqkv));
+    });
+  }
 }
 
 TEST_CASE("attention: an infinite value spoils its own column alone") {
@@ -273,7 +318,8 @@ TEST_CASE("attention: rows may lie apart, and nothing between them is touched") 
       copy(e, dout.tensor);
       Matrix lse(DType::f32, 4, 40);
       Workspace workspace(c.shape);
-      cpu::attention_forward({.shape = c.shape, .qkv = a, .out = b, .lse = lse.tensor}, workspace.data());
+      cpu::attention_forward({.shape = c.shape, .scores = c.scores, .qkv = a, .out = b, .lse = lse.tensor},
+                             workspace.data());
       cpu::attention_backward({.shape = c.shape, .qkv = a, .out = b, .lse = lse.tensor, .dqkv = d, .dout = e},
                               workspace.data());
       Matrix out(dtype, c.rows(), C), dqkv(dtype, c.rows(), P);
@@ -335,6 +381,10 @@ TEST_CASE("attention: wrong tensors are named") {
   shape.head_dim = 7;
   CHECK_THROWS_WITH(forward(shape, out.tensor),
                     "attention_forward: the head size must be even and from 2 to 256, got 7");
+  CHECK_THROWS_WITH(
+      backend->attention_forward(
+          {.shape = c.shape, .scores = {.window = -1}, .qkv = qkv.tensor, .out = out.tensor, .lse = lse.tensor}),
+      "attention_forward: the window is -1; it must not be negative");
   shape = c.shape;
   shape.kv_heads = 3;
   CHECK_THROWS_WITH(forward(shape, out.tensor),

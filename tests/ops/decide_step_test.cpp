@@ -3,8 +3,8 @@
 #include <limits>
 #include <vector>
 
-#include "ops/cases/step.h"
 #include "bittern/step_record_tensors.h"
+#include "ops/cases/step.h"
 #include "ops/cpu.h"
 
 using namespace bittern;

@@ -88,26 +88,40 @@ inline Values rotate(const Values& x, const Values& cosine, const Values& sine, 
   return out;
 }
 
-// ---- swiglu of one row: gate and up of width F
+// ---- glu of one row: gate and up of width F
 
 inline double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
 }
 
-inline Values swiglu(const Values& gate, const Values& up) {
+struct ActivationValue {
+  double of, slope;
+};
+inline ActivationValue silu(double g) {
+  const double s = sigmoid(g);
+  return {g * s, s + g * s * (1 - s)};
+}
+inline ActivationValue gelu_tanh(double g) {
+  const double root = std::sqrt(2 / 3.14159265358979323846);
+  const double t = std::tanh(root * (g + 0.044715 * g * g * g));
+  return {0.5 * g * (1 + t), 0.5 * (1 + t) + 0.5 * g * (1 - t * t) * root * (1 + 3 * 0.044715 * g * g)};
+}
+
+inline Values glu(ActivationValue (&activation)(double), const Values& gate, const Values& up) {
   Values out(gate.size());
-  for (std::size_t i = 0; i < gate.size(); ++i) out[i] = gate[i] * sigmoid(gate[i]) * up[i];
+  for (std::size_t i = 0; i < gate.size(); ++i) out[i] = activation(gate[i]).of * up[i];
   return out;
 }
-struct SwigluGradient {
+struct GluGradient {
   Values dgate, dup;
 };
-inline SwigluGradient swiglu_backward(const Values& gate, const Values& up, const Values& dout) {
-  SwigluGradient out{Values(gate.size()), Values(gate.size())};
+inline GluGradient glu_backward(ActivationValue (&activation)(double), const Values& gate, const Values& up,
+                                const Values& dout) {
+  GluGradient out{Values(gate.size()), Values(gate.size())};
   for (std::size_t i = 0; i < gate.size(); ++i) {
-    const double s = sigmoid(gate[i]);
-    out.dgate[i] = dout[i] * up[i] * (s + gate[i] * s * (1 - s));
-    out.dup[i] = dout[i] * gate[i] * s;
+    const ActivationValue a = activation(gate[i]);
+    out.dgate[i] = dout[i] * up[i] * a.slope;
+    out.dup[i] = dout[i] * a.of;
   }
   return out;
 }
@@ -118,7 +132,16 @@ struct CrossEntropy {
   double lse, loss;
   Values dlogits;  ///< of loss + z_loss * lse^2, times scale
 };
-inline CrossEntropy cross_entropy(const Values& logits, std::size_t target, double scale, double z_loss) {
+/// softcap: 0, or that of the logits, cap tanh(logits / cap).
+inline CrossEntropy cross_entropy(const Values& logits, std::size_t target, double scale, double z_loss,
+                                  double softcap = 0) {
+  if (softcap > 0) {
+    Values capped;
+    for (const double x : logits) capped.push_back(softcap * std::tanh(x / softcap));
+    CrossEntropy out = cross_entropy(capped, target, scale, z_loss);
+    for (std::size_t i = 0; i < logits.size(); ++i) out.dlogits[i] *= 1 - capped[i] * capped[i] / softcap / softcap;
+    return out;
+  }
   const double largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   for (const double x : logits) sum += std::exp(x - largest);

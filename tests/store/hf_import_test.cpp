@@ -134,7 +134,7 @@ TEST_CASE("import: what bittern cannot do is refused, naming key and value") {
   CHECK(contains(message_with("use_sliding_window", true), "use_sliding_window is true; expected false"));
   CHECK(contains(
       message_with("layer_types", {"full_attention", "sliding_attention"}),
-      "layer_types is [\"full_attention\",\"sliding_attention\"]; expected \"full_attention\" for every layer"));
+      "layer_types is [\"full_attention\",\"sliding_attention\"]; expected every so many layers one \"full_attention\""));
   CHECK(contains(message_with("layer_types", 1), "layer_types is 1; expected"));
   CHECK(contains(message_with("quantization_config", {{"bits", 4}}),
                  "quantization_config is {\"bits\":4}; expected null"));

@@ -1,6 +1,6 @@
 // qk_norm_rope: each head of q and k is (if asked) normalised by RMS over its D elements and scaled, then rotated by
 // position (rotary embedding: Su et al. 2021, in the halves form of Hugging Face's LLaMA):
-//   v = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps)     (a, b) -> (a cos - b sin, b cos + a sin), a, b v's halves
+//   v = x * rstd * (offset + w), rstd = 1 / sqrt(mean(x^2) + eps)     (a, b) -> (a cos - b sin, b cos + a sin), a, b v's halves
 //   qkv (N,packed) f32|bf16, rows [q (H*D) | k (KV*D) | v]   rope (T_max,D) f32
 //   row n has position first_position + n % T
 //   forward  without norm: OVERWRITES q and k of qkv in place. Reads and writes q and k.
@@ -41,15 +41,22 @@ inline void rotate_back(T* x, const float* cosine, const float* sine, std::int64
   }
 }
 
-/// y = rotated x * rstd * w, rounded once. Returns rstd.
+/// What a normalised head is multiplied by.
+struct Factor {
+  const float* w;
+  float offset;
+  float operator()(std::int64_t i) const { return offset + w[i]; }
+};
+
+/// y = rotated x * rstd * factor, rounded once. Returns rstd.
 template <typename T, typename R>
-inline float norm_rotate(T* y, const R* x, const float* w, const float* cosine, const float* sine, std::int64_t half,
+inline float norm_rotate(T* y, const R* x, Factor factor, const float* cosine, const float* sine, std::int64_t half,
                          float eps) {
   const float squares = sum_over(2 * half, [=](std::int64_t i) { return to_float(x[i]) * to_float(x[i]); });
   const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(2 * half) + eps);
 #pragma omp simd
   for (std::int64_t i = 0; i < half; ++i) {
-    const float a = to_float(x[i]) * rstd * w[i], b = to_float(x[i + half]) * rstd * w[i + half];
+    const float a = to_float(x[i]) * rstd * factor(i), b = to_float(x[i + half]) * rstd * factor(i + half);
     y[i] = from_float<T>(a * cosine[i] - b * sine[i]);
     y[i + half] = from_float<T>(b * cosine[i] + a * sine[i]);
   }
@@ -58,7 +65,7 @@ inline float norm_rotate(T* y, const R* x, const float* w, const float* cosine, 
 
 /// dx: gradient of the rotated values -> gradient of raw; dw += . Rotates back twice rather than keep the fp32 values.
 template <typename D, typename R>
-inline void norm_rotate_back(D* dx, float* dw, const R* raw, const float* w, float rstd, const float* cosine,
+inline void norm_rotate_back(D* dx, float* dw, const R* raw, Factor factor, float rstd, const float* cosine,
                              const float* sine, std::int64_t half) {
   const float dot = sum_over(half, [=](std::int64_t i) {
     const float a = to_float(dx[i]), b = to_float(dx[i + half]);
@@ -66,13 +73,14 @@ inline void norm_rotate_back(D* dx, float* dw, const R* raw, const float* w, flo
     const float db = (b * cosine[i] - a * sine[i]) * (to_float(raw[i + half]) * rstd);
     dw[i] += da;
     dw[i + half] += db;
-    return da * w[i] + db * w[i + half];
+    return da * factor(i) + db * factor(i + half);
   });
   const float mean = dot / static_cast<float>(2 * half);
 #pragma omp simd
   for (std::int64_t i = 0; i < half; ++i) {
     const float a = to_float(dx[i]), b = to_float(dx[i + half]);
-    const float da = (a * cosine[i] + b * sine[i]) * w[i], db = (b * cosine[i] - a * sine[i]) * w[i + half];
+    const float da = (a * cosine[i] + b * sine[i]) * factor(i);
+    const float db = (b * cosine[i] - a * sine[i]) * factor(i + half);
     dx[i] = from_float<D>(rstd * (da - to_float(raw[i]) * rstd * mean));
     dx[i + half] = from_float<D>(rstd * (db - to_float(raw[i + half]) * rstd * mean));
   }
@@ -123,8 +131,9 @@ void launch_norm_forward(const QkNormRopeForward& args) {
         const R* raw = row_of<R>(args.qkv_raw, n);
         const float* cosine = rope + n % s.sequence_length * D;
         for (std::int64_t h = 0; h < heads; ++h)
-          rstd[n * heads + h] = norm_rotate(row + h * D, raw + h * D, h < s.heads ? q_norm : k_norm, cosine,
-                                            cosine + half, half, args.eps);
+          rstd[n * heads + h] =
+              norm_rotate(row + h * D, raw + h * D, Factor{h < s.heads ? q_norm : k_norm, args.offset}, cosine,
+                          cosine + half, half, args.eps);
 #pragma omp simd
         for (std::int64_t i = heads * D; i < s.packed(); ++i) row[i] = from_float<T>(to_float(raw[i]));
       }
@@ -155,8 +164,8 @@ void launch_norm_backward(const QkNormRopeBackward& args, float* partial) {
           const bool is_q = h < s.heads;
           prefetch(row + args.dqkv.row_stride + h * D, D);
           prefetch(raw + args.qkv_raw.row_stride + h * D, D);
-          norm_rotate_back(row + h * D, is_q ? dq : dk, raw + h * D, is_q ? q_norm : k_norm, rstd[n * heads + h],
-                           cosine, cosine + half, half);
+          norm_rotate_back(row + h * D, is_q ? dq : dk, raw + h * D, Factor{is_q ? q_norm : k_norm, args.offset},
+                           rstd[n * heads + h], cosine, cosine + half, half);
         }
       }
     });

@@ -36,9 +36,9 @@ void evaluate(const EvaluateOptions& options) {
   const std::string& data = options.data;
   const std::int64_t T = options.sequence_length > 0 ? options.sequence_length : opened.config.data.sequence_length;
   const ModelSpec& model = opened.config.model;
-  if (T > model.longest_sequence())
-    throw input_error("--sequence-length {}: the model has {} positions ({})", T, model.longest_sequence(),
-                      model.longest_sequence_key());
+  if (T > model.max_position_embeddings)
+    throw input_error("--sequence-length {}: the model has {} positions (max_position_embeddings)", T,
+                      model.max_position_embeddings);
 
   ValidationResult result;
   double bytes_per_target = 0;

@@ -20,11 +20,11 @@ void generate(const GenerateOptions& options) {
   const std::vector<std::int32_t> prompt = prompt_tokens(*opened.tokenizer, opened.special_ids.bos, options.prompt);
   const std::int64_t positions = static_cast<std::int64_t>(prompt.size()) + options.tokens;
   const ModelSpec& model = opened.config.model;
-  if (positions > model.longest_sequence())
+  if (positions > model.max_position_embeddings)
     throw input_error(
-        "the prompt has {} tokens and --tokens is {}, but the model has {} positions ({}); lower --tokens or "
+        "the prompt has {} tokens and --tokens is {}, but the model has {} positions (max_position_embeddings); lower --tokens or "
         "shorten the prompt",
-        prompt.size(), options.tokens, model.longest_sequence(), model.longest_sequence_key());
+        prompt.size(), options.tokens, model.max_position_embeddings);
   const std::unique_ptr<Session> session = load_model(opened, 1, 1, positions);
   const bool terminal = isatty(STDOUT_FILENO) == 1;
   fmt::print("{}", options.prompt);

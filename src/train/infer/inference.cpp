@@ -53,7 +53,7 @@ OpenedModel open_model(const std::string& path, const std::string& compute, cons
     const HfModel source = HfModel::open(opened.folder);
     opened.config.model = source.spec();
     opened.config.weights = source.codecs();
-    opened.config.data.sequence_length = std::min<std::int64_t>(opened.config.model.longest_sequence(), 1024);
+    opened.config.data.sequence_length = std::min<std::int64_t>(opened.config.model.max_position_embeddings, 1024);
   }
   if (compute != "auto") {
     if (compute != "f32" && compute != "bf16") throw input_error("--compute {}: expected f32, bf16 or auto", compute);

@@ -57,11 +57,11 @@ std::int64_t sample_positions(const RunConfig& config, const std::optional<Token
         config.train.sample_every, config.data.path);
   const std::vector<std::int32_t> prompt = prompt_tokens(*tokenizer, tokenizer->eos(), config.train.sample_prompt);
   const std::int64_t positions = static_cast<std::int64_t>(prompt.size()) + config.train.sample_tokens;
-  if (positions > config.model.longest_sequence())
+  if (positions > config.model.max_position_embeddings)
     throw input_error(
-        "train.sample_prompt and train.sample_tokens take {} positions, and model.{} is {}; lower "
+        "train.sample_prompt and train.sample_tokens take {} positions, and model.max_position_embeddings is {}; lower "
         "train.sample_tokens",
-        positions, config.model.longest_sequence_key(), config.model.longest_sequence());
+        positions, config.model.max_position_embeddings);
   return positions;
 }
 

@@ -31,12 +31,14 @@ struct AttentionOnBackend {
     const Array lse(backend, DType::f32, of.shape.batch * of.shape.heads, of.shape.sequence_length);
     const Array dinput(backend, of.dtype, of.rows(), of.shape.packed(), {}, gap);
     const Array dout(backend, of.dtype, of.rows(), of.out_cols(), noise(2, of.rows() * of.out_cols()), gap);
-    backend.attention_forward({.shape = of.shape, .qkv = input, .out = out, .lse = lse});
-    backend.attention_backward({.shape = of.shape, .qkv = input, .out = out, .lse = lse, .dqkv = dinput, .dout = dout});
-    const test::AttentionReference truth(of.shape, input.values(), dout.values());
+    backend.attention_forward({.shape = of.shape, .scores = of.scores, .qkv = input, .out = out, .lse = lse});
+    backend.attention_backward(
+        {.shape = of.shape, .scores = of.scores, .qkv = input, .out = out, .lse = lse, .dqkv = dinput, .dout = dout});
+    const test::AttentionReference truth(of.shape, input.values(), dout.values(), of.scores);
     // bf16 rounds the logits' operands, but lse is f32 and of the operands as they are.
-    return {beside_largest("out", out, truth.out, 2e-6, 1e-2), beside_largest("lse", lse, truth.lse, 2e-6, 0),
-            beside_largest("dqkv", dinput, truth.dqkv, 5e-6, 1.5e-2)};
+    return {beside_largest("out", out, truth.out, of.bound(2e-6), 1e-2),
+            beside_largest("lse", lse, truth.lse, of.bound(2e-6), 0),
+            beside_largest("dqkv", dinput, truth.dqkv, of.bound(5e-6), 1.5e-2)};
   }
 
   std::vector<Output> cached(Backend& backend) const {
@@ -47,6 +49,7 @@ struct AttentionOnBackend {
       AttentionShape part = of.shape;
       part.sequence_length = std::min(piece, T - done);
       backend.attention_cached({.shape = part,
+                                .scores = of.scores,
                                 .qkv = input.tensor().slice_rows(done, part.sequence_length),
                                 .out = out.tensor().slice_rows(done, part.sequence_length),
                                 .k_cache = k,
@@ -54,7 +57,7 @@ struct AttentionOnBackend {
                                 .first_position = done});
     }
     const Values all = input.values();
-    const test::AttentionReference truth(of.shape, all, {});
+    const test::AttentionReference truth(of.shape, all, {}, of.scores);
     // The caches hold the keys and values as they came; rows that nobody wrote are the canary, a NaN.
     const auto kept = [&](const char* what, const Array& cache, std::int64_t first) -> Output {
       Values actual = cache.values(), expected;
@@ -65,7 +68,7 @@ struct AttentionOnBackend {
       actual.resize(expected.size());
       return {what, actual, expected, 0.0, 0.0};
     };
-    return {beside_largest("out", out, truth.out, 2e-6, 1e-2), kept("k_cache", k, of.out_cols()),
+    return {beside_largest("out", out, truth.out, of.bound(2e-6), 1e-2), kept("k_cache", k, of.out_cols()),
             kept("v_cache", v, of.out_cols() + kv)};
   }
 };
@@ -74,11 +77,12 @@ inline std::vector<AttentionOnBackend> attention_table() {
   std::vector<AttentionOnBackend> table;
   for (const DType act : acts) {
     const auto add = [&](std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t KV, std::int64_t D,
-                         std::int64_t piece = 1, std::int64_t gap = 0) {
-      table.push_back(
-          {.of = {.shape = {.batch = B, .sequence_length = T, .heads = H, .kv_heads = KV, .head_dim = D}, .dtype = act},
-           .gap = gap,
-           .piece = piece});
+                         std::int64_t piece = 1, std::int64_t gap = 0, const AttentionScores& scores = {}) {
+      table.push_back({.of = {.shape = {.batch = B, .sequence_length = T, .heads = H, .kv_heads = KV, .head_dim = D},
+                              .dtype = act,
+                              .scores = scores},
+                       .gap = gap,
+                       .piece = piece});
     };
     for (std::int64_t T = 1; T <= 65; ++T) {
       add(1, T, 2, 1, 16, 1 + T * 5 % 13);
@@ -89,6 +93,14 @@ inline std::vector<AttentionOnBackend> attention_table() {
       for (const std::int64_t batch : {1, 2}) add(batch, 67, 2, 1, D);
     for (const std::int64_t group : {1, 2, 3, 4, 5, 8}) add(1, 77, 2 * group, 2, 8, 7);
     for (const std::int64_t batch : {1, 3}) add(batch, 40, 6, 3, 6, 1, 5);
+    for (const std::int64_t window : {1, 2, 7, 63, 64, 65, 150, 200}) {  // the tiles are of 64 keys
+      add(1, 200, 2, 1, 8, 37, 0, {.window = window});
+      add(1, 150, 3, 1, 16, 1, 0, {.window = window});
+    }
+    add(1, 90, 4, 2, 32, 11, 0, {.scale = 0.05f});
+    add(1, 90, 4, 2, 32, 90, 0, {.softcap = 2.0f});
+    add(2, 150, 4, 2, 24, 1, 5, {.scale = 0.3f, .softcap = 5.0f, .window = 40});
+    add(1, 150, 4, 2, 256, 13, 0, {.scale = 0.1f, .softcap = 50.0f, .window = 17});
   }
   return table;
 }

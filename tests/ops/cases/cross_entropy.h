@@ -13,10 +13,12 @@ struct CrossEntropyCase {
   double ignored = 0.0;  ///< fraction of rows whose target is -1
   double scale = 4.0;    ///< of the logits
   std::int64_t gap = 0;
+  float softcap = 0.0f;
 
   std::string name() const {
-    return fmt::format("cross_entropy R={} V={} logits={} {} z_loss={} ignored={} scale={}{}", R, V, text(logits),
-                       backward ? "backward" : "loss only", z_loss, ignored, scale, gap ? " with gaps" : "");
+    return fmt::format("cross_entropy R={} V={} logits={} {} z_loss={} ignored={} scale={}{}{}", R, V, text(logits),
+                       backward ? "backward" : "loss only", z_loss, ignored, scale, gap ? " with gaps" : "",
+                       softcap > 0.0f ? fmt::format(" softcap {}", softcap) : "");
   }
 
   std::vector<Output> run(Backend& backend) const {
@@ -40,7 +42,7 @@ struct CrossEntropyCase {
         continue;
       }
       const reference::CrossEntropy c = reference::cross_entropy(Values(at, at + V), static_cast<std::size_t>(ids[row]),
-                                                                 double{factor}, double{z_loss});
+                                                                 double{factor}, double{z_loss}, double{softcap});
       losses[row] = c.loss;
       squares[row] = c.lse * c.lse;
       if (backward) std::copy(c.dlogits.begin(), c.dlogits.end(), to);
@@ -51,7 +53,8 @@ struct CrossEntropyCase {
                            .lse_squared = squared,
                            .scale = scale_of_gradient,
                            .z_loss = z_loss,
-                           .backward = backward});
+                           .backward = backward,
+                           .softcap = softcap});
     return {output("logits", x, gradient, 0.5), output("loss", loss, losses, scale),
             output("lse_squared", squared, squares, scale)};
   }
@@ -69,6 +72,10 @@ inline std::vector<Case> cross_entropy_cases() {
       add({.R = 5, .V = V, .logits = t, .ignored = 0.3, .gap = 7});
       add({.R = 5, .V = V, .logits = t, .backward = false, .z_loss = 1e-3f});
     }
+    for (const std::int64_t V : {1, 33, 2049})
+      for (const double scale : {4.0, 60.0})
+        add({.R = 5, .V = V, .logits = t, .z_loss = 1e-3f, .ignored = 0.3, .scale = scale, .gap = 7, .softcap = 30.0f});
+    add({.R = 5, .V = 300, .logits = t, .backward = false, .scale = 60.0, .softcap = 30.0f});
     add({.R = 65, .V = 300, .logits = t, .ignored = 1.0});  // every row masked
     add({.R = 65, .V = 300, .logits = t, .scale = 80.0});   // one logit takes all
     add({.R = 4, .V = 5000, .logits = t, .z_loss = 1e-2f, .scale = 0.01});

@@ -11,10 +11,11 @@ struct EmbeddingCase {
   DType w, act;
   std::int64_t different = 0;  ///< how many different tokens there are; 0: all V
   std::int64_t gap = 0;
+  float scale = 1.0f;
 
   std::string name() const {
-    return fmt::format("embedding N={} V={} C={} w={} act={} {} different{}", N, V, C, text(w), text(act),
-                       different ? different : V, gap ? " with gaps" : "");
+    return fmt::format("embedding N={} V={} C={} w={} act={} {} different{} scale {}", N, V, C, text(w), text(act),
+                       different ? different : V, gap ? " with gaps" : "", scale);
   }
   Values ids() const {
     Values out = noise(7, N, 0.5);
@@ -32,13 +33,13 @@ struct EmbeddingCase {
   std::vector<Output> forward(Backend& backend) const {
     const Array table(backend, w, V, C, noise(1, V * C), gap), out(backend, act, N, C, {}, gap);
     const Array tokens(backend, DType::i32, 1, N, ids());
-    backend.embedding_forward({.out = out, .w = table, .tokens = tokens});
+    backend.embedding_forward({.out = out, .w = table, .tokens = tokens, .scale = scale});
     const Values from = table.values();
     Values expected;
     for (const double id : ids())
       for (std::int64_t i = 0; i < C; ++i)
-        expected.push_back(from[static_cast<std::size_t>(static_cast<std::int64_t>(id) * C + i)]);
-    return {output("out", out, expected)};
+        expected.push_back(double{scale} * from[static_cast<std::size_t>(static_cast<std::int64_t>(id) * C + i)]);
+    return {output("out", out, expected, double{scale})};
   }
   std::vector<Output> backward(Backend& backend) const {
     const Array dw(backend, DType::f32, V, C, noise(1, V * C), gap), dout(backend, act, N, C, noise(2, N * C), gap);
@@ -49,9 +50,9 @@ struct EmbeddingCase {
     for (std::int64_t n = 0; n < N; ++n)
       for (std::int64_t i = 0; i < C; ++i)
         expected[static_cast<std::size_t>(static_cast<std::int64_t>(rows[static_cast<std::size_t>(n)]) * C + i)] +=
-            from[static_cast<std::size_t>(n * C + i)];
-    backend.embedding_backward({.dw = dw, .dout = dout, .tokens = tokens, .order = by_token});
-    return {output("dw", dw, expected, static_cast<double>(N))};
+            double{scale} * from[static_cast<std::size_t>(n * C + i)];
+    backend.embedding_backward({.dw = dw, .dout = dout, .tokens = tokens, .order = by_token, .scale = scale});
+    return {output("dw", dw, expected, static_cast<double>(N) * double{scale})};
   }
 };
 
@@ -73,6 +74,9 @@ inline std::vector<Case> embedding_cases() {
     for (const DType act : acts)
       for (const std::int64_t C : {1, 7, 64, 1001})
         add({.N = 40, .V = 77, .C = C, .w = w, .act = act, .gap = C % 2 ? 8 : 0});
+  for (const DType w : acts)
+    for (const DType act : acts) add({.N = 60, .V = 17, .C = 90, .w = w, .act = act, .scale = 25.25f});
+  add({.N = 40, .V = 77, .C = 64, .w = DType::e4m3, .act = DType::bf16, .scale = 3.0f});
   add({.N = 3, .V = 70001, .C = 3, .w = DType::bf16, .act = DType::f32});
   return cases;
 }

@@ -10,16 +10,23 @@ struct QkNormRopeCase {
   bool norm;
   DType qkv, raw = DType::f32;
   std::int64_t first_position = 0, gap = 0;
+  float offset = 0.0f;
 
   std::int64_t rows() const { return shape.batch * shape.sequence_length; }
   std::int64_t heads() const { return shape.heads + shape.kv_heads; }
   std::string name() const {
-    return fmt::format("qk_norm_rope B={} T={} H={} KV={} D={} {} qkv={} raw={} from {}{}", shape.batch,
+    return fmt::format("qk_norm_rope B={} T={} H={} KV={} D={} {} qkv={} raw={} from {}{}{}", shape.batch,
                        shape.sequence_length, shape.heads, shape.kv_heads, shape.head_dim, norm ? "norm" : "",
-                       text(qkv), text(raw), first_position, gap ? " with gaps" : "");
+                       text(qkv), text(raw), first_position, gap ? " with gaps" : "",
+                       offset != 0.0f ? fmt::format(" offset {}", offset) : "");
   }
 
   static constexpr float eps = 1e-6f;
+
+  /// What normalised heads are multiplied by.
+  Values factors(const Array& w) const {
+    return reference::add(w.values(), Values(static_cast<std::size_t>(shape.head_dim), double{offset}));
+  }
 
   Values rope() const {  // any numbers will do; these are cosines and sines
     const std::int64_t T = first_position + shape.sequence_length + 1, D = shape.head_dim;
@@ -57,12 +64,13 @@ struct QkNormRopeCase {
     const Array rstd(backend, DType::f32, rows(), heads());
     const Array table(backend, DType::f32, static_cast<std::int64_t>(rope().size()) / D, D, rope());
     const Values before = norm ? kept.values() : x.values();
-    QkNormRopeForward args{.shape = shape, .qkv = x, .rope = table, .first_position = first_position, .eps = eps};
+    QkNormRopeForward args{
+        .shape = shape, .qkv = x, .rope = table, .first_position = first_position, .eps = eps, .offset = offset};
     if (norm) args.qkv_raw = kept, args.q_norm = q_norm, args.k_norm = k_norm, args.q_norm_rstd = rstd;
     backend.qk_norm_rope_forward(args);
     Values rstds(static_cast<std::size_t>(rows() * heads()));
     const Values expected =
-        each_head(before, table.values(), q_norm.values(), k_norm.values(),
+        each_head(before, table.values(), factors(q_norm), factors(k_norm),
                   [&](const Values& v, const Values& w, const Values& c, const Values& s, std::int64_t i) {
                     if (!norm) return reference::rotate(v, c, s);
                     const reference::Rmsnorm normed = reference::rmsnorm(v, w, double{eps});
@@ -84,7 +92,7 @@ struct QkNormRopeCase {
     const Values before = dx.values(), raws = kept.values();
     Values dq = dq_norm.values(), dk = dk_norm.values(), rstds(static_cast<std::size_t>(rows() * heads()));
     const Values expected =
-        each_head(before, table.values(), q_norm.values(), k_norm.values(),
+        each_head(before, table.values(), factors(q_norm), factors(k_norm),
                   [&](const Values& v, const Values& w, const Values& c, const Values& s, std::int64_t i) {
                     const Values back = reference::rotate(v, c, s, -1);
                     if (!norm) return back;
@@ -97,7 +105,8 @@ struct QkNormRopeCase {
                     return d.dx;
                   });
     const Array rstd(backend, DType::f32, rows(), heads(), rstds);
-    QkNormRopeBackward args{.shape = shape, .dqkv = dx, .rope = table, .first_position = first_position};
+    QkNormRopeBackward args{
+        .shape = shape, .dqkv = dx, .rope = table, .first_position = first_position, .offset = offset};
     if (norm) {
       args.dq_norm = dq_norm, args.dk_norm = dk_norm;
       args.qkv_raw = kept, args.q_norm = q_norm, args.k_norm = k_norm, args.q_norm_rstd = rstd;
@@ -115,6 +124,12 @@ inline std::vector<Case> qk_norm_rope_cases() {
     cases.push_back({c.name() + " forward", [c](Backend& b) { return c.forward(b); }});
     cases.push_back({c.name() + " backward", [c](Backend& b) { return c.backward(b); }});
   };
+  for (const DType act : acts)
+    add({.shape = {.batch = 2, .sequence_length = 5, .heads = 3, .kv_heads = 1, .head_dim = 24},
+         .norm = true,
+         .qkv = act,
+         .raw = act,
+         .offset = 1.0f});
   for (const bool norm : {false, true}) {
     for (std::int64_t D = 2; D <= 66; D += 2)
       for (const DType act : acts)

@@ -1,11 +1,11 @@
-// attention: out = softmax(q k^T / sqrt(D), causal) v for packed rows [q | k | v], and its gradients; T x T never
-// exists.
+// attention: out = softmax(scores, causal) v for packed rows [q | k | v], and its gradients; T x T never exists. Scores
+// are q k^T / sqrt(D), or as AttentionScores says: another scale, a soft cap, a window.
 //   qkv (N, packed) act   out (N, H*D) act   lse (B,H,T) f32   dqkv (N, packed) act   dout (N, H*D) act
 //   forward   overwrites out, lse      reads qkv once for each unit_lanes queries of a group, from the caches
 //   backward  overwrites dqkv, all of it; recomputes the weights from lse
 //   cached    overwrites out, appends to the caches                                             (attention_cached.cpp)
 // Query head h belongs to key/value head h / (H / KV). Positions above the diagonal contribute nothing, whatever they
-// hold.
+// hold, nor do those before the window, whose tiles are not looked at.
 //
 // This file divides the work. Forward: a part is one unit of queries (attention.h), longest first. Backward: a part is
 // a slice of the units of one (sequence, key/value head), in order, with its own sums of dK and dV; slices are added in
@@ -15,9 +15,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "ops/cpu/attention/attention_parts.h"
 #include "ops/cpu/backend.h"
+#include "ops/cpu/machine/vector_math.h"
 
 namespace bittern::cpu {
 
@@ -51,25 +53,34 @@ struct Columns {
 };
 
 /// dk, dv of one (sequence, key/value head) = the sums of its slices, in order.
-void store_sums(const Tensor& dqkv, const AttentionShape& shape, const Kernels& kernels, std::int64_t which,
-                float* sums, std::int64_t slices) {
+void store_sums(const Tensor& dqkv, const AttentionShape& shape, const Kernels& kernels, float scale,
+                std::int64_t which, float* sums, std::int64_t slices) {
   const std::int64_t T = shape.sequence_length, D = shape.head_dim, size = sum_size(shape, kernels.lanes);
   for (std::int64_t slice = 1; slice < slices; ++slice)
     for (std::int64_t i = 0; i < 2 * size; ++i) sums[i] += sums[slice * 2 * size + i];
   const Columns columns{shape};
   const std::int64_t first = which / shape.kv_heads * T, kv = which % shape.kv_heads;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(D));
   kernels.store_rows(at(dqkv, first, columns.k(kv)), dqkv.row_stride, sums, scale, T, D);
   kernels.store_rows(at(dqkv, first, columns.v(kv)), dqkv.row_stride, sums + size, 1.0f, T, D);
 }
 
 }  // namespace
 
+attention::ScoreMath::ScoreMath(const AttentionScores& scores, std::int64_t head_dim)
+    : window(scores.window > 0 ? scores.window : std::numeric_limits<std::int64_t>::max() / 2) {
+  const float root = std::sqrt(static_cast<float>(head_dim));
+  scale = scores.scale > 0.0f ? scores.scale : 1.0f / root;
+  to_exponent = scores.scale > 0.0f ? log2_e * scale : log2_e / root;
+  cap_in = scores.softcap > 0.0f ? scale / scores.softcap : 0.0f;
+  cap_out = scores.softcap > 0.0f ? scores.softcap / scale : 0.0f;
+}
+
 void attention_forward(const AttentionForward& args, void* workspace) {
   const AttentionShape& shape = args.shape;
   const std::int64_t T = shape.sequence_length, D = shape.head_dim, group = shape.heads / shape.kv_heads;
   const Kernels kernels = kernels_for(args.qkv.dtype);
   const Units units = units_of(shape.batch * shape.kv_heads, group, T, kernels.lanes);
+  const ScoreMath math(args.scores, D);
   const std::int64_t bytes = scratch_bytes<ForwardScratch>(kernels.lanes, D, units.panels);
   const auto body = [&](std::int64_t sequence, std::int64_t kv, std::int64_t unit, int worker) {
     Carver carve{static_cast<std::byte*>(workspace) + worker * bytes};
@@ -90,7 +101,8 @@ void attention_forward(const AttentionForward& args, void* workspace) {
                      .heads = units.heads(unit),
                      .first_row = first,
                      .rows = std::min(units.rows, T - first),
-                     .position = 0},
+                     .position = 0,
+                     .math = math},
                     scratch);
   };
   for_all_units(shape.batch, shape.kv_heads, units, body);
@@ -102,6 +114,7 @@ void attention_backward(const AttentionBackward& args, void* workspace) {
   const Kernels kernels = kernels_for(args.qkv.dtype);
   const std::int64_t groups = shape.batch * shape.kv_heads;
   const Units units = units_of(groups, group, T, kernels.lanes);
+  const ScoreMath math(args.scores, D);
   const std::int64_t slices = slices_of(groups, units.row_units), size = sum_size(shape, kernels.lanes);
   const std::int64_t bytes = scratch_bytes<BackwardScratch>(kernels.lanes, D, units.panels);
   auto* const all_sums = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + thread_count() * bytes);
@@ -135,14 +148,15 @@ void attention_backward(const AttentionBackward& args, void* workspace) {
                         .head_dim = D,
                         .heads = units.heads(unit),
                         .first_row = first,
-                        .rows = std::min(units.rows, T - first)},
+                        .rows = std::min(units.rows, T - first),
+                        .math = math},
                        scratch);
     }
-    if (slices == 1) store_sums(args.dqkv, shape, kernels, which, sums, 1);
+    if (slices == 1) store_sums(args.dqkv, shape, kernels, math.scale, which, sums, 1);
   });
   if (slices > 1)
     parallel_for(groups, [&](std::int64_t which) {
-      store_sums(args.dqkv, shape, kernels, which, all_sums + which * slices * 2 * size, slices);
+      store_sums(args.dqkv, shape, kernels, math.scale, which, all_sums + which * slices * 2 * size, slices);
     });
 }
 

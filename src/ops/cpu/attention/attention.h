@@ -88,7 +88,22 @@ struct BackwardScratch {
   }
 };
 
-/// Query heads of one group and a range of their queries, against the keys up to each query's position.
+/// AttentionScores of the op list in the kernels' terms. A raw score is q k^T as the product gives it; a cap is applied
+/// to raw scores and gives raw scores, so that what follows is the same with and without: capped = cap_out tanh(cap_in raw).
+struct ScoreMath {
+  float scale;            ///< of raw scores
+  float to_exponent;      ///< scale log2(e): weights are powers of two
+  float cap_in, cap_out;  ///< scale / softcap, softcap / scale; 0: no cap
+  std::int64_t window;    ///< a query sees this many newest keys, its own among them; beyond any position without one
+
+  ScoreMath(const AttentionScores& scores, std::int64_t head_dim);
+  /// The first key of the first tile that a query at this position sees any of.
+  std::int64_t first_tile(std::int64_t position) const {
+    return position < window ? 0 : (position - window + 1) / key_tile * key_tile;
+  }
+};
+
+/// Query heads of one group and a range of their queries, against the keys that each query sees.
 struct ForwardUnit {
   const void *q, *k, *v;  ///< of the first head, row 0 of the sequence
   void* out;
@@ -96,16 +111,18 @@ struct ForwardUnit {
   std::int64_t q_stride, k_stride, v_stride, out_stride, lse_stride;  ///< elements between rows (lse: between heads)
   std::int64_t head_dim, heads;
   std::int64_t first_row, rows;  ///< the range
-  std::int64_t position;         ///< of row 0: row r sees keys 0 .. position + r
+  std::int64_t position;         ///< of row 0: row r sees no key after position + r
+  ScoreMath math;
 };
 
 struct BackwardUnit {
   const void *q, *k, *v, *out, *dout;
   const float* lse;
   void* dq;
-  float *dk, *dv;  ///< (T, D') accumulated; dk without the factor 1/sqrt(D)
+  float *dk, *dv;  ///< (T, D') accumulated; dk without the factor `scale`
   std::int64_t qkv_stride, out_stride, dout_stride, dqkv_stride, lse_stride;
   std::int64_t head_dim, heads, first_row, rows;
+  ScoreMath math;
 };
 
 /// One query row of every head of a group against `keys` keys.
@@ -113,6 +130,7 @@ struct DecodeUnit {
   const void *q, *k, *v;
   void* out;
   std::int64_t k_stride, v_stride, head_dim, heads, keys;
+  ScoreMath math;
 };
 
 inline constexpr std::int64_t decode_tile = 256;

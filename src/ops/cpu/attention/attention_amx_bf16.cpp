@@ -49,8 +49,8 @@ struct Tiles : Dot {
     clear_rows(scores, S::panel, (keys + 1) / pack);
   }
   BITTERN_VECTOR void differentiate(const BackwardScratch& s, std::int64_t panel, std::int64_t width, std::int64_t keys,
-                                    float c) {
-    Dot::differentiate(s, panel, width, keys, c);
+                                    const ScoreMath& math) {
+    Dot::differentiate(s, panel, width, keys, math);
     clear_rows(s.ds_columns + panel * S::panel, width, (keys + 1) / pack);
   }
 

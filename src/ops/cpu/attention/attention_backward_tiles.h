@@ -1,6 +1,7 @@
 // The backward pass of one unit, for the operands M (attention_tiles.h). Per tile of keys and panel of queries:
 //   P^T = 2^(S^T c - lse log2 e)    dS^T = P^T (V dO^T - delta)    dQ^T += K^T dS^T
-// then over all panels at once     dV += P^T dO    dK += dS^T Q      (dQ, dK times 1/sqrt(D) when they are stored)
+// then over all panels at once     dV += P^T dO    dK += dS^T Q      (dQ, dK times the scale when they are stored)
+// and dS times the slope of the soft cap, if there is one.
 // with S^T = K Q^T recomputed and delta = sum over d of dO O           (Dao 2023, FlashAttention-2, alg. 2).
 // A number that is not finite may spread to gradients of earlier tokens (0 * NaN): its own gradients are lost anyway.
 #pragma once
@@ -75,11 +76,11 @@ template <class M>
   const std::int64_t D = u.head_dim, words = D / M::pack, word_stride = round_up(words, S::width);
   const std::int64_t padded = round_up(D, S::width);
   const std::int64_t panels = (u.rows + lanes - 1) / lanes * u.heads, width = panels * lanes;
-  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(D)), c = log2_e * scale;
+  const ScoreMath& math = u.math;
   pack_queries<M>(u, s, panels);
 
   const std::int64_t all_keys = u.first_row + u.rows;
-  for (std::int64_t k0 = 0; k0 < all_keys; k0 += key_tile) {
+  for (std::int64_t k0 = math.first_tile(u.first_row); k0 < all_keys; k0 += key_tile) {
     const std::int64_t keys = smaller(key_tile, all_keys - k0);
     const E* k = static_cast<const E*>(u.k) + k0 * u.qkv_stride;
     const E* v = static_cast<const E*>(u.v) + k0 * u.qkv_stride;
@@ -94,34 +95,37 @@ template <class M>
     }
 
     const std::int64_t next_keys = smaller(key_tile, all_keys - k0 - keys);
+    std::int64_t seeing = 0;  // lanes of the panels up to the last one that sees any of these keys
     for (std::int64_t panel = 0; panel < panels; ++panel) {
       const std::int64_t from = next_keys * panel / panels, end = next_keys * (panel + 1) / panels;
       prefetch_rows(k + key_tile * u.qkv_stride, u.qkv_stride, from, end, D);
       prefetch_rows(v + key_tile * u.qkv_stride, u.qkv_stride, from, end, D);
-      const std::int64_t first = k0 - (u.first_row + panel / u.heads * lanes);
-      const std::int64_t visible = smaller(keys, lanes - first);
-      if (visible <= 0) continue;
+      const std::int64_t position = u.first_row + panel / u.heads * lanes, first = k0 - position;
+      const std::int64_t visible = smaller(keys, lanes - first), panels_first = math.first_tile(position);
+      if (visible <= 0 || k0 < panels_first) continue;
+      seeing = (panel + 1) * lanes;
       float *scores = s.stage, *dp = s.stage + key_tile * lanes;
       product<M, false, 2>(visible, s.k, word_stride, s.q + panel * word_stride * lanes, lanes, words,
-                           KeepScores<S>{scores, lanes, first, nullptr});
+                           KeepScores<S>{scores, lanes, first, nullptr, math});
       product<M, false, 2>(visible, s.v, word_stride, s.dout + panel * word_stride * lanes, lanes, words,
                            Add<S>{dp, lanes, false});
-      M::differentiate(s, panel, width, visible, c);
+      M::differentiate(s, panel, width, visible, math);
       product<M, true, 2>(D, k_columns, padded, M::ds_columns(s) + panel * lanes, width,
-                          (visible + M::pack - 1) / M::pack, Add<S>{s.dq + panel * padded * lanes, lanes, k0 > 0});
+                          (visible + M::pack - 1) / M::pack,
+                          Add<S>{s.dq + panel * padded * lanes, lanes, k0 > panels_first});
     }
 
     for (std::int64_t key = 0; key < keys; key += lanes) {
       const std::int64_t rows = smaller(lanes, keys - key), behind = k0 + key - u.first_row;
       const std::int64_t from = behind > 0 ? behind * u.heads : 0;  // the first lane that sees any of these keys
       const std::int64_t a = (key * width + from) / M::pack, b = from / M::pack * padded, to = (k0 + key) * padded;
-      add_product<M>(u.dv + to, rows, s.p + a, width / M::pack, s.dout_rows + b, (width - from) / M::pack, padded);
-      add_product<M>(u.dk + to, rows, s.ds + a, width / M::pack, s.q_rows + b, (width - from) / M::pack, padded);
+      add_product<M>(u.dv + to, rows, s.p + a, width / M::pack, s.dout_rows + b, (seeing - from) / M::pack, padded);
+      add_product<M>(u.dk + to, rows, s.ds + a, width / M::pack, s.q_rows + b, (seeing - from) / M::pack, padded);
     }
   }
 
   float factor[lanes];
-  for (std::int64_t lane = 0; lane < lanes; ++lane) factor[lane] = scale;
+  for (std::int64_t lane = 0; lane < lanes; ++lane) factor[lane] = math.scale;
   for (std::int64_t panel = 0; panel < panels; ++panel) {
     const std::int64_t row = panel / u.heads * lanes;
     E* dq = static_cast<E*>(u.dq) + (u.first_row + row) * u.dqkv_stride + panel % u.heads * D;

@@ -88,7 +88,7 @@ struct Dot {
   }
 
   BITTERN_VECTOR void differentiate(const BackwardScratch& s, std::int64_t panel, std::int64_t width, std::int64_t keys,
-                                    float c) {
+                                    const ScoreMath& math) {
     V lse[2], delta[2];
     for (int n = 0; n < 2; ++n) {
       lse[n] = S::load(s.lse + panel * S::panel + n * S::width);
@@ -105,8 +105,10 @@ struct Dot {
         V p[2], ds[2];
         for (int n = 0; n < 2; ++n) {
           const std::int64_t from = (key + r) * S::panel + n * S::width;
-          p[n] = weight_of<S>(S::load(scores + from), c, lse[n]);
+          const V score = S::load(scores + from);
+          p[n] = weight_of<S>(score, math.to_exponent, lse[n]);
           ds[n] = S::mul(p[n], S::sub(S::load(dp + from), delta[n]));
+          if (math.cap_out > 0.0f) ds[n] = S::mul(ds[n], slope_of_cap<S>(score, math.cap_out));
         }
         const std::int64_t to = ((key + r) * width + panel * S::panel) / 2;
         ds_rows[r] = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(ds[1], ds[0]));

@@ -1,5 +1,5 @@
 // attention_cached: attention for generation. The keys and values of the new rows are appended to the caches (T_max,
-// KV*D), then each new row attends to all positions up to its own.
+// KV*D), then each new row attends to the positions that it sees.
 //   overwrites out (rows, H*D) and rows first_position .. first_position + rows - 1 of the caches
 //   reads      the rows of the caches before them
 // A prompt goes through the tiles of the forward pass, a few rows through the matrix-vector kernel.
@@ -22,6 +22,7 @@ struct Cached {
   const AttentionCached& args;
   std::int64_t rows, group;
   const Kernels& kernels;
+  ScoreMath math;
 
   void through_tiles(std::byte* workspace) const {
     const AttentionShape& shape = args.shape;
@@ -46,7 +47,8 @@ struct Cached {
                        .heads = units.heads(unit),
                        .first_row = first,
                        .rows = std::min(units.rows, rows - first),
-                       .position = args.first_position},
+                       .position = args.first_position,
+                       .math = math},
                       scratch);
     });
   }
@@ -59,15 +61,18 @@ struct Cached {
       Carver carve{workspace + worker * bytes};
       const DecodeScratch scratch(carve, kernels.lanes, D, group);
       const std::int64_t row = part / shape.kv_heads, kv = part % shape.kv_heads;
+      const std::int64_t position = args.first_position + row,
+                         first = std::max(position + 1 - math.window, std::int64_t{0});
       kernels.decode({.q = at(args.qkv, row, kv * group * D),
-                      .k = at(args.k_cache, 0, kv * D),
-                      .v = at(args.v_cache, 0, kv * D),
+                      .k = at(args.k_cache, first, kv * D),
+                      .v = at(args.v_cache, first, kv * D),
                       .out = at(args.out, row, kv * group * D),
                       .k_stride = args.k_cache.row_stride,
                       .v_stride = args.v_cache.row_stride,
                       .head_dim = D,
                       .heads = group,
-                      .keys = args.first_position + row + 1},
+                      .keys = position + 1 - first,
+                      .math = math},
                      scratch);
     });
   }
@@ -84,7 +89,7 @@ void attention_cached(const AttentionCached& args, void* workspace) {
     std::memcpy(at(args.v_cache, args.first_position + row, 0), at(args.qkv, row, shape.heads * D + kv_cols), bytes);
   }
   const Kernels kernels = kernels_for(args.qkv.dtype);
-  const Cached cached{args, rows, shape.heads / shape.kv_heads, kernels};
+  const Cached cached{args, rows, shape.heads / shape.kv_heads, kernels, ScoreMath(args.scores, D)};
   auto* const memory = static_cast<std::byte*>(workspace);
   if (rows >= rows_for_tiles)
     cached.through_tiles(memory);

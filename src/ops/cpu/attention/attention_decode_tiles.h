@@ -32,6 +32,13 @@ template <class S, int H, class E>
   }
 }
 
+/// scores -> capped scores; what lies behind the last up to a whole vector is changed too, and read by nobody.
+template <class S>
+[[gnu::always_inline, BITTERN_TARGET]] inline void cap_keys(float* scores, std::int64_t keys, const ScoreMath& math) {
+  for (std::int64_t key = 0; key < keys; key += S::width)
+    S::store(scores + key, capped<S>(S::load(scores + key), math.cap_in, math.cap_out));
+}
+
 /// scores -> P = 2^((scores - max) c), max risen to theirs, sum = sum * decay + sum of P. Gives the decay of what was
 /// before.
 template <class S>
@@ -76,13 +83,15 @@ template <class S, int H, int N, class E>
 template <class S, int H, class E>
 [[gnu::always_inline, BITTERN_TARGET]] inline void decode_heads(const DecodeUnit& u, const DecodeScratch& s,
                                                                 std::int64_t head, const E* k, const E* v,
-                                                                std::int64_t keys, float c) {
+                                                                std::int64_t keys) {
   constexpr int N = H == 1 ? 4 : 2;  // 4 to 8 sums, for latency
   const std::int64_t D = u.head_dim, padded = round_up(D, S::width);
   score_keys<S, H>(s.scores, s.q + head * padded, padded, k, u.k_stride, keys, D);
+  if (u.math.cap_out > 0.0f)
+    for (int h = 0; h < H; ++h) cap_keys<S>(s.scores + h * decode_tile, keys, u.math);
   float decay[H];
   for (int h = 0; h < H; ++h)
-    decay[h] = softmax_keys<S>(s.scores + h * decode_tile, keys, c, s.max[head + h], s.sum[head + h]);
+    decay[h] = softmax_keys<S>(s.scores + h * decode_tile, keys, u.math.to_exponent, s.max[head + h], s.sum[head + h]);
   float* out = s.out + head * padded;
   std::int64_t d = 0;
   for (; d + N * S::width <= D; d += N * S::width)
@@ -101,7 +110,6 @@ template <class S, int H, class E>
 template <class S, class E>
 [[BITTERN_TARGET]] void decode(const DecodeUnit& u, const DecodeScratch& s) {
   const std::int64_t D = u.head_dim, padded = round_up(D, S::width);
-  const float c = log2_e / __builtin_sqrtf(static_cast<float>(D));
   for (std::int64_t head = 0; head < u.heads; ++head) {
     widen_row<S>(s.q + head * padded, static_cast<const E*>(u.q) + head * D, D, padded);
     for (std::int64_t d = 0; d < padded; d += S::width) S::store(s.out + head * padded + d, S::zero());
@@ -114,8 +122,8 @@ template <class S, class E>
     const E* v = static_cast<const E*>(u.v) + k0 * u.v_stride;
     std::int64_t head = 0;
     for (; head + decode_heads_together <= u.heads; head += decode_heads_together)
-      decode_heads<S, decode_heads_together>(u, s, head, k, v, keys, c);
-    for (; head < u.heads; ++head) decode_heads<S, 1>(u, s, head, k, v, keys, c);
+      decode_heads<S, decode_heads_together>(u, s, head, k, v, keys);
+    for (; head < u.heads; ++head) decode_heads<S, 1>(u, s, head, k, v, keys);
   }
   for (std::int64_t head = 0; head < u.heads; ++head)
     narrow_row<S>(static_cast<E*>(u.out) + head * D, s.out + head * padded, 1.0f / s.sum[head], D);

@@ -2,7 +2,7 @@
 // keys (Dao 2023, FlashAttention-2, alg. 1):
 //   S^T = K Q^T      m' = max(m, S)      P^T = 2^((S - m') c)
 //   l = l 2^((m - m') c) + sum P         O^T = O^T 2^((m - m') c) + V^T P^T
-// with c = log2(e) / sqrt(D), and in the end O / l and lse = (m c + log2 l) ln 2.
+// with c = log2(e) / sqrt(D) (or scale log2(e)), and in the end O / l and lse = (m c + log2 l) ln 2.
 #pragma once
 
 #include "ops/cpu/attention/attention_product.h"
@@ -46,7 +46,8 @@ template <class M>
       const float x = to_float(v[d]);
       if (x - x == 0.0f) continue;
       float* out = s.out + (panel * round_up(u.head_dim, M::S::width) + d) * lanes;
-      for (std::int64_t lane = first + key > 0 ? first + key : 0; lane < lanes; ++lane)
+      const std::int64_t last = smaller(lanes, first + key + u.math.window);
+      for (std::int64_t lane = first + key > 0 ? first + key : 0; lane < last; ++lane)
         out[lane] += M::weight(s.scores, key, lane) * x;
     }
   }
@@ -60,23 +61,28 @@ template <class M>
   const std::int64_t D = u.head_dim, words = D / M::pack, word_stride = round_up(words, S::width);
   const std::int64_t padded = round_up(D, S::width);
   const std::int64_t panels = (u.rows + lanes - 1) / lanes * u.heads, all_keys = u.position + u.first_row + u.rows;
-  const float c = log2_e / __builtin_sqrtf(static_cast<float>(D));
+  const ScoreMath& math = u.math;
+  const float c = math.to_exponent;
+  // The running maximum before the first score. A query whose window begins behind a tile's last key has only -inf there:
+  // its maximum stays, and must not be -inf, for -inf - -inf is no number.
+  const float no_score = math.window < all_keys ? -1e38f : -infinity;
+  const std::int64_t first_tile = math.first_tile(u.position + u.first_row);
 
   for (std::int64_t head = 0; head < u.heads; ++head)
     prefetch_rows(static_cast<const E*>(u.q) + head * D, u.q_stride, u.first_row, u.first_row + u.rows, D);
-  prefetch_rows(static_cast<const E*>(u.k), u.k_stride, 0, smaller(key_tile, all_keys), D);
-  prefetch_rows(static_cast<const E*>(u.v), u.v_stride, 0, smaller(key_tile, all_keys), D);
+  prefetch_rows(static_cast<const E*>(u.k), u.k_stride, first_tile, smaller(first_tile + key_tile, all_keys), D);
+  prefetch_rows(static_cast<const E*>(u.v), u.v_stride, first_tile, smaller(first_tile + key_tile, all_keys), D);
   for (std::int64_t panel = 0; panel < panels; ++panel) {
     const std::int64_t row = panel / u.heads * lanes;
     const E* q = static_cast<const E*>(u.q) + (u.first_row + row) * u.q_stride + panel % u.heads * D;
     pack_panel<M>(s.q + panel * word_stride * lanes, s.stage, q, u.q_stride, u.rows - row, D);
     for (std::int64_t lane = 0; lane < lanes; lane += S::width) {
-      S::store(s.max + panel * lanes + lane, S::set(-infinity));
+      S::store(s.max + panel * lanes + lane, S::set(no_score));
       S::store(s.sum + panel * lanes + lane, S::zero());
     }
   }
 
-  for (std::int64_t k0 = 0; k0 < all_keys; k0 += key_tile) {
+  for (std::int64_t k0 = first_tile; k0 < all_keys; k0 += key_tile) {
     const std::int64_t keys = smaller(key_tile, all_keys - k0);
     const E* k = static_cast<const E*>(u.k) + k0 * u.k_stride;
     const E* v = static_cast<const E*>(u.v) + k0 * u.v_stride;
@@ -90,16 +96,16 @@ template <class M>
       const std::int64_t from = next_keys * panel / panels, end = next_keys * (panel + 1) / panels;
       prefetch_rows(k + key_tile * u.k_stride, u.k_stride, from, end, D);
       prefetch_rows(v + key_tile * u.v_stride, u.v_stride, from, end, D);
-      const std::int64_t first = k0 - (u.position + u.first_row + panel / u.heads * lanes);
-      const std::int64_t visible = smaller(keys, lanes - first);
-      if (visible <= 0) continue;
+      const std::int64_t position = u.position + u.first_row + panel / u.heads * lanes, first = k0 - position;
+      const std::int64_t visible = smaller(keys, lanes - first), panels_first = math.first_tile(position);
+      if (visible <= 0 || k0 < panels_first) continue;
       float old_max[lanes];
       memcpy(old_max, s.max + panel * lanes, sizeof old_max);
       product<M, false, 2>(visible, s.k, word_stride, s.q + panel * word_stride * lanes, lanes, words,
-                           KeepScores<S>{s.scores, lanes, first, s.max + panel * lanes});
+                           KeepScores<S>{s.scores, lanes, first, s.max + panel * lanes, math});
       softmax_tile<M>(s, panel, old_max, visible, c);
       product<M, true, 2>(D, s.v, padded, s.scores, lanes, (visible + M::pack - 1) / M::pack,
-                          DecayAndAdd<S>{s.out + panel * padded * lanes, k0 == 0 ? nullptr : s.decay});
+                          DecayAndAdd<S>{s.out + panel * padded * lanes, k0 == panels_first ? nullptr : s.decay});
       if (special) add_special<M>(u, s, panel, k0, visible, first);
     }
   }

@@ -91,20 +91,31 @@ template <class M, bool Columns, int N, class Finish>
   }
 }
 
-/// Finish: scores of keys (rows) for the queries of a panel (lanes). Lane i sees the row r if i >= first + r; others
-/// get -inf, whatever the key holds. With `max`, it becomes the maximum of itself and the scores.
+/// Finish: scores of keys (rows) for the queries of a panel (lanes), capped if there is a cap. Lane i sees the row r if
+/// first + r <= i < first + r + window; others get -inf, whatever the key holds. With `max`, it becomes the maximum of
+/// itself and the scores.
 template <class S>
 struct KeepScores {
   float* scores;
   std::int64_t stride, first;
   float* max;
+  const ScoreMath& math;
 
   template <int R, int N>
   [[gnu::always_inline, BITTERN_TARGET]] inline void operator()(Block<S, R, N>& sum, std::int64_t row) const {
+    if (math.cap_out > 0.0f) {
+      for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n) sum.at[r][n] = capped<S>(sum.at[r][n], math.cap_in, math.cap_out);
+    }
     if (first + row + R - 1 > 0) {
       for (int r = 0; r < R; ++r)
         for (int n = 0; n < N; ++n)
           sum.at[r][n] = S::keep_from(first + row + r - n * S::width, sum.at[r][n], S::set(-infinity));
+    }
+    if (first + row + math.window < S::panel) {
+      for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n)
+          sum.at[r][n] = S::keep_from(first + row + r + math.window - n * S::width, S::set(-infinity), sum.at[r][n]);
     }
     for (int r = 0; r < R; ++r)
       for (int n = 0; n < N; ++n) S::store(scores + (row + r) * stride + n * S::width, sum.at[r][n]);

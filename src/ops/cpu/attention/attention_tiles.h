@@ -51,6 +51,21 @@ template <class S>
   return S::fma(p, r, guess);
 }
 
+/// cap_out tanh(cap_in x), with tanh(y) = 1 - 2 / (1 + e^2y): off by some 1e-7 of cap_out. A NaN stays one.
+template <class S>
+[[gnu::always_inline, BITTERN_TARGET]] inline typename S::V capped(typename S::V x, float cap_in, float cap_out) {
+  const typename S::V power = S::min(S::set(126.0f), S::mul(x, S::set(2.0f * log2_e * cap_in)));
+  const typename S::V rest = S::div(S::set(2.0f), S::add(S::set(1.0f), S::exp2(power)));
+  return S::mul(S::sub(S::set(1.0f), rest), S::set(cap_out));
+}
+
+/// d capped / dx = 1 - tanh^2, of the capped score; 0 of one that is -inf.
+template <class S>
+[[gnu::always_inline, BITTERN_TARGET]] inline typename S::V slope_of_cap(typename S::V score, float cap_out) {
+  const typename S::V t = S::max(S::mul(score, S::set(1.0f / cap_out)), S::set(-1.0f));
+  return S::sub(S::set(1.0f), S::mul(t, t));
+}
+
 /// P = 2^(score c - lse), never above 1: an lse of huge scores is off by its rounding.
 template <class S>
 [[gnu::always_inline, BITTERN_TARGET]] inline typename S::V weight_of(typename S::V score, float c, typename S::V lse) {
@@ -194,7 +209,7 @@ struct Fma {
   /// P and dS of one panel, from scores and dP in s.stage, into the panel's columns of s.p and s.ds (keys, width).
   [[gnu::always_inline, BITTERN_TARGET]] static inline void differentiate(const BackwardScratch& s, std::int64_t panel,
                                                                           std::int64_t width, std::int64_t keys,
-                                                                          float c) {
+                                                                          const ScoreMath& math) {
     V lse[2], delta[2];
     for (int n = 0; n < 2; ++n) {
       lse[n] = S::load(s.lse + panel * S::panel + n * S::width);
@@ -204,9 +219,11 @@ struct Fma {
     for (std::int64_t key = 0; key < keys; ++key)
       for (int n = 0; n < 2; ++n) {
         const std::int64_t from = key * S::panel + n * S::width, to = key * width + panel * S::panel + n * S::width;
-        const V p = weight_of<S>(S::load(s.stage + from), c, lse[n]);
+        const V score = S::load(s.stage + from), p = weight_of<S>(score, math.to_exponent, lse[n]);
+        V ds = S::mul(p, S::sub(S::load(dp + from), delta[n]));
+        if (math.cap_out > 0.0f) ds = S::mul(ds, slope_of_cap<S>(score, math.cap_out));
         S::store(s.p + to, p);
-        S::store(s.ds + to, S::mul(p, S::sub(S::load(dp + from), delta[n])));
+        S::store(s.ds + to, ds);
       }
   }
   /// dS as the operand whose reduction runs over keys.
