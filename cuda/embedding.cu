@@ -1,4 +1,4 @@
-// embedding: out[n] = scale w[tokens[n]]
+// embedding: out[n] = scale w[tokens[n]], w rounded to out's type first
 //   tokens (N) i32   w (V,C) f32|bf16|codes with a scale per row   out, dout (N,C) f32|bf16   dw (V,C) f32
 //   forward  overwrites out. A block a row; moves 4 bytes an element in bf16. A token that is none gives a row of zeros and
 //            a fault.
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(256) forward_kernel(EmbeddingForwardArgs a) {
     float x[chunk] = {};
     if (known) load_any<vector>(a.w, token, col, a.cols, x);
 #pragma unroll
-    for (int i = 0; i < chunk; ++i) x[i] *= a.scale;
+    for (int i = 0; i < chunk; ++i) x[i] = (a.out.dtype == DType::bf16 ? to_float(to_bf16(x[i])) : x[i]) * a.scale;
     store<vector>(a.out, row, col, a.cols, x);
   }
 }

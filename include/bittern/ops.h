@@ -23,7 +23,8 @@
 
 namespace bittern {
 
-// ---- embedding: out[n] = scale w[tokens[n]].   backward: dw[tokens[n]] += scale dout[n], in order of n.
+// ---- embedding: out[n] = scale w[tokens[n]], w rounded to out's type before it is scaled.
+//   backward: dw[tokens[n]] += scale dout[n], in order of n.
 //   backward is given the rows twice: as tokens, and grouped by token, so that a back end may add up the rows of one
 //   token by itself. It may read either; the bits are the same.
 struct EmbeddingForward {
@@ -77,7 +78,8 @@ struct AttentionShape {
 
 // ---- qk_norm_rope: each head of q and k is normalised (if asked), then rotated; a and b are the halves of D:
 //   (a, b) -> (a cos - b sin, b cos + a sin)
-//   A norm multiplies by offset + its weight, as residual_rmsnorm does. Without norms, qkv_raw, q_norm, k_norm and q_norm_rstd are left out.
+//   A norm multiplies by offset + its weight, as residual_rmsnorm does. Without norms, qkv_raw, q_norm, k_norm and
+//   q_norm_rstd are left out.
 struct QkNormRopeForward {
   static constexpr std::string_view name = "qk_norm_rope_forward";
   AttentionShape shape;

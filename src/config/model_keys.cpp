@@ -241,6 +241,9 @@ class Translator {
   void take_windows() {
     const auto used = model_.find("use_sliding_window");
     if (used != model_.end() && *used == false && model_.contains("sliding_window")) take("sliding_window");
+    const bool listed = model_.contains("layer_types") && model_["layer_types"].is_array();
+    if (listed && model_.contains("_sliding_window_pattern"))
+      take("_sliding_window_pattern");  // its class's, whatever the list
     if (const auto hidden = model_.find("_sliding_window_pattern"); hidden != model_.end()) {
       if (const auto plain = model_.find("sliding_window_pattern"); plain != model_.end() && *plain != *hidden)
         throw input_error("{}: {} is {}, but {} is {}; correct one of them", origin_.name,
@@ -249,8 +252,7 @@ class Translator {
       model_["sliding_window_pattern"] = *hidden;
       model_.erase("_sliding_window_pattern");
     }
-    const auto types = model_.find("layer_types");
-    if (types != model_.end() && types->is_array()) take_layer_types(*types);
+    if (listed) take_layer_types(json(model_["layer_types"]));
   }
 
   // The list becomes sliding_window_pattern. Where no layer slides there is no window.

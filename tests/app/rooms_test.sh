@@ -26,7 +26,7 @@ below = {
 public = {
     "base": "error file strict_json host_device role",
     "quant": "dtype tensor",
-    "ops": "ops backend cuda_backend noted_call noting_backend ticket device_memory token_order step_record step_record_tensors step_decision plan poison profile normal parameter model_spec row_parts",
+    "ops": "ops activation backend cuda_backend noted_call noting_backend ticket device_memory token_order step_record step_record_tensors step_decision plan poison profile normal parameter model_spec row_parts",
     "config": "config schedule",
     "optim": "optimizer",
     "data": "prepare tokenizer token_file sampler",

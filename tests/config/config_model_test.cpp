@@ -269,6 +269,7 @@ TEST_CASE("config: Gemma's windows are said by a number under two names, or by a
   CHECK(full(window + R"(, "_sliding_window_pattern": 3)") == "ssfs");
   CHECK(full(window + R"(, "sliding_window_pattern": 2, "_sliding_window_pattern": 2, )" + list("sfsf")) == "sfsf");
   for (const char* kinds : {"sfsf", "ssfs", "ssss", "ffff", "sssf"}) CHECK(full(window + ", " + list(kinds)) == kinds);
+  CHECK(full(window + R"(, "_sliding_window_pattern": 6, )" + list("ssfs")) == "ssfs");  // as transformers 5 writes it
   CHECK_THAT(refusal(gemma + window + R"(, "sliding_window_pattern": 2, )" + list("ssfs") + "}}"),
              Contains("model.sliding_window_pattern is 2, which is not what model.layer_types says of every layer"));
   CHECK_THAT(refusal(gemma + R"("sliding_window_pattern": 2, "_sliding_window_pattern": 3}})"),

@@ -75,9 +75,17 @@ struct Case {
   }
 };
 
-const std::vector<std::string> all_cases = {
-    "llama_gqa",        "llama_tied",       "qwen2", "qwen3", "bitnet", "llama_fp8_e4m3_row", "qwen2_fp8_e4m3_row",
-    "llama_int8_token", "bitnet_int8_token"};
+const std::vector<std::string> all_cases = {"llama_gqa",
+                                            "llama_tied",
+                                            "qwen2",
+                                            "qwen3",
+                                            "gemma2",
+                                            "gemma3",
+                                            "bitnet",
+                                            "llama_fp8_e4m3_row",
+                                            "qwen2_fp8_e4m3_row",
+                                            "llama_int8_token",
+                                            "bitnet_int8_token"};
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// embedding: out[n] = scale w[tokens[n]]
+// embedding: out[n] = scale w[tokens[n]], w rounded to out's type first: a table in bf16 then gives the same bits
 //   tokens (N) i32   w (V,C) f32|bf16|codes   out (N,C) f32|bf16   dw (V,C) f32   dout (N,C) f32|bf16
 //   forward  overwrites out. Reads N rows of w, writes out.
 //   backward dw[tokens[n]] += scale dout[n], ACCUMULATES dw. Reads dout and N rows of dw, writes these.
@@ -21,7 +21,7 @@ namespace {
 template <typename O, typename W>
 inline void convert_row(O* out, const W* w, float scale, std::int64_t C) {
 #pragma omp simd
-  for (std::int64_t i = 0; i < C; ++i) out[i] = from_float<O>(to_float(w[i]) * scale);
+  for (std::int64_t i = 0; i < C; ++i) out[i] = from_float<O>(to_float(from_float<O>(to_float(w[i]))) * scale);
 }
 
 template <typename D>
@@ -52,16 +52,17 @@ void launch_forward(const Tensor& out, const Tensor& w, const std::int32_t* toke
   });
 }
 
-/// out = codes * scale, some hundred codes at a time.
+/// out = codes * row_scale, rounded, times scale; some hundred codes at a time.
 template <typename O>
-inline void decode_row(O* out, DType dtype, const void* codes, float scale, std::int64_t C) {
+inline void decode_row(O* out, DType dtype, const void* codes, float row_scale, float scale, std::int64_t C) {
   constexpr std::int64_t some = 512;
   bf16 decoded[some];
   for (std::int64_t first = 0; first < C; first += some) {
     const std::int64_t n = std::min(some, C - first);
     decode(decoded, dtype, static_cast<const char*>(codes) + row_bytes(dtype, first), n);
 #pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) out[first + i] = from_float<O>(to_float(decoded[i]) * scale);
+    for (std::int64_t i = 0; i < n; ++i)
+      out[first + i] = from_float<O>(to_float(from_float<O>(to_float(decoded[i]) * row_scale)) * scale);
   }
 }
 
@@ -72,7 +73,7 @@ void launch_decode(const Tensor& out, const Tensor& w, const std::int32_t* token
     simd([&] {
       for (std::int64_t n = first; n < last; ++n) {
         if (n + tokens_ahead < last) prefetch(static_cast<const std::uint8_t*>(w.row(tokens[n + tokens_ahead])), row);
-        decode_row(row_of<O>(out, n), w.dtype, w.row(tokens[n]), w.scales[tokens[n]] * scale, C);
+        decode_row(row_of<O>(out, n), w.dtype, w.row(tokens[n]), w.scales[tokens[n]], scale, C);
       }
     });
   });
