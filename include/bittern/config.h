@@ -78,6 +78,18 @@ enum class StatesOn : std::uint8_t {
 };
 inline constexpr std::array<std::string_view, 3> states_on_names = {"linears", "matrices", "all"};
 
+/// How a moment of one role is rounded; automatic: as RoleStates and the role's codec say.
+enum class OwnRounding : std::uint8_t { automatic, nearest, stochastic };
+inline constexpr std::array<std::string_view, 3> own_rounding_names = {"auto", "nearest", "stochastic"};
+
+/// optimizer.states.ROLE: how the moments of one role are stored. `auto` and 0: as optimizer.states says of all roles.
+struct RoleStates {
+  std::string m = "auto", v = "auto";
+  std::int64_t block = 0;
+  OwnRounding m_rounding = OwnRounding::automatic, v_rounding = OwnRounding::automatic;
+  bool operator==(const RoleStates&) const = default;
+};
+
 /// optimizer.states: how moments are stored (quant/state_codec.h).
 struct StatesSection {
   std::string m = "f32", v = "f32";  ///< names of state codecs
@@ -88,6 +100,7 @@ struct StatesSection {
   std::int64_t min_elements = 4096;  ///< a tensor of at most so many elements keeps f32 moments
   std::string head_m = "f32";        ///< the codec of the head's first moment; rounded to nearest in few bits
                                      ///< it can make a run diverge late
+  ByRole<RoleStates> roles{};        ///< where a role differs
 };
 
 /// optimizer.eco: options for the injection, by which ECO adds a weight's rounding error to the first moment.

@@ -57,10 +57,10 @@ struct ModelSpec {
   std::int64_t sliding_window = 0;
   /// Of so many layers the last one sees all positions, the others slide; 0: every layer slides.
   std::int64_t sliding_window_pattern = 0;
-  double rope_local_base_freq = 0;     ///< rope_theta of layers that slide; 0: as the others
-  double query_pre_attn_scalar = 0;    ///< scores are multiplied by 1 / sqrt of it; 0 (no Gemma): head_dim
-  double attn_logit_softcapping = 0;   ///< cap of the scores; 0: none
-  double final_logit_softcapping = 0;  ///< cap of the logits; 0: none
+  double rope_local_base_freq = 0;         ///< rope_theta of layers that slide; 0: as the others
+  std::int64_t query_pre_attn_scalar = 0;  ///< scores are multiplied by 1 / sqrt of it; 0 (no Gemma): head_dim
+  double attn_logit_softcapping = 0;       ///< cap of the scores; 0: none
+  double final_logit_softcapping = 0;      ///< cap of the logits; 0: none
   double rms_norm_eps = 1e-5;
   double initializer_range = 0.02;
   ResidualInit residual_init = ResidualInit::automatic;

@@ -16,7 +16,7 @@
 namespace bittern {
 
 /// Writes into the parameter how it is updated: its rule, whether it decays (optimizer.decay_on), and the codecs of its
-/// moments (optimizer.states: on, min_elements, head_m). Only the role and the shape of the whole tensor decide.
+/// moments (optimizer.states). Only the role and the shape of the whole tensor decide.
 void decide_update(Parameter& parameter, const OptimizerSection& config);
 
 /// What the last step did to the parameters of one role. The fields are sums over all their elements; the last line has

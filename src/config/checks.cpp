@@ -161,8 +161,8 @@ void complete_gemma(ModelSpec& model, const json& given, const Architecture& arc
   const bool gemma3 = architecture.rope_local_base_freq > 0;
   take("sliding_window_pattern", model.sliding_window_pattern, architecture.sliding_window_pattern, architecture.gemma);
   take("rope_local_base_freq", model.rope_local_base_freq, architecture.rope_local_base_freq, gemma3);
-  take("query_pre_attn_scalar", model.query_pre_attn_scalar,
-       architecture.gemma ? static_cast<double>(model.head_dim) : 0.0, architecture.gemma);
+  take("query_pre_attn_scalar", model.query_pre_attn_scalar, architecture.gemma ? model.head_dim : 0,
+       architecture.gemma);
   take("final_logit_softcapping", model.final_logit_softcapping, architecture.final_logit_softcapping,
        architecture.gemma);
   if (gemma3 && model.attn_logit_softcapping != 0)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bittern/error.h"
+#include "bittern/moment_choice.h"
 #include "bittern/quant/state_codec.h"
 
 namespace bittern::config {
@@ -30,8 +31,13 @@ std::string_view named(const std::array<std::string_view, n>& names, Enum value)
   return names[static_cast<std::size_t>(value)];
 }
 
-bool is_logarithmic(const std::string& codec) {
+bool is_logarithmic(std::string_view codec) {
   return find_state_codec(codec)->kind == StateKind::logarithmic;
+}
+bool is_logarithmic_anywhere(const StatesSection& states) {
+  return is_logarithmic(states.v) || std::ranges::any_of(role_table, [&](const RoleInfo& row) {
+           return is_logarithmic(second_moment_of(states, row.role).codec);
+         });
 }
 
 std::vector<Rule> weight_rules(Role role, const WeightCodec& weight, const OptimizerSection& optimizer) {
@@ -130,7 +136,7 @@ void check_states(const RunConfig& config, const std::string& origin) {
   const StatesSection& states = config.optimizer.states;
   const EcoSection& eco = config.optimizer.eco;
   const UpdateRuleInfo& rule = update_rule_table[static_cast<std::size_t>(config.optimizer.rule)];
-  const bool factored = find_state_codec(states.v)->kind == StateKind::factored;
+  const bool means = !has_codes(find_state_codec(states.v)->kind);
   const bool any_eco = std::ranges::any_of(
       config.weights.values, [](const WeightCodec& codec) { return codec.error_feedback == ErrorFeedback::eco; });
   const bool tied = config.model.tie_word_embeddings;
@@ -147,12 +153,11 @@ void check_states(const RunConfig& config, const std::string& origin) {
           {states.v_rounding == Rounding::stochastic && states.v == "f32",
            "optimizer.states.v_rounding is stochastic with v f32, which is not rounded; set v_rounding to nearest, or "
            "v to a codec of fewer bits"},
-          {states.v_rounding == Rounding::stochastic && factored && states.on != StatesOn::all,
-           fmt::format(
-               "optimizer.states.v_rounding is stochastic with v factored; a matrix then has f32 means, which are "
-               "not rounded, and on is {}, so nothing else is stored; set v_rounding to nearest",
-               named(states_on_names, states.on))},
-          {states.quantile != StatesSection{}.quantile && !is_logarithmic(states.v),
+          {states.v_rounding == Rounding::stochastic && means && states.on != StatesOn::all,
+           fmt::format("optimizer.states.v_rounding is stochastic with v {}; a matrix then has f32 means, which are "
+                       "not rounded, and on is {}, so nothing else is stored; set v_rounding to nearest",
+                       states.v, named(states_on_names, states.on))},
+          {states.quantile != StatesSection{}.quantile && !is_logarithmic_anywhere(states),
            fmt::format(
                "optimizer.states.quantile is {} with v {}; only log2, log3 and log4 have a level at a quantile; "
                "set quantile to {}, or v to one of them",
@@ -186,6 +191,48 @@ void check_states(const RunConfig& config, const std::string& origin) {
       origin);
 }
 
+/// What optimizer.states says of one role, one moment after the other.
+std::vector<Rule> own_moment_rules(Role role, bool second, const RunConfig& config) {
+  const StatesSection& states = config.optimizer.states;
+  const RoleStates& of_role = states.roles[role];
+  const MomentChoice choice = second ? second_moment_of(states, role) : first_moment_of(states, role);
+  const UpdateRuleInfo& rule = info(rule_of(config.optimizer, role));
+  const std::string path = fmt::format("optimizer.states.{}.{}", info(role).name, second ? "v" : "m");
+  const OwnRounding rounding = second ? of_role.v_rounding : of_role.m_rounding;
+  const std::string_view asked = named(own_rounding_names, rounding);
+  const bool means = !has_codes(find_state_codec(choice.codec)->kind) && info(role).is_matrix;
+  const bool stochastic = rounding == OwnRounding::stochastic;
+  return {
+      {second && choice.own && choice.codec != "f32" && !rule.has_second_moment,
+       fmt::format("{} is {} with rule {}, which has no second moment; remove it", path, choice.codec, rule.name)},
+      {stochastic && choice.codec == "f32",
+       fmt::format(
+           "{}_rounding is {} with {} f32, which is not rounded; set it to auto, or {} to a codec of fewer bits", path,
+           asked, second ? "v" : "m", path)},
+      {stochastic && means,
+       fmt::format("{}_rounding is {} with v {}; a matrix then has f32 means, which are not rounded; set it to auto",
+                   path, asked, choice.codec)},
+  };
+}
+
+void check_states_of_roles(const RunConfig& config, const std::string& origin) {
+  const ByRole<RoleStates>& roles = config.optimizer.states.roles;
+  if (config.model.tie_word_embeddings && roles[Role::head] != RoleStates{})
+    throw input_error(
+        "{}: optimizer.states.head says how the head's moments are stored, but model.tie_word_embeddings is true: the "
+        "head is the embedding; remove it, or set tie_word_embeddings to false",
+        origin);
+  for (const RoleInfo& row : role_table) {
+    const std::int64_t block = roles[row.role].block;
+    if (block % 8 != 0)
+      throw input_error(
+          "{}: optimizer.states.{}.block is {}; expected a multiple of 8: packed codes of a block start at a byte; set "
+          "it to {}",
+          origin, row.name, block, std::max<std::int64_t>(8, block / 8 * 8));
+    for (const bool second : {false, true}) refuse_broken(own_moment_rules(row.role, second, config), origin);
+  }
+}
+
 }  // namespace
 
 void complete_codecs(RunConfig& config, const json& given) {
@@ -199,14 +246,14 @@ void complete_codecs(RunConfig& config, const json& given) {
     if (codec.scale_from == ScaleFrom::absmean && codec.master == Master::none && !has(section + "scale_update"))
       codec.scale_update = ScaleUpdate::fixed;
   }
-  const StateCodecInfo& v = *find_state_codec(config.optimizer.states.v);
-  if ((is_logarithmic(config.optimizer.states.v) || v.keeps_inverse_root) && !has("/optimizer/states/v_rounding"))
-    config.optimizer.states.v_rounding = Rounding::stochastic;
+  StatesSection& states = config.optimizer.states;
+  if (!has("/optimizer/states/v_rounding")) states.v_rounding = implied_rounding(*find_state_codec(states.v));
 }
 
 void check_codecs(const RunConfig& config, const std::string& origin) {
   check_weights(config, origin);
   check_states(config, origin);
+  check_states_of_roles(config, origin);
 }
 
 }  // namespace bittern::config

@@ -34,21 +34,19 @@ void overlay(json& base, json&& later) {
 }
 
 // What is said of a group of roles (weights.block_linear) is said of each of them; what the same document says of a role
-// itself wins.
-void expand_groups(json& root) {
-  const auto weights = root.find("weights");
-  if (weights == root.end()) return;
+// itself wins. `section` holds something by role.
+void expand_groups(json& section) {
   json groups = json::object();
   for (const RoleInfo& row : role_table) {
     const std::string group(row.group), name(row.name);
-    if (const auto found = weights->find(group); !group.empty() && found != weights->end()) {
+    if (const auto found = section.find(group); !group.empty() && found != section.end()) {
       groups[group] = std::move(*found);
-      weights->erase(found);
+      section.erase(found);
     }
     if (!groups.contains(group)) continue;
     json merged = groups[group];
-    if (const auto own = weights->find(name); own != weights->end()) overlay(merged, json(*own));
-    (*weights)[name] = std::move(merged);
+    if (const auto own = section.find(name); own != section.end()) overlay(merged, json(*own));
+    section[name] = std::move(merged);
   }
 }
 
@@ -66,7 +64,8 @@ void check_document(Document& document, const Origin& origin, const std::string&
   document.value.erase("$schema");  // editors complete and check by it
   translate_model(document, origin, folder);
   check_members(document.value, "", origin);
-  expand_groups(document.value);
+  for (const json::json_pointer& by_role : {json::json_pointer("/weights"), json::json_pointer("/optimizer/states")})
+    if (document.value.contains(by_role)) expand_groups(document.value[by_role]);
 }
 
 /// The files that are being read, outermost first, and how many were read in all.

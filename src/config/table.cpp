@@ -31,8 +31,7 @@ std::vector<std::string_view> rule_names(bool for_all_roles) {
     if (!for_all_roles || !row.sees_matrix) names.push_back(row.name);
   return names;
 }
-std::vector<std::string_view> state_names(bool StateCodecInfo::*suits) {
-  std::vector<std::string_view> names;
+std::vector<std::string_view> state_names(bool StateCodecInfo::*suits, std::vector<std::string_view> names = {}) {
   for (const StateCodecInfo& row : state_codec_table)
     if (row.*suits) names.push_back(row.name);
   return names;
@@ -69,15 +68,35 @@ void add_role(std::vector<Key>& rows, std::string_view name, bool group) {
       "eco: what rounding loses goes into the first moment (arXiv 2601.22101).", {}, Resume::identity);
 }
 
-// The groups first, each as its first role, then the roles.
-template <std::size_t... i>
-void add_roles(std::vector<Key>& rows, std::index_sequence<i...>) {
+// The same for optimizer.states.
+template <Role role>
+void add_states_of_role(std::vector<Key>& rows, std::string_view name, bool group) {
+  using C = RunConfig&;
+  using enum Resume;
+  const auto add = [&](const char* key, Field (*field)(C), Range range, std::vector<std::string_view> names, Resume resume, const char* meaning) {
+    rows.push_back({fmt::format("optimizer.states.{}.{}", name, key), field, range, std::move(names), resume, meaning, {}, group});
+  };
+  add("m", [](C c) -> Field { return &c.optimizer.states.roles[role].m; }, none, state_names(&StateCodecInfo::for_first_moment, {"auto"}), tensors,
+      "How the first moment is stored, whatever the tensor's size; auto: as optimizer.states says of all roles.");
+  add("v", [](C c) -> Field { return &c.optimizer.states.roles[role].v; }, none, state_names(&StateCodecInfo::for_second_moment, {"auto"}), tensors,
+      "The same of the second moment.");
+  add("block", [](C c) -> Field { return &c.optimizer.states.roles[role].block; }, {0, 65536}, {}, tensors,
+      "Elements of a row that share a scale; 0: optimizer.states.block.");
+  add("m_rounding", [](C c) -> Field { return choice(c.optimizer.states.roles[role].m_rounding); }, none, list(own_rounding_names), identity,
+      "How the first moment is rounded; auto: optimizer.states.m_rounding, or nearest where the role has its own m.");
+  add("v_rounding", [](C c) -> Field { return choice(c.optimizer.states.roles[role].v_rounding); }, none, list(own_rounding_names), identity,
+      "How the second moment is rounded; auto: optimizer.states.v_rounding, or, where the role has its own v, nearest, and stochastic for logN and zip_de4.");
+}
+
+// The groups first, each as its first role, then the roles. `Keys`: add_role or add_states_of_role.
+template <class Keys, std::size_t... i>
+void add_roles(Keys add, std::index_sequence<i...>) {
   const auto add_group = [&]<Role role>() {
     const std::string_view group = info(role).group;
-    if (!group.empty() && roles_of(group).front() == role) add_role<role>(rows, group, true);
+    if (!group.empty() && roles_of(group).front() == role) add.template operator()<role>(group, true);
   };
   (add_group.template operator()<role_table[i].role>(), ...);
-  (add_role<role_table[i].role>(rows, role_table[i].name, false), ...);
+  (add.template operator()<role_table[i].role>(role_table[i].name, false), ...);
 }
 
 std::vector<Key> make_rows() {
@@ -236,7 +255,7 @@ std::vector<Key> make_rows() {
     {"optimizer.states.m", [](C c) -> Field { return &c.optimizer.states.m; }, none, state_names(&StateCodecInfo::for_first_moment), tensors,
      "How the first moment is stored."},
     {"optimizer.states.v", [](C c) -> Field { return &c.optimizer.states.v; }, none, state_names(&StateCodecInfo::for_second_moment), tensors,
-     "How the second moment is stored; deN and sqrt8 have a zero here, deN_no_zero and linearN do not. zip_de4 is de4, rounded so that the mean of 1 / (sqrt(v) + eps) stays."},
+     "How the second moment is stored; deN and sqrt8 have a zero here, deN_no_zero and linearN do not. zip_de4 is de4, rounded so that the mean of 1 / (sqrt(v) + eps) stays. row_mean is one v for each row of a matrix: each token, in an embedding."},
     {"optimizer.states.block", [](C c) -> Field { return &c.optimizer.states.block; }, {8, 65536}, {}, tensors,
      "Elements of a row that share a scale; a multiple of 8."},
     {"optimizer.states.m_rounding", [](C c) -> Field { return choice(c.optimizer.states.m_rounding); }, none, list(rounding_names), identity,
@@ -275,13 +294,26 @@ std::vector<Key> make_rows() {
     {"precision.activations", [](C c) -> Field { return choice(c.precision.activations); }, none, list(activations_names), identity,
      "What the inputs of the block linears are rounded to, each token by its own scale; gradients pass straight through."},
   };
-  add_roles(rows, std::make_index_sequence<role_count>());
+  constexpr auto every_role = std::make_index_sequence<role_count>();
+  add_roles([&]<Role role>(std::string_view name, bool group) { add_states_of_role<role>(rows, name, group); }, every_role);
+  add_roles([&]<Role role>(std::string_view name, bool group) { add_role<role>(rows, name, group); }, every_role);
   return rows;
 }
 
 struct SectionMeaning {
   std::string path, meaning;
 };
+
+// The objects in `section` that hold something by role, the groups first.
+void add_role_sections(std::vector<SectionMeaning>& rows, std::string_view section) {
+  for (const RoleInfo& row : role_table)
+    if (!row.group.empty() && roles_of(row.group).front() == row.role) {
+      std::vector<std::string_view> names;
+      for (const Role role : roles_of(row.group)) names.push_back(info(role).name);
+      rows.push_back({fmt::format("{}.{}", section, row.group), fmt::format("The group of {}.", joined(names, " and "))});
+    }
+  for (const RoleInfo& row : role_table) rows.push_back({fmt::format("{}.{}", section, row.name), std::string(row.meaning)});
+}
 
 std::vector<SectionMeaning> make_sections() {
   std::vector<SectionMeaning> rows = {
@@ -292,19 +324,14 @@ std::vector<SectionMeaning> make_sections() {
     {"train", "How long, how much at a time, and what happens at intervals."},
     {"schedule", "The learning rate of every step."},
     {"optimizer", "How gradients become updates."},
-    {"optimizer.states", "How the optimizer's moments are stored."},
+    {"optimizer.states", "How the optimizer's moments are stored: of all roles, and, in an object by the name of a role or a group, where one differs."},
     {"optimizer.muon", "Rule muon: momentum made orthogonal, for the matrices of the blocks."},
     {"optimizer.eco", "Variants of ECO's error feedback (weights.*.error_feedback)."},
     {"precision", "What the arithmetic's operands are."},
-    {"weights", "How weights are stored, by role or by group of roles. Within one file a role wins over its group."},
   };
-  for (const RoleInfo& row : role_table)
-    if (!row.group.empty() && roles_of(row.group).front() == row.role) {
-      std::vector<std::string_view> names;
-      for (const Role role : roles_of(row.group)) names.push_back(info(role).name);
-      rows.push_back({fmt::format("weights.{}", row.group), fmt::format("The group of {}.", joined(names, " and "))});
-    }
-  for (const RoleInfo& row : role_table) rows.push_back({fmt::format("weights.{}", row.name), std::string(row.meaning)});
+  add_role_sections(rows, "optimizer.states");
+  rows.push_back({"weights", "How weights are stored, by role or by group of roles. Within one file a role wins over its group."});
+  add_role_sections(rows, "weights");
   return rows;
 }
 

@@ -46,7 +46,7 @@ BlockData gemma_block(const ModelSpec& spec, int layer) {
   const NormMath math = norm_math(spec);
   AttentionData attention = attention_of(spec, layer);
   if (spec.rope_local_base_freq > 0 && spec.slides(layer)) attention.rope = {.theta = spec.rope_local_base_freq};
-  attention.scores.scale = static_cast<float>(1.0 / std::sqrt(spec.query_pre_attn_scalar));
+  attention.scores.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.query_pre_attn_scalar)));
   attention.scores.softcap = static_cast<float>(spec.attn_logit_softcapping);
   attention.post_norm = "post_attention_layernorm.weight";
   return {StreamData{

@@ -33,7 +33,7 @@ void check_moment(const StoredMoment& moment, const char* which, const Optimizer
   const auto has = [&](const Tensor& tensor, std::int64_t elements) {
     return tensor && tensor.dtype == DType::f32 && tensor.elements() == elements && tensor.contiguous();
   };
-  if (codec.kind != StateKind::factored)
+  if (has_codes(codec.kind))
     check(moment.codes.dtype == codec.dtype && moment.codes.rows() == rows && moment.codes.cols() == cols &&
               moment.codes.contiguous(),
           "optimizer_step: {} is {} {}; its codec {} wants {} {}", which, name(moment.codes.dtype),
@@ -42,6 +42,10 @@ void check_moment(const StoredMoment& moment, const char* which, const Optimizer
     check(args.weight.shape.rank >= 2 && has(moment.row, rows) && has(moment.column, cols),
           "optimizer_step: {} in codec {} needs a matrix with f32 numbers of each row and column; the weight is {}",
           which, codec.name, args.weight.shape.text());
+  if (has_rows(codec.kind) && !has_columns(codec.kind))
+    check(args.weight.shape.rank >= 2 && has(moment.row, rows),
+          "optimizer_step: {} in codec {} needs a matrix with an f32 number of each row; the weight is {}", which,
+          codec.name, args.weight.shape.text());
   if (!has_blocks(codec.kind)) return;
   check(block >= 1, "optimizer_step: {} in blocks of {}; expected at least 1", which, block);
   const std::int64_t numbers = (codec.kind == StateKind::logarithmic ? 2 : 1) * ((cols + block - 1) / block);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bittern/moment_choice.h"
 #include "bittern/quant/scales.h"
 #include "bittern/step_record_tensors.h"
 
@@ -18,20 +19,15 @@ bool is_decayed(const RoleInfo& role, const OptimizerSection& config) {
   return config.decay_on == "linears" ? role.decayed && role.is_linear : role.decayed;
 }
 
-/// True where the codecs of optimizer.states store the parameter's moments.
-bool has_stored_codec(const ParameterSpec& parameter, const StatesSection& states) {
-  const RoleInfo& role = info(parameter.role);
-  const bool asked =
-      states.on == StatesOn::all || role.is_linear || (states.on == StatesOn::matrices && role.is_matrix);
-  return asked && parameter.shape.elements() > states.min_elements;
-}
-
-StateCodec moment_codec(const ParameterSpec& parameter, const StatesSection& states, const std::string& name,
-                        Rounding rounding) {
-  const StateCodecInfo* codec = find_state_codec(has_stored_codec(parameter, states) ? name : "f32");
-  check(codec != nullptr, "optimizer.states: there is no codec \"{}\"", name);
+StateCodec moment_codec(const ParameterSpec& parameter, const StatesSection& states, const MomentChoice& choice) {
+  const bool stored = choice.own || parameter.shape.elements() > states.min_elements;
+  const StateCodecInfo* codec = find_state_codec(stored ? choice.codec : "f32");
+  check(codec != nullptr, "optimizer.states: there is no codec \"{}\"", choice.codec);
   if (parameter.shape.rank < 2) codec = codec_of_vectors(codec);
-  return {.info = codec, .block = states.block, .rounding = rounding, .quantile = static_cast<float>(states.quantile)};
+  return {.info = codec,
+          .block = choice.block,
+          .rounding = choice.rounding,
+          .quantile = static_cast<float>(states.quantile)};
 }
 
 /// m.NAME, and what else the codec keeps: m.NAME_scale, m.NAME_row, m.NAME_column.
@@ -43,14 +39,12 @@ void plan_moment(Plan& plan, const std::string& name, const Shape& shape, Moment
     return plan.add(name + suffix, of, dtype, Category::optimizer_states);
   };
   const StateKind kind = codec.info->kind;
-  if (kind != StateKind::factored) moment.codes = add("", shape, codec.info->dtype);
+  if (has_codes(kind)) moment.codes = add("", shape, codec.info->dtype);
   if (kind == StateKind::fp8 || kind == StateKind::codebook)
     moment.scales = add("_scale", Shape{rows, blocks}, DType::f32);
   if (kind == StateKind::logarithmic) moment.scales = add("_scale", Shape{rows, 2 * blocks}, DType::f32);
-  if (kind == StateKind::rank1 || kind == StateKind::factored) {
-    moment.row = add("_row", Shape{rows}, DType::f32);
-    moment.column = add("_column", Shape{cols}, DType::f32);
-  }
+  if (has_rows(kind)) moment.row = add("_row", Shape{rows}, DType::f32);
+  if (has_columns(kind)) moment.column = add("_column", Shape{cols}, DType::f32);
 }
 
 StoredMoment stored(const Arena& arena, const Moment& moment) {
@@ -65,12 +59,10 @@ StoredMoment stored(const Arena& arena, const Moment& moment) {
 
 void decide_update(Parameter& parameter, const OptimizerSection& config) {
   const RoleInfo& role = info(parameter.spec.role);
-  const StatesSection& states = config.states;
   parameter.rule = role.updated ? std::optional(rule_of(config, role.role)) : std::nullopt;
   parameter.decayed = role.updated && is_decayed(role, config);
-  const std::string& m = role.role == Role::head ? states.head_m : states.m;
-  parameter.m.codec = moment_codec(parameter.spec, states, m, states.m_rounding);
-  parameter.v.codec = moment_codec(parameter.spec, states, states.v, states.v_rounding);
+  parameter.m.codec = moment_codec(parameter.spec, config.states, first_moment_of(config.states, role.role));
+  parameter.v.codec = moment_codec(parameter.spec, config.states, second_moment_of(config.states, role.role));
 }
 
 Optimizer::Optimizer(Backend& backend, const RunConfig& config, std::span<Parameter> parameters, Plan& plan)

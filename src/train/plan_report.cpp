@@ -30,31 +30,41 @@ constexpr std::array<Column, 8> columns = {{{"weight", [](const RoleMemory& row)
                                             {"kept", [](const RoleMemory& row) { return row.kept(); }},
                                             {"gradient", [](const RoleMemory& row) { return row.gradient; }}}};
 
+nlohmann::ordered_json memory_json(const RoleMemory& row) {
+  nlohmann::ordered_json json = {{"parameters", row.parameters}};
+  for (const Column& column : columns) json["bytes"][column.name] = column.bytes(row);
+  for (const Column& column : columns) json["bytes_per_parameter"][column.name] = row.per_parameter(column.bytes(row));
+  return json;
+}
+
 nlohmann::ordered_json roles_json(const std::vector<RoleMemory>& roles) {
   nlohmann::ordered_json all;
   for (const RoleMemory& row : roles) {
     const RoleInfo& role = info(row.role);
     nlohmann::ordered_json& json = all[std::string(role.name)];
-    json = {{"group", role.group}, {"codec", row.codec}, {"parameters", row.parameters}};
-    for (const Column& column : columns) json["bytes"][column.name] = column.bytes(row);
-    for (const Column& column : columns)
-      json["bytes_per_parameter"][column.name] = row.per_parameter(column.bytes(row));
+    json = {{"group", role.group}, {"codec", row.codec}};
+    json.update(memory_json(row));
   }
   return all;
 }
 
+void print_memory(std::string_view name, const RoleMemory& row) {
+  fmt::print("{:<17} {:<9} {:>14}", name, row.codec, with_commas(row.parameters));
+  for (const Column& column : columns) {
+    const std::int64_t bytes = column.bytes(row);
+    fmt::print(" {:>8}", bytes == 0 ? "-" : fmt::format("{:.5f}", row.per_parameter(bytes)));
+  }
+  fmt::print("\n");
+}
+
+/// The whole model first: what a method saves in the blocks, a large vocabulary can hide.
 void print_roles(const std::vector<RoleMemory>& roles) {
   fmt::print("{:<17} {:<9} {:>14}", "bytes a parameter", "codec", "parameters");
   for (const Column& column : columns) fmt::print(" {:>8}", column.name);
   fmt::print("\n");
-  for (const RoleMemory& row : roles) {
-    fmt::print("{:<17} {:<9} {:>14}", info(row.role).name, row.codec, with_commas(row.parameters));
-    for (const Column& column : columns) {
-      const std::int64_t bytes = column.bytes(row);
-      fmt::print(" {:>8}", bytes == 0 ? "-" : fmt::format("{:.5f}", row.per_parameter(bytes)));
-    }
-    fmt::print("\n");
-  }
+  print_memory("whole model", sum_of_roles(roles, false));
+  print_memory("blocks' linears", sum_of_roles(roles, true));
+  for (const RoleMemory& row : roles) print_memory(info(row.role).name, row);
   fmt::print("kept: from step to step and in a checkpoint; m, v and master with their scales\n\n");
 }
 
@@ -150,6 +160,8 @@ void print_plan(RunConfig requested, bool json) {
     const nlohmann::ordered_json out = {
         {"parameters", parameters},
         {"memory", memory},
+        {"whole_model", memory_json(sum_of_roles(role_memory(*session), false))},
+        {"block_linears", memory_json(sum_of_roles(role_memory(*session), true))},
         {"roles", roles_json(role_memory(*session))},
         {"gradients_at_once", session->plan.most_at_once(Category::gradients)},
         {"total_bytes", total},

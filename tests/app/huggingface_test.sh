@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checkpoints open in Hugging Face transformers as they are, those with weights in codes after `bittern export`: the same loss, the
-# same most likely text, for a llama, mistral, qwen2, qwen3, BitNet's architecture, ECO's FP8 and DQT's ternary weights. Needs Python with
+# same most likely text, for a llama, mistral, qwen2, qwen3, gemma2, gemma3, BitNet's architecture, ECO's FP8 and DQT's ternary weights. Needs Python with
 # torch, transformers, sentencepiece and protobuf ($BITTERN_PYTHON, or python3), a gigabyte that scripts/install_dependencies
 # leaves out; where there is none, ctest lists the test as skipped. To run it:
 #   python3 -m venv hf && hf/bin/pip install torch transformers sentencepiece protobuf
@@ -47,6 +47,12 @@ for architecture in llama mistral qwen2 qwen3 bitnet; do same_as_transformers "$
 # Every kind of wave: 16 positions before, sequences of 32.
 same_as_transformers llama3_rope llama "" ', "rope_theta": 500, "rope_scaling": {"rope_type": "llama3", "factor": 8,
   "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 16}'
+# Windows shorter than the sequences; gemma3's scaled rotation in the layer that sees all positions.
+same_as_transformers mistral_window mistral "" ', "sliding_window": 7'
+same_as_transformers gemma2 gemma2 "" ', "sliding_window": 7, "query_pre_attn_scalar": 9, "attn_logit_softcapping": 5,
+  "final_logit_softcapping": 8'
+same_as_transformers gemma3 gemma3_text "" ', "sliding_window": 7, "sliding_window_pattern": 2, "query_pre_attn_scalar": 9,
+  "rope_theta": 1000, "rope_local_base_freq": 100, "rope_scaling": {"rope_type": "linear", "factor": 4}'
 same_as_transformers eco llama '"block_linear": {"codec": "fp8_e4m3", "scale_per": "row", "rounding": "stochastic", "error_feedback": "eco"}'
 same_as_transformers dqt_ternary bitnet '"block_linear": {"codec": "ternary", "scale_per": "tensor", "scale_from": "absmean", "scale_update": "fixed",
   "rounding": "stochastic"}'

@@ -27,7 +27,7 @@ public = {
     "base": "error file strict_json host_device role",
     "quant": "dtype tensor",
     "ops": "ops activation backend cuda_backend noted_call noting_backend ticket device_memory token_order step_record step_record_tensors step_decision plan poison profile normal parameter model_spec row_parts",
-    "config": "config schedule",
+    "config": "config schedule moment_choice",
     "optim": "optimizer",
     "data": "prepare tokenizer token_file sampler",
     "model": "model layer_events",

@@ -1,4 +1,5 @@
 // weights.* and optimizer.states.* against each other: what a codec implies, and what is refused and why.
+#include "bittern/moment_choice.h"
 #include "bittern/quant/state_codec.h"
 #include "config/config_support.h"
 #include "config/weight_codecs.h"
@@ -56,6 +57,39 @@ TEST_CASE("config: SOLO's levels and zip_de4 are rounded stochastically unless i
   CHECK(rounding({"optimizer.states.v=log4", "optimizer.states.v_rounding=nearest"}) == Rounding::nearest);
   CHECK(rounding({"optimizer.states.v=linear4"}) == Rounding::nearest);
   CHECK(rounding({"optimizer.states.v=zip_de4"}) == Rounding::stochastic);
+}
+
+TEST_CASE("config: optimizer.states by role: a role over its group over all, later files over earlier ones") {
+  const StatesSection states =
+      parse_config(R"({"optimizer": {"states": {"m": "de4", "v": "log2", "block": 64, "head_m": "bf16",
+        "block_linear": {"m": "linear8", "block": 2048, "m_rounding": "stochastic"}, "mlp_linear": {"m": "fp8"},
+        "embedding": {"m": "dynamic8", "v": "zip_de4"}, "norm": {"v": "f32"}}}})",
+                   "a.json", std::vector<std::string>{"optimizer.states.embedding.block=8"})
+          .optimizer.states;
+  const auto says = [](const MomentChoice& choice, const char* codec, Rounding rounding, std::int64_t block, bool own) {
+    return choice.codec == codec && choice.rounding == rounding && choice.block == block && choice.own == own;
+  };
+  const auto nearest = Rounding::nearest, stochastic = Rounding::stochastic;
+  CHECK(says(first_moment_of(states, Role::attention_linear), "linear8", stochastic, 2048, true));
+  CHECK(says(first_moment_of(states, Role::mlp_linear), "fp8", stochastic, 2048, true));
+  CHECK(says(second_moment_of(states, Role::mlp_linear), "log2", stochastic, 2048, false));
+  CHECK(says(first_moment_of(states, Role::embedding), "dynamic8", nearest, 8, true));
+  CHECK(says(second_moment_of(states, Role::embedding), "zip_de4", stochastic, 8, true));
+  CHECK(says(first_moment_of(states, Role::head), "bf16", nearest, 64, false));
+  CHECK(says(first_moment_of(states, Role::norm), "f32", nearest, 64, false));
+  CHECK(says(second_moment_of(states, Role::norm), "f32", nearest, 64, true));
+}
+
+TEST_CASE("config: a role's own codec is rounded as that codec implies, whatever is said of all roles") {
+  const auto rounding = [](const std::vector<std::string>& settings) {
+    return second_moment_of(parse_config("{}", "a.json", settings).optimizer.states, Role::embedding).rounding;
+  };
+  CHECK(rounding({"optimizer.states.v=log2", "optimizer.states.embedding.v=linear4"}) == Rounding::nearest);
+  CHECK(rounding({"optimizer.states.embedding.v=log2"}) == Rounding::stochastic);
+  CHECK(rounding({"optimizer.states.embedding.v=log2", "optimizer.states.embedding.v_rounding=nearest"}) ==
+        Rounding::nearest);
+  CHECK(rounding({"optimizer.states.v=linear4", "optimizer.states.embedding.v_rounding=stochastic"}) ==
+        Rounding::stochastic);
 }
 
 TEST_CASE("config: codecs that cannot go together are refused with the keys, the reason and the remedy") {
@@ -117,6 +151,22 @@ TEST_CASE("config: codecs that cannot go together are refused with the keys, the
        "weights.attention_linear.error_feedback is eco with optimizer.rule muon"},
       {{"optimizer.rule=muon", "optimizer.others=sgdm", "optimizer.states.v=log2"},
        "optimizer.states.v is log2 with rule muon, which has no second moment; set v to f32"},
+      {{"optimizer.states.embedding.m=log2"}, "optimizer.states.embedding.m is \"log2\"; expected one of auto, f32,"},
+      {{"optimizer.states.head={\"block\":100}"},
+       "optimizer.states.head.block is 100; expected a multiple of 8: packed codes of a block start at a byte; set it "
+       "to 96"},
+      {{"optimizer.states.embedding.m_rounding=stochastic"},
+       "optimizer.states.embedding.m_rounding is stochastic with m f32, which is not rounded; set it to auto, or "
+       "optimizer.states.embedding.m to a codec of fewer bits"},
+      {{"optimizer.states.v=de4", "optimizer.states.norm.v_rounding=stochastic"},
+       "optimizer.states.norm.v_rounding is stochastic with v f32"},
+      {{"optimizer.states.head.v=factored", "optimizer.states.head.v_rounding=stochastic"},
+       "optimizer.states.head.v_rounding is stochastic with v factored; a matrix then has f32 means"},
+      {{"optimizer.rule=muon", "optimizer.states.block_linear.v=bf16"},
+       "optimizer.states.attention_linear.v is bf16 with rule muon, which has no second moment; remove it"},
+      {{"model.tie_word_embeddings=true", "optimizer.states.head.m=bf16"},
+       "optimizer.states.head says how the head's moments are stored, but model.tie_word_embeddings is true"},
+      {{"optimizer.states.mlp=3"}, "optimizer.states.mlp is not a known key"},
       {{"optimizer.eco.cap=3"}, "optimizer.eco.cap is 3, but no weights.*.error_feedback is eco"},
       {{"weights.head.codec=bf16", "weights.head.error_feedback=eco", "optimizer.rule=sgdm", "optimizer.eco.cap=3"},
        "optimizer.eco.cap is 3 with rule sgdm; a cap is told in roots of adamw's second moment; set cap to 0"},
@@ -148,6 +198,7 @@ TEST_CASE("config: the papers' combinations, and some that no paper tried, are a
       {states + R"({"m":"de2","v":"log2","head_m":"de2","quantile":0.05})", "optimizer.betas=[0.1,0.999]"},
       {states + R"({"m":"dynamic8","v":"dynamic8","block":256,"on":"linears"})"},
       {states + R"({"m":"bf16","v":"bf16","m_rounding":"stochastic"})"},
+      {states + R"({"v":"f32","quantile":0.05,"mlp_linear":{"v":"log3"},"norm":{"m":"de4","v":"factored"}})"},
       // nobody's
       {linears + R"({"codec":"fp8_e4m3","error_feedback":"eco","rounding":"stochastic"})",
        states + R"({"m":"de4","v":"log2"})"},

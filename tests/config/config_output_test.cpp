@@ -14,8 +14,8 @@ TEST_CASE("config: the effective config reads back to itself and names every key
       {},
       {"model.architecture=qwen2", "model.num_key_value_heads=2", "schedule.lr=0.1234567890123456789"},
       {"model.architecture=qwen3", "model.head_dim=32", "weights.block_linear.codec=bf16",
-       "weights.block_linear.rounding=stochastic", "optimizer.states.v=bf16",
-       "optimizer.betas=[0.1,0.30000000000000004]"},
+       "weights.block_linear.rounding=stochastic", "optimizer.states.v=bf16", "optimizer.states.block_linear.m=de4",
+       "optimizer.states.head.v_rounding=stochastic", "optimizer.betas=[0.1,0.30000000000000004]"},
       {"precision.compute=f32", "weights.head.codec=bf16", "weights.head.master=f32", "data.path=\"a\\u00e9\\n\\\"b\""},
   }));
   const std::string once = config_json(parse_config("{}", "a.json", settings));
@@ -105,11 +105,19 @@ TEST_CASE("config: what a changed key means: other tensors, another run, or a ru
                                  rounded = {"weights.head.codec=bf16", "weights.head.rounding=stochastic"};
   CHECK(compare_configs(parse_config("{}", "a.json", bf16), parse_config("{}", "b.json", rounded), true).run ==
         Lines{"weights.head.rounding: \"nearest\" -> \"stochastic\""});
-  for (const char* setting : {"model.intermediate_size=64", "model.tie_word_embeddings=true", "optimizer.rule=sgdm",
-                              "optimizer.states.m=bf16", "optimizer.states.min_elements=0"}) {
+  for (const char* setting :
+       {"model.intermediate_size=64", "model.tie_word_embeddings=true", "optimizer.rule=sgdm",
+        "optimizer.states.m=bf16", "optimizer.states.norm.v=bf16", "optimizer.states.min_elements=0"}) {
     INFO(setting);
     CHECK(verdict({setting}).tensors.size() == 1);
   }
+  CHECK(compare_configs(parse_config("{}", "a.json", std::vector<std::string>{"optimizer.states.m=de4"}),
+                        parse_config("{}", "b.json",
+                                     std::vector<std::string>{"optimizer.states.m=de4",
+                                                              "optimizer.states.block_linear.m_rounding=stochastic"}),
+                        true)
+            .run == Lines{"optimizer.states.attention_linear.m_rounding: \"auto\" -> \"stochastic\"",
+                          "optimizer.states.mlp_linear.m_rounding: \"auto\" -> \"stochastic\""});
   // What the rates follow from: the same run while those of the steps made stay.
   CHECK(verdict({"train.steps=2000", "schedule.shape=wsd"}, false).run.size() == 2);
   CHECK(verdict({"train.steps=2000", "schedule.shape=wsd"}, true).notice ==

@@ -43,6 +43,7 @@ TEST_CASE("migrations: the configs of runs of an older program are read with wha
     CHECK(config.train.skip_deviations == 0);
     CHECK(config.model.rope_scaling.rope_type == RopeType{});
     CHECK(config.model.sliding_window == 0);
+    for (const RoleStates& role : config.optimizer.states.roles.values) CHECK(role == RoleStates{});
     ++configs;
   }
   CHECK(configs == 2);

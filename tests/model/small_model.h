@@ -38,7 +38,7 @@ inline ModelSpec small_spec(const SmallFamily& family) {
           .sliding_window = gemma2 || gemma3 || family.architecture == std::string_view("mistral") ? 5 : 0,
           .sliding_window_pattern = gemma2 || gemma3 ? 2 : 0,
           .rope_local_base_freq = gemma3 ? 100.0 : 0.0,
-          .query_pre_attn_scalar = gemma2 || gemma3 ? 12.0 : 0.0,
+          .query_pre_attn_scalar = gemma2 || gemma3 ? 12 : 0,
           .attn_logit_softcapping = gemma2 ? 3.0 : 0.0,
           .final_logit_softcapping = gemma2 ? 4.0 : 0.0,
           .initializer_range = 0.1,

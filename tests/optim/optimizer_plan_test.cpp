@@ -43,6 +43,7 @@ TEST_CASE("optimizer: bytes per parameter are the published ones") {
   CHECK(per_parameter("de4", "rank1_linear4", Shape{768, 3072}) == Approx(1.03776).margin(5e-6));
   CHECK(per_parameter("de4", "rank1_linear4", Shape{50257, 768}) == Approx(1.03654).margin(5e-6));
   CHECK(per_parameter("de4", "factored", large) == Approx(0.53320).margin(5e-6));
+  CHECK(per_parameter("de4", "row_mean", large) == Approx(0.53125 + 4.0 / 4096).margin(1e-9));
   CHECK(per_parameter("de4", "log2", large) == 0.84375);
   CHECK(per_parameter("de2", "log2", large) == 0.59375);
   CHECK(per_parameter("de3", "log3", large) == 0.84375);  // three bits take three bits
@@ -96,6 +97,43 @@ TEST_CASE("optimizer: states.on, min_elements and head_m say whose moments are i
   CHECK(m(Role::norm, vector) == "de4");
   CHECK(v(Role::norm, vector) == "linear4");  // a vector has no rows and columns
   CHECK(m(Role::head, matrix) == "dynamic8");
+}
+
+TEST_CASE("optimizer: states of a role store all its tensors, however few elements they have") {
+  OptimizerSection config;
+  config.states = {.m = "de4", .v = "log2", .block = 64, .on = StatesOn::linears};
+  config.states.roles[Role::norm] = {.m = "bf16", .v = "factored"};
+  config.states.roles[Role::embedding] = {.m = "dynamic8", .block = 32};
+  const Shape matrix{128, 64}, vector{64};
+  const Parameter norm = decided(Role::norm, vector, config), embedding = decided(Role::embedding, matrix, config);
+  CHECK(norm.m.codec.info->name == "bf16");
+  CHECK(norm.v.codec.info->name == "linear4");  // a vector has no rows and columns
+  CHECK(embedding.m.codec.info->name == "dynamic8");
+  CHECK(embedding.m.codec.block == 32);
+  CHECK(embedding.v.codec.info->name == "f32");
+  const Parameter linear = decided(Role::mlp_linear, matrix, config);
+  CHECK(linear.m.codec.info->name == "de4");
+  CHECK(linear.m.codec.block == 64);
+}
+
+TEST_CASE("optimizer: what is said of every role one by one is the same as what is said of all") {
+  OptimizerSection all, each;
+  all.states = {.m = "de4",
+                .v = "log2",
+                .block = 64,
+                .v_rounding = Rounding::stochastic,
+                .on = StatesOn::all,
+                .min_elements = 0,
+                .head_m = "de4"};
+  for (RoleStates& role : each.states.roles.values) role = {.m = "de4", .v = "log2", .block = 64};
+  for (const RoleInfo& row : role_table) {
+    const Parameter a = decided(row.role, Shape{128, 64}, all), b = decided(row.role, Shape{128, 64}, each);
+    for (const auto& [x, y] : {std::pair(a.m.codec, b.m.codec), std::pair(a.v.codec, b.v.codec)}) {
+      CHECK(x.info == y.info);
+      CHECK(x.block == y.block);
+      CHECK(x.rounding == y.rounding);
+    }
+  }
 }
 
 TEST_CASE("optimizer: a moment's codec has the config's block, quantile, and its own rounding") {

@@ -94,6 +94,8 @@ struct ElementMoment : Elements {
       case StateKind::logarithmic:
         log_levels(log_block_of(r, c).alpha, bits_of(dtype), level);
         return log_decode(code(r, c), level, log_block_of(r, c).delta);
+      case StateKind::row_mean:
+        return store.row[static_cast<std::size_t>(r)];
     }
     return 0;
   }
@@ -128,7 +130,7 @@ struct ElementMoment : Elements {
         store.column[static_cast<std::size_t>(c)] = block_scale(largest);
       }
     }
-    if (codec.info->kind == StateKind::factored) return;
+    if (!has_codes(codec.info->kind)) return;
     if (codec.info->kind == StateKind::values) {
       for (std::int64_t r = 0; r < rows; ++r)
         for (std::int64_t c = 0; c < cols; ++c) write_value(r, c, *at(r, c));
@@ -152,7 +154,7 @@ struct ElementMoment : Elements {
     });
   }
 
-  /// factored: the means take up the squared gradients, and v is what they make.
+  /// factored, row_mean: the means take up the squared gradients, and v is what they make.
   void update_means(const std::vector<float>& g, const RuleConstants& c) {
     double total = 0;
     for (std::int64_t r = 0; r < rows; ++r) {
@@ -163,6 +165,7 @@ struct ElementMoment : Elements {
       row_mean = c.beta2 * row_mean + c.one_minus_beta2 * mean;
       total += row_mean;
     }
+    if (codec.info->kind == StateKind::row_mean) return;
     for (std::int64_t i = 0; i < cols; ++i) {
       float sum = 0;
       for (std::int64_t r = 0; r < rows; ++r)
@@ -231,7 +234,7 @@ struct ElementStep {
   void step(const std::vector<float>& g, long long t) {
     RuleConstants c = info(options.rule).constants(options.options, t);
     v.inverse_root = {c.inv_sqrt_correction2, c.eps};
-    if (has_v && v.codec.info->kind == StateKind::factored) {
+    if (has_v && !has_codes(v.codec.info->kind)) {
       v.update_means(g, c);
       c.beta2 = 1, c.one_minus_beta2 = 0;
     }
@@ -290,6 +293,10 @@ std::vector<StepOptions> configurations() {
        .m = "nf4",
        .v = "zip_de4",
        .v_rounding = stochastic},
+      {.weight = {.storage = WeightStorage::fp8_e4m3, .rounding = stochastic, .error_feedback = eco},
+       .m = "linear8",
+       .v = "row_mean",
+       .m_rounding = stochastic},
       {.weight = {}, .m = "softsign8", .v = "sqrt8", .m_rounding = stochastic, .v_rounding = stochastic},
   };
   for (StepOptions& options : all) options.block = 16;

@@ -304,16 +304,14 @@ class StoredParameter {
     if (options_.shape.rank < 2) m.codec.info = codec_of_vectors(m.codec.info);
     const StateKind kind = m.codec.info->kind;
     std::vector<float> none;
-    if (kind != StateKind::factored) m.codes = stored(store.codes, none, m.codec.info->dtype);
+    if (has_codes(kind)) m.codes = stored(store.codes, none, m.codec.info->dtype);
     m.codes.scales = nullptr;
     const Tensor shape(nullptr, DType::f32, options_.shape);
     const std::int64_t rows = shape.rows(), cols = shape.cols(), blocks = (cols + options_.block - 1) / options_.block;
     if (kind == StateKind::fp8 || kind == StateKind::codebook) m.scales = floats(store.scales, Shape{rows, blocks});
     if (kind == StateKind::logarithmic) m.scales = floats(store.scales, Shape{rows, 2 * blocks});
-    if (kind == StateKind::rank1 || kind == StateKind::factored) {
-      m.row = floats(store.row, Shape{rows});
-      m.column = floats(store.column, Shape{cols});
-    }
+    if (has_rows(kind)) m.row = floats(store.row, Shape{rows});
+    if (has_columns(kind)) m.column = floats(store.column, Shape{cols});
     return m;
   }
 

@@ -69,6 +69,28 @@ TEST_CASE("paper configs: ECO's sizes have the paper's parameters and tokens") {
   }
 }
 
+TEST_CASE("paper configs: Muon with all of the model in few bytes keeps what is promised of it") {
+  const struct {
+    const char* size;
+    std::int64_t parameters;
+    double most;  ///< bytes of the whole model that are kept, per parameter
+  } sizes[] = {{"30m", 71606400, 2.7},
+               {"124m", 123587328, 2.4},
+               {"350m", 359842816, 2.2},
+               {"1.2b", 1235814400, 2.3},
+               {"8b", 8030261248, 2.2}};
+  for (const auto& [size, parameters, most] : sizes) {
+    CAPTURE(size);
+    for (const fs::path& file : json_files(configs / "frontier" / size)) {
+      const RunConfig config = load(file);
+      const RoleMemory whole = sum_of_roles(role_memory(*Session::for_training(config, 0)), false);
+      CHECK(whole.parameters == parameters);
+      if (file.stem() == "muon_whole_model") CHECK(whole.per_parameter(whole.kept()) <= most);
+      if (file.stem() == "adamw") CHECK(whole.per_parameter(whole.kept()) == 12.0);
+    }
+  }
+}
+
 TEST_CASE("paper configs: low-bit weights with low-bit states take less than 2.5 bytes per quantized parameter") {
   std::size_t rows = 0;
   for (const fs::path& file : json_files(configs / "combined/30m")) {

@@ -87,6 +87,8 @@ TEST_CASE("quantized checkpoint: codes and scales come back bit for bit, for eve
        {"optimizer.states.m=de4", "optimizer.states.v=rank1_linear4", "optimizer.states.on=all"},
        {"optimizer.states.m=dynamic8", "optimizer.states.v=factored", "optimizer.states.block=8"},
        {"optimizer.states.m=fp8", "optimizer.states.v=fp8"},
+       {"optimizer.states.block_linear.m=linear8", "optimizer.states.embedding.v=sqrt8",
+        "optimizer.states.norm.m=bf16"},
        {"optimizer.states.m=de3", "optimizer.states.v=log3"},
        {"optimizer.states.m=linear2", "optimizer.states.v=de3_no_zero"}}));
   CAPTURE(settings);

@@ -8,6 +8,8 @@
 //               (arXiv 2309.01507, section 4.2); tensors that are not matrices: blocks
 //   factored    no codes: means of v's increments along rows and columns, v[i,j] = row[i] * column[j] / mean(row)
 //               (Adafactor's, as in 4-bit Factor); tensors that are not matrices: blocks of linear4
+//   row_mean    no codes: one v for each row, of the means of the row's squared gradients (Adam-mini, arXiv 2406.16793,
+//               for output rows; of an embedding a row is a token); tensors that are not matrices: f32
 //   logarithmic SOLO's unsigned levels scale * alpha^code, alpha per block from a quantile (arXiv 2505.00347)
 //
 // Blocks restart at every row of the tensor; the last one of a row may be short.
@@ -23,15 +25,24 @@
 
 namespace bittern {
 
-enum class StateKind : std::uint8_t { values, fp8, codebook, rank1, factored, logarithmic };
+enum class StateKind : std::uint8_t { values, fp8, codebook, rank1, factored, logarithmic, row_mean };
 
 /// Codes in blocks of a row, each block with scales of its own.
 constexpr bool has_blocks(StateKind kind) {
   return kind == StateKind::fp8 || kind == StateKind::codebook || kind == StateKind::logarithmic;
 }
+/// The kinds that are not means alone.
+constexpr bool has_codes(StateKind kind) {
+  return kind != StateKind::factored && kind != StateKind::row_mean;
+}
 /// A number for each row and each column of the whole tensor: a matrix.
 constexpr bool has_columns(StateKind kind) {
   return kind == StateKind::rank1 || kind == StateKind::factored;
+}
+
+/// A number for each row of the whole tensor: a matrix.
+constexpr bool has_rows(StateKind kind) {
+  return has_columns(kind) || kind == StateKind::row_mean;
 }
 
 struct StateCodecInfo {
@@ -67,6 +78,7 @@ inline constexpr auto state_codec_table = std::to_array<StateCodecInfo>({
     {"rank1_de4", StateKind::rank1, DType::u4, false, true, "", "de4_unsigned"},
     {"rank1_de4_no_zero", StateKind::rank1, DType::u4, false, true, "", "de4_unsigned_no_zero"},
     {"factored", StateKind::factored, DType::u4, false, true, "", "linear4"},
+    {"row_mean", StateKind::row_mean, DType::f32, false, true, "", ""},
     {"log4", StateKind::logarithmic, DType::u4, false, true, "", ""},
     {"log3", StateKind::logarithmic, DType::u3, false, true, "", ""},
     {"log2", StateKind::logarithmic, DType::u2, false, true, "", ""},
@@ -78,10 +90,16 @@ constexpr const StateCodecInfo* find_state_codec(std::string_view name) {
   return nullptr;
 }
 
+/// How a second moment is rounded where nobody says otherwise: these codecs are made for stochastic rounding.
+constexpr Rounding implied_rounding(const StateCodecInfo& info) {
+  return info.kind == StateKind::logarithmic || info.keeps_inverse_root ? Rounding::stochastic : Rounding::nearest;
+}
+
 /// How a tensor that is no matrix is stored where a matrix would be stored by `info`: kinds that need rows and columns
-/// become blocks of their codebook.
+/// become blocks of their codebook, or, where they have none, f32.
 constexpr const StateCodecInfo* codec_of_vectors(const StateCodecInfo* info) {
-  if (info->kind != StateKind::rank1 && info->kind != StateKind::factored) return info;
+  if (info->kind == StateKind::row_mean) return &state_codec_table[0];
+  if (!has_rows(info->kind)) return info;
   for (const StateCodecInfo& row : state_codec_table)
     if (row.kind == StateKind::codebook && row.unsigned_codebook == info->unsigned_codebook) return &row;
   return nullptr;

@@ -22,7 +22,7 @@ struct Check {
 using Checks = std::map<std::string, Check>;  // by the tensor's name
 
 ScaleKind scales_of_moment(StateKind kind) {
-  if (kind == StateKind::factored) return ScaleKind::means;
+  if (!has_codes(kind)) return ScaleKind::means;
   return kind == StateKind::logarithmic ? ScaleKind::logarithmic : ScaleKind::blocks;
 }
 

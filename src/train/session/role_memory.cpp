@@ -34,4 +34,19 @@ std::vector<RoleMemory> role_memory(const Session& session) {
   return rows;
 }
 
+RoleMemory sum_of_roles(const std::vector<RoleMemory>& roles, bool linears_alone) {
+  RoleMemory sum;
+  for (const RoleMemory& row : roles) {
+    if (linears_alone && !info(row.role).is_linear) continue;
+    sum.parameters += row.parameters;
+    sum.weight += row.weight;
+    sum.scales += row.scales;
+    sum.master += row.master;
+    sum.m += row.m;
+    sum.v += row.v;
+    sum.gradient += row.gradient;
+  }
+  return sum;
+}
+
 }  // namespace bittern

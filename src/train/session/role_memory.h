@@ -29,4 +29,7 @@ struct RoleMemory {
 /// The roles that the model has, in the order of Role.
 std::vector<RoleMemory> role_memory(const Session& session);
 
+/// Their sum: of the whole model, or of the linears of its blocks alone. Its `role` means nothing, its `codec` is empty.
+RoleMemory sum_of_roles(const std::vector<RoleMemory>& roles, bool linears_alone);
+
 }  // namespace bittern

@@ -26,8 +26,11 @@ RoleMemory linear(std::vector<std::string> settings) {
 }  // namespace
 
 TEST_CASE("role memory: kept is what a checkpoint holds, and all of the plan's weights, masters and states") {
-  const auto run =
-      Session::for_training(small({"weights.block_linear.codec=fp8_e4m3", "weights.block_linear.master=bf16"}), 0);
+  const std::vector<std::string> settings =
+      GENERATE(std::vector<std::string>{"weights.block_linear.codec=fp8_e4m3", "weights.block_linear.master=bf16"},
+               std::vector<std::string>{"weights.embedding.codec=bf16", "optimizer.states.embedding.m=dynamic8",
+                                        "optimizer.states.embedding.v=row_mean", "optimizer.states.head.v=row_mean"});
+  const auto run = Session::for_training(small(settings), 0);
   run->allocate();
   std::int64_t kept = 0, stored = 0;
   for (const RoleMemory& role : role_memory(*run)) kept += role.kept();
@@ -35,6 +38,8 @@ TEST_CASE("role memory: kept is what a checkpoint holds, and all of the plan's w
     for (const NamedTensor& tensor : run->checkpoint_tensors(states, false))
       stored += static_cast<std::int64_t>(tensor.data.size());
   CHECK(kept == stored);
+  CHECK(sum_of_roles(role_memory(*run), false).kept() == kept);
+  CHECK(sum_of_roles(role_memory(*run), true).kept() < kept);
   CHECK(kept == run->plan.whole_run_bytes(Category::weights) + run->plan.whole_run_bytes(Category::masters) +
                     run->plan.whole_run_bytes(Category::optimizer_states));
 }

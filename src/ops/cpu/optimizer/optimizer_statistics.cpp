@@ -1,5 +1,5 @@
 // The passes that an optimizer step makes before its update, each over the whole tensor and in an order fixed by the
-// shape. They write scratch only, except for factored means, which are their own encoding. A shard makes its rows' part
+// shape. They write scratch only, except for means, which are their own encoding. A shard makes its rows' part
 // of each sum, gathers the others', and adds up all.
 #include <algorithm>
 #include <cmath>
@@ -59,6 +59,27 @@ void update_factored(Step& step) {
   double total = 0;
   for (std::int64_t r = 0; r < rows; ++r) total += step.piece_results[r];
   step.v.factor = total == 0.0 ? 0.0f : static_cast<float>(static_cast<double>(rows) / total);
+  c.beta2 = 1.0f;
+  c.one_minus_beta2 = 0.0f;
+}
+
+/// row_mean: row = b2 row + (1-b2) mean over the row of (g^2 + eps). From now on decoding gives the updated v, so the
+/// rule must leave it alone.
+void update_row_means(Step& step) {
+  RuleConstants& c = step.constants;
+  const float beta2 = c.beta2, increment = c.one_minus_beta2, clip = step.clip;
+  const float eps = step.args.rule == UpdateRule::adafactor ? c.eps : 0.0f;
+  const std::int64_t cols = step.cols;
+  float* const row = step.v.stored->row.as<float>();
+  for_row_ranges(step.rows, even_parts(step.rows, cols), [&](std::int64_t first, std::int64_t last) {
+    simd([&] {
+      for (std::int64_t r = first; r < last; ++r) {
+        const float* const g = step.gradient({r, 0, cols});
+        const float sum = lane_sum(cols, [=](std::int64_t i) { return (g[i] * clip) * (g[i] * clip) + eps; });
+        row[r] = beta2 * row[r] + increment * (sum / static_cast<float>(cols));
+      }
+    });
+  });
   c.beta2 = 1.0f;
   c.one_minus_beta2 = 0.0f;
 }
@@ -130,6 +151,7 @@ float scale_of_pieces(const Step& step) {
 
 void step_statistics(Step& step) {
   if (step.has_v && step.v.stored->codec.info->kind == StateKind::factored) update_factored(step);
+  if (step.has_v && step.v.stored->codec.info->kind == StateKind::row_mean) update_row_means(step);
   if (step.has_v && step.v.stored->codec.info->kind == StateKind::rank1) find_column_maxima(step);
   if (step.rule->update_square != nullptr) find_update_scale(step);
   if (!step.args.master && makes_tensor_scale(step.args)) find_tensor_scale(step);

@@ -59,7 +59,7 @@ void encode_fp8(const Moment& moment, const RowPiece& whole, const float* values
   });
 }
 
-constexpr std::array<StateRows, 6> table = {{
+constexpr std::array<StateRows, 7> table = {{
     // in the order of StateKind
     {decode_values, encode_values},
     {decode_fp8, encode_fp8},
@@ -67,6 +67,7 @@ constexpr std::array<StateRows, 6> table = {{
     {decode_rank1, encode_rank1},
     {decode_factored, encode_factored},
     {decode_logarithmic, encode_logarithmic},
+    {decode_row_mean, encode_row_mean},
 }};
 
 }  // namespace
