@@ -4,7 +4,8 @@
 //
 // Operations counted are the causal ones: T (T + 1) / 2 scores of 2 D multiply-adds forward, 5 D backward (the backward
 // pass computes the scores again). attention_torch.py prints the same shapes for PyTorch's
-// scaled_dot_product_attention. The last table is generation: one row against a cache, which must be read once, against
+// scaled_dot_product_attention. The second table is Gemma's: windows and soft caps beside plain attention of the same
+// shape, in turns. The last table is generation: one row against a cache, which must be read once, against
 // the memory's reading speed.
 #include <sys/mman.h>
 
@@ -13,6 +14,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -113,6 +116,45 @@ void bench_training(const AttentionShape& shape, DType dtype, const Options& opt
   std::fflush(stdout);
 }
 
+/// Forward and backward with scores made in several ways, in turns; each beside the first.
+void bench_scores(DType dtype, const Options& options) {
+  const AttentionShape shape{.batch = 1, .sequence_length = 4096, .heads = 4, .kv_heads = 1, .head_dim = 256};
+  const std::int64_t rows = shape.rows(), cols = shape.heads * shape.head_dim;
+  const Array qkv(dtype, rows, shape.packed(), 1), dout(dtype, rows, cols, 2), out(dtype, rows, cols, 3);
+  const Array dqkv(dtype, rows, shape.packed(), 4), lse(DType::f32, shape.heads, shape.sequence_length, 5);
+  const Memory workspace(attention_workspace_bytes(shape));
+  const struct {
+    const char* name;
+    AttentionScores scores;
+  } ways[] = {{"all positions", {}},
+              {"window 1024", {.window = 1024}},
+              {"window 512", {.window = 512}},
+              {"soft cap 50", {.softcap = 50.0f}}};
+  std::vector<std::function<void()>> runs;
+  for (const auto& way : ways)
+    for (const bool backward : {false, true})
+      runs.emplace_back([&, backward] {
+        if (!backward)
+          return attention_forward(
+              {.shape = shape, .scores = way.scores, .qkv = qkv.tensor, .out = out.tensor, .lse = lse.tensor},
+              workspace.get());
+        attention_backward({.shape = shape,
+                            .scores = way.scores,
+                            .qkv = qkv.tensor,
+                            .out = out.tensor,
+                            .lse = lse.tensor,
+                            .dqkv = dqkv.tensor,
+                            .dout = dout.tensor},
+                           workspace.get());
+      });
+  const std::vector<double> times =
+      bench::interleaved(runs, 4 * options.seconds, options.cpu_time ? bench::cpu_now : bench::now);
+  for (std::size_t i = 0; i < std::size(ways); ++i)
+    std::printf("%-12s %-4s T4096 H4 KV1 D256 %-14s fwd %8.1f ms %5.2f   bwd %8.1f ms %5.2f\n",
+                std::string(name(isa())).c_str(), std::string(name(dtype)).c_str(), ways[i].name, times[2 * i] * 1e3,
+                times[2 * i] / times[0], times[2 * i + 1] * 1e3, times[2 * i + 1] / times[1]);
+}
+
 void bench_generation(std::int64_t heads, std::int64_t kv_heads, std::int64_t D, std::int64_t rows,
                       std::int64_t position, DType dtype, double read_gbs, const Options& options) {
   const AttentionShape shape{.batch = 1, .sequence_length = rows, .heads = heads, .kv_heads = kv_heads, .head_dim = D};
@@ -162,6 +204,11 @@ int run(int argc, char** argv) {
         if (dtype_name == "both" || dtype_name == name(dtype)) bench_training(shape, dtype, options);
   }
   if (!options.filter.empty()) return 0;
+  for (const Isa each : isas) {
+    set_isa(each);
+    for (const DType dtype : {DType::f32, DType::bf16})
+      if (dtype_name == "both" || dtype_name == name(dtype)) bench_scores(dtype, options);
+  }
   const double read_gbs = measured_stream_gbs(1, 0);
   for (const Isa each : isas) {
     set_isa(each);
