@@ -306,6 +306,41 @@ TEST_CASE("import: one sentence lists what is missing, misshapen and left over")
 }
 
 TEST_CASE(
+    "import: of a Gemma 3 with images the language model is read, under either prefix, and the rest passed over") {
+  for (const bool in_memory : {false, true}) {  // as files have it, and as the model in memory is saved
+    TemporaryFolder folder;
+    const auto named = [&](const std::string& name) {
+      return in_memory ? "model.language_model." + name.substr(std::string("model.").size()) : "language_model." + name;
+    };
+    const json config = {{"model_type", "gemma3"},
+                         {"vision_config", {{"hidden_size", 8}}},
+                         {"text_config", {{"hidden_size", 16}, {"intermediate_size", 24}, {"num_hidden_layers", 1}}}};
+    const std::string image = in_memory ? "model." : "";
+    const std::vector<OwnedTensor> tensors = {
+        tensor_of<float>(named("model.embed_tokens.weight"), "F32", {2, 1}, {1, 2}),
+        tensor_of<float>(named("model.norm.weight"), "F32", {1}, {3}),
+        random_tensor(image + "vision_tower.vision_model.embeddings.patch_embedding.weight", "F32", {3}, 4),
+        random_tensor(image + "multi_modal_projector.mm_input_projection_weight", "F32", {2}, 5)};
+    write_model(folder.path, config, tensors);
+    const HfModel model = HfModel::open(folder.path);
+    CHECK(model.spec().architecture == "gemma3_text");
+    model.check_tensors(std::vector<ExpectedTensor>{{"model.embed_tokens.weight", {2, 1}}, {"model.norm.weight", {1}}});
+    float out[2];
+    model.read_tensor("model.embed_tokens.weight", DType::f32, std::vector<std::int64_t>{2, 1}, out);
+    CHECK(out[1] == 2.0f);
+    std::vector<OwnedTensor> more = tensors;
+    more.push_back(random_tensor(named("model.layers.0.other.weight"), "F32", {1}, 6));
+    write_model(folder.path, config, more);
+    const std::string message = error_of([&] {
+                                  HfModel::open(folder.path)
+                                      .check_tensors(std::vector<ExpectedTensor>{{"model.embed_tokens.weight", {2, 1}},
+                                                                                 {"model.norm.weight", {1}}});
+                                }).text;
+    CHECK(contains(message, "1 without a place in the model: \"" + more.back().name + "\" [1]"));
+  }
+}
+
+TEST_CASE(
     "import: a head beside tied embeddings is passed over if it is their copy, else weights and config contradict") {
   TemporaryFolder folder;
   json config = small_config();
