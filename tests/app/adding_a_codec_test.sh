@@ -5,32 +5,7 @@
 set -euo pipefail
 cp -r "$SOURCE/include" "$SOURCE/src" .
 
-python3 - "$SOURCE/docs/adding_a_codec.md" <<'E2'
-import pathlib, re, sys
-
-page = pathlib.Path(sys.argv[1]).read_text()
-step = re.compile(r"^The new file `(?P<new>\S+)`:\n\n```cpp\n(?P<all>.*?)```"
-                  r"|^In `(?P<file>\S+)`, (?P<place>before|after) the line\s`(?P<line>[^`]+)`:\n\n```cpp\n(?P<text>.*?)```"
-                  r"|^In `(?P<where>\S+)`, instead of `(?P<old>[^`]+)` write `(?P<by>[^`]+)`\.", re.M | re.S)
-steps = list(step.finditer(page))
-assert len(steps) == len(re.findall(r"^(In|The new file) `", page, re.M)), "a step of the page is not written as the others"
-for found in steps:
-    if found["new"]:
-        pathlib.Path(found["new"]).write_text(found["all"])
-        continue
-    file = pathlib.Path(found["file"] or found["where"])
-    text, anchor = file.read_text(), found["line"] and found["line"] + "\n" or found["old"]
-    at = text.find(anchor)
-    if text.count(anchor) != 1:
-        sys.exit(f"docs/adding_a_codec.md: {file} has `{anchor.strip()}` {text.count(anchor)} times")
-    if found["old"]:
-        text = text.replace(anchor, found["by"], 1)
-    else:
-        at += len(anchor) if found["place"] == "after" else 0
-        text = text[:at] + found["text"] + text[at:]
-    file.write_text(text)
-print(f"{len(steps)} steps of the page")
-E2
+"$SOURCE/tests/app/follow_page" "$SOURCE/docs/adding_a_codec.md"
 
 cat >example.cpp <<'E2'
 #include <cmath>

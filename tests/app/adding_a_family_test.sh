@@ -4,22 +4,7 @@
 set -euo pipefail
 cp -r "$SOURCE/include" "$SOURCE/src" .
 
-python3 - "$SOURCE/docs/adding_a_family.md" <<'E2'
-import pathlib, re, sys
-
-page = pathlib.Path(sys.argv[1]).read_text()
-step = re.compile(r"^In `(?P<file>\S+)`, (?P<place>before|after) the line\s`(?P<line>[^`]+)`:\n\n```cpp\n(?P<text>.*?)```", re.M | re.S)
-steps = list(step.finditer(page))
-assert len(steps) == len(re.findall(r"^In `", page, re.M)), "a step of the page is not written as the others"
-for found in steps:
-    file = pathlib.Path(found["file"])
-    text, anchor = file.read_text(), found["line"] + "\n"
-    if text.count(anchor) != 1:
-        sys.exit(f"docs/adding_a_family.md: {file} has `{found['line']}` {text.count(anchor)} times")
-    at = text.find(anchor) + (len(anchor) if found["place"] == "after" else 0)
-    file.write_text(text[:at] + found["text"] + text[at:])
-print(f"{len(steps)} steps of the page")
-E2
+"$SOURCE/tests/app/follow_page" "$SOURCE/docs/adding_a_family.md"
 
 cat >example.cpp <<'E2'
 #include <cstdio>
