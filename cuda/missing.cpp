@@ -20,15 +20,6 @@ void CudaBackend::do_attention_backward(const AttentionBackward& args) {
 void CudaBackend::do_attention_cached(const AttentionCached& args) {
   missing(args.name);
 }
-void CudaBackend::do_linear_forward(const LinearForward& args) {
-  missing(args.name);
-}
-void CudaBackend::do_linear_backward_input(const LinearBackwardInput& args) {
-  missing(args.name);
-}
-void CudaBackend::do_linear_backward_weight(const LinearBackwardWeight& args) {
-  missing(args.name);
-}
 void CudaBackend::do_optimizer_steps(std::span<const OptimizerStep>) {
   missing(OptimizerStep::name);
 }
