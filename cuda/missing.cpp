@@ -11,15 +11,6 @@ namespace {
 
 }  // namespace
 
-void CudaBackend::do_attention_forward(const AttentionForward& args) {
-  missing(args.name);
-}
-void CudaBackend::do_attention_backward(const AttentionBackward& args) {
-  missing(args.name);
-}
-void CudaBackend::do_attention_cached(const AttentionCached& args) {
-  missing(args.name);
-}
 void CudaBackend::do_optimizer_steps(std::span<const OptimizerStep>) {
   missing(OptimizerStep::name);
 }

@@ -15,6 +15,7 @@ std::int64_t scratch_for(const Args&) {
 }
 std::int64_t scratch_for(const ResidualRmsnormBackward& args);
 std::int64_t scratch_for(const QkNormRopeBackward& args);
+std::int64_t scratch_for(const AttentionBackward& args);
 std::int64_t scratch_for(const BiasBackward& args);
 std::int64_t scratch_for(const SquareParts& args);
 
