@@ -95,6 +95,7 @@ elsewhere = {
     "scripts/gpu_check": "needs a GPU",
     "cmake --preset bench && cmake --build --preset bench": "builds for minutes; scripts/test configures the preset",
     "build/bench/prepare_bench TEXT 4096": "a benchmark",
+    "build/bench/attention_bench --threads 1 --cpu-time --seconds 0.1": "a benchmark",
     "tests/bench/prepare_memory.sh PROGRAM 1.0": "a benchmark, of gigabytes",
     "tensorboard --logdir RUN/tensorboard": "another program; tests/train/tensorboard_test.cpp compares the file byte for byte",
 }
