@@ -87,7 +87,9 @@ StoredRange stored_range(const WeightCodec& codec) {
 
 StoredRange stored_range(const StateCodecInfo& codec, MomentSign sign) {
   const bool any = sign == MomentSign::any;
-  if (codec.kind == StateKind::values) return {codec.dtype, any ? -largest_number : 0.0f, largest_number};
+  // A kind without codes, as row_mean, has no levels: nothing of it is read as an element.
+  if (codec.kind == StateKind::values || !has_codes(codec.kind))
+    return {codec.dtype, any ? -largest_number : 0.0f, largest_number};
   if (codec.kind == StateKind::fp8) return {codec.dtype, any ? -largest_e4m3 : 0.0f, largest_e4m3};
   const Codebook* const book = find_codebook(any ? codec.signed_codebook : codec.unsigned_codebook);
   const int levels = book != nullptr ? book->levels : 1 << bits_of(codec.dtype);
